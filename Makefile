@@ -1,0 +1,64 @@
+# `make` alone lists the targets. Variables to set on the command line:
+#   PYTHON   the interpreter to build the environment with    make PYTHON=python3.12 test
+#   VENV     where the environment lies
+#   EXTRAS   which extras it holds                            make EXTRAS=test,offline,plot,peft test
+#   ARGS     what to hand on to pytest                        make test ARGS='tests/unit -k lerp'
+#   OUT      where the demo writes
+
+PYTHON ?= python3
+VENV ?= .venv
+EXTRAS ?= test,offline,plot
+ARGS ?=
+OUT ?= output/demo
+
+# One stamp for the interpreter and one for what is installed. The version is part of the first
+# one's name, so an environment of another Python is built anew instead of being used silently.
+PYVER := $(shell $(PYTHON) -c 'import platform; print(platform.python_version())' 2>/dev/null)
+MADE := $(VENV)/.made-with-$(PYVER)
+INSTALLED := $(VENV)/.installed-$(EXTRAS)
+RUN := $(VENV)/bin/python
+
+export TOKENIZERS_PARALLELISM := false
+
+# Tests on real data run where the GLUE files are at hand, and are skipped elsewhere.
+ifneq ($(wildcard ../shared/glue),)
+export AGWM_GLUE_DIR ?= $(abspath ../shared/glue)
+endif
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help venv demo test lint bench clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+venv: $(INSTALLED) ## Create the environment, pinned by constraints.txt
+
+demo: $(INSTALLED) ## Finetune a small model that needs no network, and draw its pictures
+	HF_HUB_OFFLINE=1 $(RUN) examples/glue_lowres.py --config configs/demo.yaml --output-dir $(OUT)
+
+test: $(INSTALLED) ## Run the tests
+	$(RUN) -m pytest $(ARGS)
+
+lint: $(INSTALLED) ## Check style and formatting
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+bench: $(INSTALLED) ## Measure time and memory of a search step
+	$(RUN) benchmarks/bench.py
+
+clean: ## Remove the environment, caches and build output
+	@if [ -e $(VENV)/pyvenv.cfg ]; then rm -rf $(VENV); fi
+	rm -rf build dist agwm.egg-info .pytest_cache .ruff_cache .hypothesis
+	find agwm tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+$(MADE):
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' || { \
+	  echo "No usable Python: expected 3.10 to 3.13, got '$(PYVER)' from '$(PYTHON)'. Set PYTHON=python3.11." >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+# betty-ml's metadata excludes Python 3.11 and newer, on which it runs: hence the flag.
+$(INSTALLED): setup.cfg setup.py constraints.txt $(MADE)
+	$(RUN) -m pip install --ignore-requires-python -c constraints.txt -e '.[$(EXTRAS)]'
+	@touch $@

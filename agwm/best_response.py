@@ -1,0 +1,211 @@
+r"""Best response of the inner problem to alpha: which direction the finite difference takes.
+
+With the inner step :math:`W' = F(W, g)`, :math:`g = \nabla_W L_{tr}(W, \alpha)`, and
+:math:`v = \nabla_{W'} L_{val}`, the indirect term of the hypergradient is
+
+.. math:: \frac{\partial}{\partial\alpha} \langle \nabla_W L_{tr}(W, \alpha), u \rangle, \qquad
+          u = \Big(\frac{\partial F}{\partial g}\Big)^{\!\top} v .
+
+Each function here maps v to u for one assumption about F. None of them needs a pass of the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from agwm.errors import HypergradientError
+
+__all__ = ["BEST_RESPONSES", "InnerStep", "check_optimizer", "optimizer_kind", "response_vector"]
+
+BEST_RESPONSES: tuple[str, ...] = ("identity", "sgd", "optimizer")
+_KNOWN = (torch.optim.SGD, torch.optim.AdamW, torch.optim.Adam)
+
+
+@dataclass
+class InnerStep:
+    """One optimizer step of the inner problem, as its derivative needs it.
+
+    Attributes:
+        gradients: What the optimizer stepped with, after clipping, one a weight; None: no gradient.
+        groups: The optimizer's settings (learning rate, betas, ...) of each weight at that step.
+        states: The optimizer's state of each weight after that step; of SGD, whether it is the first.
+        kind: Name of the optimizer, as ``optimizer_kind`` gives it.
+        total_norm: Norm of all gradients before clipping; 0.0 where there is no clipping.
+        max_norm: Clipping threshold; 0.0 where there is none.
+        weights: W before the step.
+    """
+
+    gradients: list[Tensor | None]
+    groups: list[dict[str, Any]]
+    states: list[dict[str, Any]]
+    kind: str
+    total_norm: float = 0.0
+    max_norm: float = 0.0
+    weights: list[Tensor] | None = None
+
+    @property
+    def clip_factor(self) -> float:
+        """What clipping multiplied the gradients by."""
+        if self.max_norm <= 0.0:
+            return 1.0
+        return min(1.0, self.max_norm / (self.total_norm + 1e-6))
+
+    def take_states(self, optimizer: torch.optim.Optimizer, weights: Sequence[torch.nn.Parameter]) -> None:
+        """Take the optimizer's state after the step, which Adam makes at its first one."""
+        if self.kind != "SGD":
+            self.states = [optimizer.state.get(weight, {}) for weight in weights]
+
+
+def optimizer_kind(optimizer: torch.optim.Optimizer) -> str:
+    """Return ``"SGD"``, ``"Adam"`` or ``"AdamW"`` of torch, subclasses included; else the class name.
+
+    A subclass is taken to step as its base does. A class of the same name from another library is
+    not one of torch's, and its name comes back in full.
+    """
+    for known in _KNOWN:
+        if isinstance(optimizer, known):
+            return known.__name__
+    return f"{type(optimizer).__module__}.{type(optimizer).__qualname__}"
+
+
+def check_optimizer(optimizer: torch.optim.Optimizer) -> None:
+    """Raise unless ``best_response='optimizer'`` knows the derivative of this optimizer's step.
+
+    Raises:
+        HypergradientError: If it is neither SGD, Adam nor AdamW, or runs in a mode not covered.
+    """
+    if not isinstance(optimizer, _KNOWN):
+        raise HypergradientError(
+            "No derivative of the inner optimizer: expected SGD, Adam or AdamW of torch.optim, got"
+            f" {optimizer_kind(optimizer)}. Use best_response='sgd' or 'identity'."
+        )
+    if any(group.get("amsgrad") for group in optimizer.param_groups):
+        raise HypergradientError(
+            "No derivative of the inner optimizer: expected amsgrad=False, got amsgrad=True."
+            " Turn it off, or use best_response='sgd' or 'identity'."
+        )
+
+
+def _adam_derivative(gradient: Tensor, group: dict[str, Any], state: dict[str, Any]) -> Tensor:
+    r"""Derivative of Adam's update by the gradient that enters its moments, entry by entry.
+
+    .. math:: -\eta\,\frac{\partial}{\partial g}\frac{\hat m}{\sqrt{\hat v} + \epsilon}
+              = -\frac{\eta}{D}\Big[\frac{1-\beta_1}{c_1}
+                - \frac{\hat m}{D}\,\frac{(1-\beta_2)\,g}{c_2\sqrt{\hat v}}\Big],
+              \quad D = \sqrt{\hat v} + \epsilon
+    """
+    beta1, beta2 = group["betas"]
+    step = float(state["step"])
+    correction1, correction2 = 1.0 - beta1**step, 1.0 - beta2**step
+    root = (state["exp_avg_sq"] / correction2).sqrt()
+    denominator = root + group["eps"]
+    ratio = state["exp_avg"] / correction1 / denominator
+    slope = (1.0 - beta1) / correction1 - ratio * gradient * ((1.0 - beta2) / correction2) / root.clamp_min(
+        torch.finfo(root.dtype).tiny
+    )
+    return slope / denominator * (-float(group["lr"]))
+
+
+def _sgd_derivative(group: dict[str, Any], state: dict[str, Any], is_first: bool) -> float:
+    """Derivative of SGD's update by the gradient: a number, ``-lr`` without momentum."""
+    momentum = group["momentum"]
+    if momentum == 0:
+        return -float(group["lr"])
+    own = 1.0 if is_first else 1.0 - group["dampening"]
+    return -float(group["lr"]) * (1.0 + momentum * own if group["nesterov"] else own)
+
+
+def _sign(group: dict[str, Any]) -> float:
+    return -1.0 if group.get("maximize") else 1.0
+
+
+def _is_coupled(kind: str, group: dict[str, Any]) -> bool:
+    """Whether weight decay enters Adam's moments (Adam's way, not AdamW's)."""
+    decoupled = group.get("decoupled_weight_decay", kind == "AdamW")
+    return bool(group.get("weight_decay")) and not decoupled
+
+
+def _through_optimizer(vector: Sequence[Tensor], step: InnerStep) -> list[Tensor]:
+    """Scale ``v`` by the derivative of the optimizer's update, entry by entry.
+
+    Zero where the gradient is zero: such an entry (an embedding row outside the batch) has a huge
+    derivative under Adam and no effect, and would dominate the norm that decides epsilon.
+    """
+    scaled = []
+    for i, (v, gradient) in enumerate(zip(vector, step.gradients, strict=True)):
+        group, state = step.groups[i], step.states[i]
+        if gradient is None:
+            scaled.append(torch.zeros_like(v))
+        elif step.kind == "SGD":
+            slope = _sgd_derivative(group, state, state.get("is_first", False))
+            scaled.append(v * (slope * _sign(group)))
+        else:
+            entering = gradient * _sign(group)
+            if _is_coupled(step.kind, group):
+                entering = entering + group["weight_decay"] * step.weights[i]
+            slope = _adam_derivative(entering, group, state).mul_(_sign(group))
+            scaled.append(torch.where(gradient == 0, torch.zeros_like(v), v * slope))
+    return scaled
+
+
+def _through_clipping(vector: list[Tensor], step: InnerStep) -> list[Tensor]:
+    r"""Transposed derivative of clipping by the global norm, applied to ``vector``.
+
+    .. math:: g \mapsto c\,g,\; c = \frac{C}{\lVert g\rVert + 10^{-6}}:\qquad
+              u = c\,\Big(s - \frac{g\,\langle g, s\rangle}
+                                   {\lVert g\rVert(\lVert g\rVert + 10^{-6})}\Big)
+    """
+    factor = step.clip_factor
+    if factor >= 1.0:
+        return vector
+    pairs = [(s, g) for s, g in zip(vector, step.gradients, strict=True) if g is not None]
+    inner = sum((s * g).sum() for s, g in pairs)
+    # gradients are clipped already: g = clipped / factor, once in <g, s> and once in front of it.
+    weight = inner / (factor**2 * step.total_norm * (step.total_norm + 1e-6))
+    return [
+        s if g is None else factor * (s - weight * g) for s, g in zip(vector, step.gradients, strict=True)
+    ]
+
+
+def response_vector(kind: str, vector: Sequence[Tensor], step: InnerStep) -> list[Tensor]:
+    r"""Return the direction u of the finite difference for ``v = dL_val/dW'``.
+
+    ==============  ========================================================  =====================
+    ``kind``        u                                                         assumed inner map
+    ==============  ========================================================  =====================
+    ``identity``    :math:`-v`                                                Hessian = I (Betty)
+    ``sgd``         :math:`-\eta_w v`, the learning rate of each group        one SGD step (paper)
+    ``optimizer``   :math:`(\partial F/\partial g)^\top v`, clipping included  the step that was taken
+    ==============  ========================================================  =====================
+
+    Args:
+        kind: One of ``BEST_RESPONSES``.
+        vector: v, one tensor a weight.
+        step: The inner step.
+
+    Returns:
+        u, one tensor a weight.
+
+    Raises:
+        HypergradientError: If ``kind`` is unknown.
+
+    Reference:
+        ``identity``: Betty 0.2.1, darts. ``sgd``: Liu et al., DARTS, ICLR 2019, Eq. 7.
+    """
+    if kind == "identity":
+        return [-v for v in vector]
+    if kind == "sgd":
+        return [
+            v * (-float(group["lr"]) * _sign(group)) for v, group in zip(vector, step.groups, strict=True)
+        ]
+    if kind == "optimizer":
+        return _through_clipping(_through_optimizer(vector, step), step)
+    raise HypergradientError(
+        f"Unknown best response: expected one of {', '.join(BEST_RESPONSES)}, got {kind!r}."
+        " Set hypergradient.best_response."
+    )

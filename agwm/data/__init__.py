@@ -1,0 +1,28 @@
+"""Tasks and their data: loading, sampling and encoding."""
+
+from __future__ import annotations
+
+from agwm.data.embedded import embedded_rows
+from agwm.data.encoding import DynamicPadding, encode
+from agwm.data.files import load_files
+from agwm.data.loading import load_task
+from agwm.data.sampling import check_disjoint, sample_low_resource, split_train
+from agwm.data.task_data import TaskData
+from agwm.data.tasks import EMBEDDED_TASKS, GLUE_TASKS, TASKS, Task, get_task
+
+__all__ = [
+    "EMBEDDED_TASKS",
+    "GLUE_TASKS",
+    "TASKS",
+    "DynamicPadding",
+    "Task",
+    "TaskData",
+    "check_disjoint",
+    "embedded_rows",
+    "encode",
+    "get_task",
+    "load_files",
+    "load_task",
+    "sample_low_resource",
+    "split_train",
+]

@@ -1,0 +1,165 @@
+"""Seeded subsets of the training set: few examples, and the inner and outer split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import datasets
+import numpy as np
+from torch import Tensor
+
+from agwm.errors import SplitError
+
+__all__ = ["check_disjoint", "sample_low_resource", "split_train"]
+
+Labels = Sequence[int | float | str] | np.ndarray | Tensor | datasets.Dataset
+
+SMALLEST_SAMPLE = 10
+_SCORE_BINS = 5
+
+
+def _labels(source: Labels) -> np.ndarray:
+    if isinstance(source, datasets.Dataset):
+        names = [name for name in ("label", "labels") if name in source.column_names]
+        if not names:
+            raise SplitError(
+                "The data set has no labels: expected a column 'label' or 'labels', got "
+                f"{', '.join(source.column_names)}."
+            )
+        source = list(source[names[0]])
+    array = np.asarray(source)
+    if array.ndim != 1 or array.size == 0:
+        raise SplitError(f"Labels have the wrong shape: expected one each, got {array.shape}.")
+    return array
+
+
+def _generator(seed: int) -> np.random.Generator:
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise SplitError(f"Wrong seed: expected a whole number >= 0, got {seed!r}.")
+    return np.random.default_rng(int(seed))
+
+
+def _strata(labels: np.ndarray) -> np.ndarray:
+    """Number of the group of every example: its class, or its fifth of the scores."""
+    if np.issubdtype(labels.dtype, np.floating):
+        ranks = np.empty(len(labels), dtype=np.int64)
+        ranks[np.argsort(labels, kind="stable")] = np.arange(len(labels))
+        return ranks * _SCORE_BINS // len(labels)
+    return np.unique(labels, return_inverse=True)[1]
+
+
+def _take(rng: np.random.Generator, pool: np.ndarray, count: int, strata: np.ndarray) -> np.ndarray:
+    """Draw ``count`` of ``pool``, from every stratum its share by largest remainder."""
+    groups = [rng.permutation(pool[strata[pool] == group]) for group in np.unique(strata[pool])]
+    sizes = np.array([len(group) for group in groups])
+    exact = sizes * count / len(pool)
+    quota = np.floor(exact).astype(int)
+    order = np.argsort(-(exact - quota), kind="stable")
+    quota[order[: count - quota.sum()]] += 1
+    return rng.permutation(np.concatenate([g[:q] for g, q in zip(groups, quota, strict=True)]))
+
+
+def sample_low_resource(
+    labels: Labels, n: int, seed: int, stratified: bool = False
+) -> tuple[list[int], list[int]]:
+    """Draw a small training set and a development set a sixth of its size.
+
+    Both come from the training data and share no example; the development set has ``n // 6``.
+    Depends on ``seed`` alone, not on global random state.
+
+    Args:
+        labels: Labels of the whole training data, or the data set that has them.
+        n: Number of training examples, at least 10.
+        seed: Whole number >= 0.
+        stratified: Keep the share of every class; for regression (float labels), of every
+            fifth of the scores. Otherwise every example is equally likely.
+
+    Returns:
+        Indices of the training and of the development examples, in random order.
+
+    Raises:
+        SplitError: If ``n`` is too small or the data has fewer than ``n + n // 6`` examples.
+    """
+    values, rng, dev = _labels(labels), _generator(seed), n // 6
+    if n < SMALLEST_SAMPLE:
+        raise SplitError(
+            f"Too few training examples: expected n >= {SMALLEST_SAMPLE}, got {n}. "
+            "A development set of n // 6 is drawn besides."
+        )
+    if n + dev > len(values):
+        raise SplitError(
+            f"Not enough data: expected at least {n + dev} examples for n={n} and {dev} for "
+            f"development, got {len(values)}. Choose a smaller n."
+        )
+    strata = _strata(values) if stratified else np.zeros(len(values), dtype=np.int64)
+    everything = np.arange(len(values))
+    train = _take(rng, everything, n, strata)
+    development = _take(rng, np.setdiff1d(everything, train), dev, strata)
+    return train.tolist(), development.tolist()
+
+
+def split_train(
+    labels: int | Labels, outer_fraction: float = 0.2, *, seed: int, stratified: bool = False
+) -> tuple[list[int], list[int]]:
+    """Split the training set at random into the inner and the outer split, 4:1 by default.
+
+    The two share no example and cover the set. The outer split has
+    ``round(outer_fraction * n)`` examples (halves up), at least one and not all.
+
+    Args:
+        labels: Number of examples; or their labels, or the data set that has them.
+        outer_fraction: Share of the outer split, in (0, 1).
+        seed: Whole number >= 0.
+        stratified: Keep the share of every class (or fifth of the scores); needs labels.
+
+    Returns:
+        Indices of the inner and of the outer split, in random order.
+
+    Raises:
+        SplitError: If there are fewer than 2 examples, the fraction is out of range, or a
+            stratified split is asked for without labels.
+    """
+    count = int(labels) if isinstance(labels, (int, np.integer)) else None
+    if count is not None and stratified:
+        raise SplitError("A stratified split needs labels: expected labels, got a number.")
+    values = np.zeros(max(count, 0), dtype=np.int64) if count is not None else _labels(labels)
+    if len(values) < 2:
+        raise SplitError(f"Too few examples to split: expected at least 2, got {len(values)}.")
+    if not 0 < outer_fraction < 1:
+        raise SplitError(f"Wrong outer_fraction: expected 0 < x < 1, got {outer_fraction}.")
+    rng = _generator(seed)
+    size = min(max(int(outer_fraction * len(values) + 0.5), 1), len(values) - 1)
+    strata = _strata(values) if stratified else np.zeros(len(values), dtype=np.int64)
+    everything = np.arange(len(values))
+    outer = _take(rng, everything, size, strata)
+    inner = rng.permutation(np.setdiff1d(everything, outer)).tolist()
+    check_disjoint(inner, outer.tolist(), len(values))
+    return inner, outer.tolist()
+
+
+def check_disjoint(inner: Iterable[int], outer: Iterable[int], total: int | None = None) -> None:
+    """Check that the inner and the outer split share no example, and cover the training set.
+
+    Args:
+        inner: Indices of the inner split.
+        outer: Indices of the outer split.
+        total: Size of the training set; None to leave coverage unchecked.
+
+    Raises:
+        SplitError: If they share an example, or do not cover ``range(total)``.
+    """
+    first, second = {int(i) for i in inner}, {int(i) for i in outer}
+    union = first | second
+    shared = len(first & second)
+    if shared:
+        raise SplitError(
+            f"inner_split and outer_split share {shared} of {total or len(union)} examples; the "
+            "outer loss would not be held out. Use split_train(..., seed=...)."
+        )
+    if total is not None and union != set(range(total)):
+        missing = len(set(range(total)) - union)
+        raise SplitError(
+            f"inner_split and outer_split do not cover the training set: expected {total} "
+            f"examples, {missing} missing and {len(union - set(range(total)))} out of range. "
+            "Use split_train(..., seed=...)."
+        )

@@ -1,0 +1,127 @@
+"""The tasks: what the texts and labels are, and how predictions are scored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agwm.errors import DataError, close_names
+from agwm.metrics import METRICS, REGRESSION_METRICS
+
+__all__ = ["EMBEDDED_TASKS", "GLUE_TASKS", "TASKS", "Task", "get_task"]
+
+_SINGLE = ("sentence1",)
+_PAIR = ("sentence1", "sentence2")
+_TEXT_COLUMNS = (_SINGLE, _PAIR)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A classification or regression task on one text or a pair of texts.
+
+    Attributes:
+        name: Lower-case name.
+        text_columns: ``("sentence1",)`` or ``("sentence1", "sentence2")``.
+        label_names: Names of the classes in index order; None for regression.
+        metric: A key of ``agwm.metrics.METRICS``.
+
+    Raises:
+        DataError: If the fields do not fit together.
+    """
+
+    name: str
+    text_columns: tuple[str, ...]
+    label_names: tuple[str, ...] | None
+    metric: str = "accuracy"
+
+    def __post_init__(self) -> None:
+        """Check that the fields fit together."""
+        if tuple(self.text_columns) not in _TEXT_COLUMNS:
+            raise DataError(
+                f"Task {self.name!r} has wrong text columns: expected ('sentence1',) or "
+                f"('sentence1', 'sentence2'), got {self.text_columns!r}."
+            )
+        if self.label_names is not None and (
+            len(self.label_names) < 2 or len(set(self.label_names)) < len(self.label_names)
+        ):
+            raise DataError(
+                f"Task {self.name!r} has wrong label names: expected two or more different ones, "
+                f"got {self.label_names!r}."
+            )
+        if self.metric not in METRICS:
+            raise DataError(
+                f"Task {self.name!r} has an unknown metric: expected one of "
+                f"{', '.join(METRICS)}, got {self.metric!r}.{close_names(self.metric, METRICS)}"
+            )
+        if self.is_regression != (self.metric in REGRESSION_METRICS):
+            kind = "regression" if self.is_regression else "classification"
+            fitting = [m for m in METRICS if (m in REGRESSION_METRICS) == self.is_regression]
+            raise DataError(
+                f"Metric {self.metric!r} does not fit task {self.name!r}: expected one of "
+                f"{', '.join(fitting)} for {kind}."
+            )
+        if self.metric == "f1" and self.num_labels != 2:
+            raise DataError(
+                f"Metric 'f1' does not fit task {self.name!r}: expected 2 classes, "
+                f"got {self.num_labels}. Use accuracy."
+            )
+
+    @property
+    def is_regression(self) -> bool:
+        """Whether the label is a number rather than a class."""
+        return self.label_names is None
+
+    @property
+    def num_labels(self) -> int:
+        """Number of model outputs: the classes, or 1 for regression."""
+        return 1 if self.label_names is None else len(self.label_names)
+
+    @property
+    def is_pair(self) -> bool:
+        """Whether an example is two texts."""
+        return len(self.text_columns) == 2
+
+
+_ENTAILMENT = ("entailment", "not_entailment")
+
+_ALL = (
+    Task("cola", _SINGLE, ("unacceptable", "acceptable"), "matthews"),
+    Task("mrpc", _PAIR, ("not_equivalent", "equivalent"), "f1"),
+    Task("stsb", _PAIR, None, "spearman"),
+    Task("rte", _PAIR, _ENTAILMENT),
+    Task("sst2", _SINGLE, ("negative", "positive")),
+    Task("qnli", _PAIR, _ENTAILMENT),
+    Task("qqp", _PAIR, ("not_duplicate", "duplicate")),
+    Task("mnli", _PAIR, ("entailment", "neutral", "contradiction")),
+    Task("acceptability", _SINGLE, ("unacceptable", "acceptable"), "matthews"),
+    Task("paraphrase", _PAIR, ("not_paraphrase", "paraphrase"), "f1"),
+    Task("entailment", _PAIR, _ENTAILMENT),
+    Task("similarity", _PAIR, None, "spearman"),
+)
+TASKS: dict[str, Task] = {task.name: task for task in _ALL}
+"""Every task by name. Metrics are the paper's: F1 for MRPC, accuracy for QQP."""
+GLUE_TASKS: tuple[str, ...] = tuple(TASKS)[:8]
+EMBEDDED_TASKS: tuple[str, ...] = tuple(TASKS)[8:]
+
+
+def get_task(name: str) -> Task:
+    """Find a task; case, hyphens, underscores and spaces do not matter.
+
+    Args:
+        name: For example ``"rte"``, ``"STS-B"`` or ``"sst-2"``.
+
+    Returns:
+        The task.
+
+    Raises:
+        DataError: If there is no such task; the message shows close names.
+
+    Example:
+        >>> get_task("STS-B").metric
+        'spearman'
+    """
+    key = "".join(c for c in name.lower() if c not in "-_ ")
+    if key not in TASKS:
+        raise DataError(
+            f"Unknown task {name!r}: expected one of {', '.join(TASKS)}.{close_names(key, TASKS)}"
+        )
+    return TASKS[key]

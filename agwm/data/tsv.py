@@ -1,0 +1,67 @@
+"""Read tab-separated files without quoting, as GLUE is distributed, losing no row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from agwm.errors import DataError, close_names
+
+__all__ = ["column_index", "read_tsv"]
+
+
+def read_tsv(path: Path) -> list[tuple[int, list[str]]]:
+    r"""Read the rows of a UTF-8 file and split them on tabs.
+
+    Quotes are plain characters. Only ``\n`` and ``\r\n`` end a row, so other separators that
+    occur inside real sentences (U+2028, U+0085, a lone ``\r``) stay there. A byte order mark
+    and blank lines at the end are ignored.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Pairs of the 1-based line number in the file and its cells.
+
+    Raises:
+        DataError: If the file is missing, not UTF-8 or empty.
+    """
+    if not path.is_file():
+        raise DataError(f"Data file missing: expected a file at {path}. Check --data-dir.")
+    try:
+        # Not "utf-8-sig": with a byte order mark it would report positions 3 too low.
+        text = path.read_bytes().decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path} is not UTF-8: the byte at offset {error.start} cannot be decoded. Save it as UTF-8."
+        ) from None
+    lines = text.split("\n")
+    lines = [line[:-1] if line.endswith("\r") else line for line in lines]
+    while lines and not lines[-1]:
+        lines.pop()
+    if not lines:
+        raise DataError(f"{path} is empty: expected one example per row.")
+    return [(number, line.split("\t")) for number, line in enumerate(lines, start=1)]
+
+
+def column_index(header: list[str], name: str, path: Path) -> int:
+    """Find a column by its header name.
+
+    Args:
+        header: Cells of the header row.
+        name: The column wanted.
+        path: The file, for the message.
+
+    Returns:
+        Its 0-based position.
+
+    Raises:
+        DataError: If the header does not have it, or has it twice.
+    """
+    count = header.count(name)
+    if count == 1:
+        return header.index(name)
+    wrong = "lacks" if count == 0 else "repeats"
+    raise DataError(
+        f"The header of {path} (row 1) {wrong} column {name!r}: expected it once, got "
+        f"{', '.join(repr(cell) for cell in header[:12])}.{close_names(name, header)}"
+    )

@@ -1,0 +1,74 @@
+"""What an engine checks before it is built."""
+
+from __future__ import annotations
+
+import torch
+
+from agwm._betty import EngineConfig, ImplicitProblem
+from agwm.errors import ConfigError
+from agwm.problems import PRECISIONS
+
+__all__ = ["check_config", "check_count", "check_precision", "check_problems"]
+
+
+def check_problems(engine: type, inner: ImplicitProblem, outer: ImplicitProblem) -> None:
+    """Raise unless the two problems are new and their names are free.
+
+    Raises:
+        ConfigError: Otherwise.
+    """
+    if inner.device is not None or outer.device is not None:
+        raise ConfigError(
+            "Problems belong to an engine already: expected new ones, got problems of another"
+            " engine. Build new problems for each engine."
+        )
+    for name in (inner.name, outer.name):
+        is_taken = any(hasattr(owner, name) for owner in (engine, inner, outer))
+        if is_taken or inner.name == outer.name:
+            raise ConfigError(
+                f"Name of a problem is taken: expected one that becomes an attribute of the engine and of"
+                f" the other problem, got {name!r}. Choose another."
+            )
+
+
+def check_config(config: EngineConfig) -> None:
+    """Raise unless an engine does what the config asks for.
+
+    Raises:
+        ConfigError: Otherwise.
+    """
+    if config.strategy != "default":
+        raise ConfigError(
+            f"Strategy is not supported: expected 'default', got {config.strategy!r}. Put the model on its"
+            " device; for several processes initialize torch.distributed first."
+        )
+    if config.early_stopping:
+        raise ConfigError(
+            "Early stopping is not supported: expected early_stopping=False, got True."
+            " Look at engine.history instead."
+        )
+
+
+def check_count(name: str, value: object) -> None:
+    """Raise unless a setting is an integer of at least 1.
+
+    Raises:
+        ConfigError: Otherwise.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigError(f"{name} is out of range: expected an integer >= 1, got {value!r}.")
+
+
+def check_precision(precision: str, device: torch.device) -> None:
+    """Raise unless the precision is known and the device can do it.
+
+    Raises:
+        ConfigError: Otherwise.
+    """
+    if precision not in PRECISIONS:
+        raise ConfigError(f"Unknown precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}.")
+    if precision == "fp16" and device.type != "cuda":
+        raise ConfigError(
+            f"precision='fp16' needs gradient scaling: expected a CUDA device, got {device.type!r}."
+            " Use 'bf16' or 'fp32'."
+        )

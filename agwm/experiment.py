@@ -1,0 +1,96 @@
+"""An experiment: every method on every seed, one JSON record a run, finished runs not run again."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from agwm.config import RunConfig
+from agwm.records import FOLDER, find_finished, record_path, run_settings
+from agwm.run import Outcome, check_run, run_one
+from agwm.sources import load_examples
+from agwm.storage import make_folder, write_json
+
+__all__ = ["MODELS", "run_experiment"]
+
+MODELS = "models"
+Report = Callable[[str], None]
+
+
+def run_experiment(
+    config: RunConfig,
+    override: bool = False,
+    report: Report | None = None,
+    progress: bool | None = None,
+) -> list[dict[str, Any]]:
+    """Run what has not been run, and return the records of all.
+
+    Mistakes in data, model or settings are found before the first run. A run is finished when its record
+    is there, also when it failed: a seed repeats its failure. The record must be of the same settings
+    and the same examples.
+
+    Args:
+        config: The experiment.
+        override: Run everything again, replacing records.
+        report: Called with one line a run.
+        progress: Show bars; None: only on a terminal.
+
+    Returns:
+        One record a seed and method, seed by seed.
+
+    Raises:
+        AgwmError: If something is wrong with the input; records of earlier runs stay.
+    """
+    say = report or (lambda line: None)
+    make_folder(Path(config.output_dir) / FOLDER)
+    examples = load_examples(config)
+    runs = [(seed, method) for seed in config.seed_list for method in config.methods]
+    records: dict[tuple[int, str], dict[str, Any]] = {}
+    for seed, method in runs:
+        path = record_path(config.output_dir, config, method, seed)
+        settings = run_settings(config, method, seed)
+        record = None if override else find_finished(path, settings, examples.fingerprint)
+        if record is not None:
+            records[seed, method] = record
+    missing = [run for run in runs if run not in records]
+    if records:
+        say(f"{len(records)} of {len(runs)} runs are finished already.")
+    if missing:
+        check_run(config, examples, missing[0][0])
+    hidden = None if progress is None else not progress
+    for seed, method in (bar := tqdm(missing, "runs", unit="run", disable=hidden, dynamic_ncols=True)):
+        bar.set_postfix_str(f"{method}, seed {seed}")
+        record, outcome = run_one(config, method, seed, examples, progress)
+        path = record_path(config.output_dir, config, method, seed)
+        if config.save_model and outcome is not None:
+            _save_model(outcome, Path(config.output_dir) / MODELS / path.stem)
+        write_json(path, record)
+        records[seed, method] = record
+        say(f"[{len(records)}/{len(runs)}] {_line(record)}")
+    return [records[run] for run in runs]
+
+
+def _line(record: Mapping[str, Any]) -> str:
+    info, scores, train = record["run_info"], record["scores"], record["train_info"]
+    start = f"{info['method']}, {info['task']}, seed {info['seed']}: "
+    if train["failure"]:
+        return f"{start}failed: {train['failure']}"
+    return f"{start}{scores['metric']} {100 * scores['test']:.2f} ({train['total_seconds']:.0f} s)"
+
+
+def _save_model(outcome: Outcome, folder: Path) -> None:
+    """Write into a folder beside it, then rename."""
+    make_folder(folder.parent)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        outcome.save(temporary)
+        if folder.exists():
+            shutil.rmtree(folder)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

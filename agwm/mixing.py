@@ -1,0 +1,195 @@
+r"""Weights mixup as a pure function of tensors: task weights, pretrained weights, factors of alpha.
+
+The attention parameters :math:`\alpha = \prod_i f_i` are given by factors :math:`f_i` that broadcast
+to the shape of the weight, so that a rank-1 :math:`\alpha = a b^\top` is two vectors and is never
+stored as a matrix for backward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from agwm.errors import ConfigError, ShapeError
+
+__all__ = ["FORMULAS", "Formula", "check_factors", "mix_weights"]
+
+Formula = Literal["convex", "factored"]
+FORMULAS: tuple[str, ...] = ("convex", "factored")
+
+
+def _product(factors: Sequence[Tensor]) -> Tensor:
+    return reduce(torch.mul, factors)
+
+
+def _others(factors: Sequence[Tensor], index: int) -> Tensor | None:
+    """Product of all factors but one, or None when there is no other."""
+    rest = [factor for i, factor in enumerate(factors) if i != index]
+    return _product(rest) if rest else None
+
+
+def _times(left: Tensor, right: Tensor | None) -> Tensor:
+    return left if right is None else left * right
+
+
+def _reduce_against(field: Tensor, other: Tensor | None, shape: torch.Size) -> Tensor:
+    """Sum ``field * other`` down to ``shape`` without storing the product of two matrices."""
+    if other is not None and field.dim() == 2 and other.dim() == 2:
+        if shape[1] == 1 and other.shape == (1, field.shape[1]):
+            return field @ other.t()
+        if shape[0] == 1 and other.shape == (field.shape[0], 1):
+            return other.t() @ field
+    return _times(field, other).sum_to_size(shape)
+
+
+def _common_dtype(task: Tensor, factors: Sequence[Tensor]) -> torch.dtype:
+    return reduce(torch.promote_types, (factor.dtype for factor in factors), task.dtype)
+
+
+def _widen(task: Tensor, factors: Sequence[Tensor], *others: Tensor) -> list[Tensor]:
+    """Return W, the other tensors and then the factors in the wider of the two dtypes."""
+    dtype = _common_dtype(task, factors)
+    return [tensor.to(dtype) for tensor in (task, *others, *factors)]
+
+
+def _save(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    # the inputs as they came: half-precision weights are widened again in backward, not kept wide
+    ctx.save_for_backward(*inputs)
+
+
+class _Convex(torch.autograd.Function):
+    """lerp(W0, W, prod f): saves only its inputs, so neither alpha nor its gradient is kept."""
+
+    generate_vmap_rule = True
+    setup_context = staticmethod(_save)
+
+    @staticmethod
+    def forward(task: Tensor, pretrained: Tensor, *factors: Tensor) -> Tensor:
+        wide, wide_pretrained, *wide_factors = _widen(task, factors, pretrained)
+        return torch.lerp(wide_pretrained, wide, _product(wide_factors)).to(task.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        saved_task, saved_pretrained, *saved = ctx.saved_tensors
+        task, pretrained, grad, *factors = _widen(saved_task, saved, saved_pretrained, grad)
+        needs = ctx.needs_input_grad
+        grad_task = (grad * _product(factors)).to(saved_task.dtype) if needs[0] else None
+        grads: list[Tensor | None] = [None] * len(factors)
+        if any(needs[2:]):
+            field = grad * (task - pretrained)
+            for i, factor in enumerate(saved):
+                if needs[2 + i]:
+                    reduced = _reduce_against(field, _others(factors, i), factor.shape)
+                    grads[i] = reduced.to(factor.dtype)
+        return (grad_task, None, *grads)
+
+
+class _Factored(torch.autograd.Function):
+    """(prod f) W + (prod (1 - f)) W0, the weight formulation of the official code."""
+
+    generate_vmap_rule = True
+    setup_context = staticmethod(_save)
+
+    @staticmethod
+    def forward(task: Tensor, pretrained: Tensor, *factors: Tensor) -> Tensor:
+        wide, wide_pretrained, *wide_factors = _widen(task, factors, pretrained)
+        complement = _product([1 - factor for factor in wide_factors])
+        mixed = torch.addcmul(wide * _product(wide_factors), wide_pretrained, complement)
+        return mixed.to(task.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        saved_task, saved_pretrained, *saved = ctx.saved_tensors
+        task, pretrained, grad, *factors = _widen(saved_task, saved, saved_pretrained, grad)
+        needs = ctx.needs_input_grad
+        grad_task = (grad * _product(factors)).to(saved_task.dtype) if needs[0] else None
+        grads: list[Tensor | None] = [None] * len(factors)
+        if any(needs[2:]):
+            complements = [1 - factor for factor in factors]
+            towards_task, towards_pretrained = grad * task, grad * pretrained
+            for i, factor in enumerate(saved):
+                if needs[2 + i]:
+                    gain = _reduce_against(towards_task, _others(factors, i), factor.shape)
+                    loss = _reduce_against(towards_pretrained, _others(complements, i), factor.shape)
+                    grads[i] = (gain - loss).to(factor.dtype)
+        return (grad_task, None, *grads)
+
+
+def check_factors(name: str, shape: torch.Size, factors: Sequence[Tensor]) -> None:
+    """Raise unless every factor of alpha broadcasts to the weight and their product fills it.
+
+    Args:
+        name: Name of the weight, for the message.
+        shape: Shape of the weight.
+        factors: Factors of alpha.
+
+    Raises:
+        ShapeError: If a factor does not broadcast to ``shape``.
+    """
+    for factor in factors:
+        try:
+            fits = torch.broadcast_shapes(factor.shape, shape) == shape
+        except RuntimeError:
+            fits = False
+        if not fits or factor.dim() != len(shape):
+            raise ShapeError(
+                f"Factor of alpha has the wrong shape for {name!r}: expected {len(shape)} dimensions"
+                f" that broadcast to {tuple(shape)}, got {tuple(factor.shape)}."
+                " Give a factor of size 1 in each dimension along which alpha is constant."
+            )
+
+
+def mix_weights(
+    task: Tensor,  # shape: (*shape)
+    pretrained: Tensor,  # shape: (*shape)
+    factors: Sequence[Tensor],  # shapes: broadcastable to (*shape)
+    formula: str = "convex",
+) -> Tensor:  # shape: (*shape)
+    r"""Mix task weights and pretrained weights.
+
+    With :math:`\alpha = \prod_i f_i`:
+
+    .. math::
+        \text{convex:}\quad   \hat W = \alpha \odot W + (1 - \alpha) \odot W_0 \qquad
+        \text{factored:}\quad \hat W = \textstyle\prod_i f_i \odot W + \prod_i (1 - f_i) \odot W_0
+
+    The convex form is computed as ``lerp(W0, W, alpha)``: bit for bit ``W`` where ``W == W0``, whatever
+    ``alpha`` is, and at ``alpha == 1``. No factor at all means ``alpha = 1`` and returns ``W`` itself.
+    Arithmetic is done in the wider of the two dtypes, the result has the dtype of ``task``.
+
+    Args:
+        task: Task weights W. Receives gradient ``alpha * g``.
+        pretrained: Pretrained weights W0. Never receives gradient.
+        factors: Factors of alpha in [0, 1] (not checked here: hot path). Factor ``i`` receives
+            ``g * (W - W0)`` (convex) times the other factors, summed over the dimensions along which
+            it is constant.
+        formula: ``"convex"`` (the definition) or ``"factored"`` (the official code).
+
+    Returns:
+        Mixed weights, same shape, dtype and device as ``task``.
+
+    Raises:
+        ConfigError: If ``formula`` is unknown.
+
+    Reference:
+        Somayajula et al., Generalizable and Stable Finetuning of Pretrained Language Models on
+        Low-Resource Texts, NAACL 2024, definition of g(W, alpha, W0); the factored form is the
+        official code's.
+
+    Example:
+        >>> mix_weights(torch.ones(1, 2), torch.zeros(1, 2), [torch.tensor([[0.25]])])
+        tensor([[0.2500, 0.2500]])
+    """
+    if formula not in FORMULAS:
+        raise ConfigError(
+            f"Unknown formula: expected one of {', '.join(FORMULAS)}, got {formula!r}."
+            " Pass formula='convex' for the definition."
+        )
+    if not factors:
+        return task
+    mixing = _Convex if formula == "convex" else _Factored
+    return mixing.apply(task, pretrained, *factors)

@@ -1,0 +1,56 @@
+"""Counts of forward and backward passes: what a run costs, whatever machine it is on.
+
+One pass is a forward and a backward of one batch; evaluation is not counted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from agwm.finetune_config import FinetuneConfig, TrainingConfig
+from agwm.hypergradient import Hypergradient
+
+__all__ = ["finetune_passes", "outer_step_passes", "same_passes", "search_passes", "training_passes"]
+
+
+def training_passes(config: TrainingConfig, num_examples: int) -> int:
+    """Return the passes of one-level training on so many examples."""
+    return config.epochs * math.ceil(num_examples / config.batch_size)
+
+
+def outer_step_passes(hypergradient: Hypergradient) -> int:
+    """Return the passes of one outer step: one for direct term and v, then the finite difference."""
+    if hypergradient.order == "first":
+        return 1
+    # The forward scheme takes the undisplaced gradient from the inner step's own backward.
+    return 1 + (2 if hypergradient.scheme == "central" else 1)
+
+
+def search_passes(config: FinetuneConfig, num_steps: int) -> int:
+    """Return the passes of so many inner steps of the search, with their outer steps.
+
+    Args:
+        config: The recipe's settings.
+        num_steps: Inner steps; one that is rolled back and taken again counts as one.
+    """
+    search = config.search
+    inner = num_steps * (2 if search.roll_back else 1)
+    if config.mixing.alpha == "frozen":
+        return num_steps
+    return inner + num_steps // search.unroll_steps * outer_step_passes(config.hypergradient)
+
+
+def finetune_passes(config: FinetuneConfig, num_examples: int) -> int:
+    """Return the passes of the whole recipe: K searches and the final stage."""
+    num_outer = min(max(int(config.search.outer_fraction * num_examples + 0.5), 1), num_examples - 1)
+    num_inner = num_examples - num_outer
+    num_steps = training_passes(config.search, num_inner)
+    searches = config.search.num_resplits * search_passes(config, num_steps)
+    return searches + training_passes(config.final, num_examples)
+
+
+def same_passes(config: TrainingConfig, passes: int, num_examples: int) -> TrainingConfig:
+    """Return one-level training of at least so many passes, in whole epochs; at least as it was."""
+    epoch = math.ceil(num_examples / config.batch_size)
+    return dataclasses.replace(config, epochs=max(config.epochs, math.ceil(passes / epoch)))

@@ -1,0 +1,146 @@
+"""Records of runs: one JSON file for each method, task, model, size and seed."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from agwm._version import __version__
+from agwm.config import RunConfig
+from agwm.errors import ConfigError, DataError
+from agwm.storage import read_json
+
+__all__ = ["FOLDER", "find_finished", "load_records", "record_path", "run_settings", "versions"]
+
+FOLDER = "results"
+_SECTIONS = ("run_info", "train_info", "scores")
+_SHARED = ("task", "model", "trust_remote_code", "train_size", "stratified", "max_length", "test_limit")
+_DATA = ("text_columns", "label_column", "label_names", "regression", "metric")
+_STAGES = {
+    "vanilla": ("vanilla",),
+    # Its number of passes follows from the settings of agwm.
+    "vanilla_long": ("vanilla", "hypergradient", "search", "final"),
+    "frozen": ("mixing", "hypergradient", "search", "final"),
+    "agwm": ("mixing", "hypergradient", "search", "final"),
+}
+
+
+def run_settings(config: RunConfig, method: str, seed: int) -> dict[str, Any]:
+    """Return the settings that decide the outcome of one run, and no others.
+
+    Files are not among them, since they may move: their content is (:func:`find_finished`).
+
+    Args:
+        config: The experiment.
+        method: One of ``METHODS``.
+        seed: The run's seed.
+
+    Returns:
+        Nested plain dicts.
+    """
+    values = config.to_dict()
+    data = {key: values["data"][key] for key in _DATA}
+    chosen = {key: values[key] for key in (*_SHARED, *_STAGES[method])}
+    return {"method": method, "seed": seed, **chosen, "data": data}
+
+
+def record_path(output_dir: str | Path, config: RunConfig, method: str, seed: int) -> Path:
+    """Return ``<output_dir>/results/<method>--<task>--<model>--n<size>--seed<seed>.json``.
+
+    Of a model given as a folder or as ``owner/name``, the last part is taken.
+    """
+    model = Path(config.model).expanduser().resolve().name if config.model else "model"
+    parts = (method, config.task, model, f"n{config.train_size}", f"seed{seed}")
+    return Path(output_dir) / FOLDER / ("--".join(_file_part(part) for part in parts) + ".json")
+
+
+def find_finished(path: Path, settings: Mapping[str, Any], data: str) -> dict[str, Any] | None:
+    """Return the record of a run that was made before, or None.
+
+    Args:
+        path: The record's file.
+        settings: What :func:`run_settings` gives for the run.
+        data: Fingerprint of the examples.
+
+    Returns:
+        The record, if the file is there.
+
+    Raises:
+        ConfigError: If it was made with other settings or other data; the message shows where.
+        DataError: If it cannot be read.
+    """
+    if not path.exists():
+        return None
+    record = _read(path)
+    old = _flatten({**record["run_info"]["settings"], "data_fingerprint": record["run_info"]["data"]})
+    new = _flatten({**settings, "data_fingerprint": data})
+    changed = [key for key in (*old, *new) if old.get(key) != new.get(key)]
+    if changed:
+        key = changed[0]
+        raise ConfigError(
+            f"Record {str(path)!r} is of another config: expected {key} = {new.get(key)!r}, got"
+            f" {old.get(key)!r}. Choose another --output-dir, or pass --override to run it again."
+        )
+    return record
+
+
+def load_records(output_dir: str | Path) -> list[dict[str, Any]]:
+    """Read every record in ``<output_dir>/results``, in the order of their file names.
+
+    Raises:
+        DataError: If there is none, or a file is no record.
+    """
+    folder = Path(output_dir) / FOLDER
+    paths = sorted(folder.glob("*.json"))
+    if not paths:
+        raise DataError(f"No records: expected JSON files in {str(folder)!r}, got none.")
+    return [_read(path) for path in paths]
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what computes, and of the machine it computes on."""
+    names = ("betty-ml", "datasets", "numpy", "tokenizers", "torch", "transformers")
+    found = {name: importlib.metadata.version(name) for name in names}
+    return {
+        "agwm": __version__,
+        **found,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": _processor(),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # not on Linux
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _file_part(text: str) -> str:
+    return "".join(c if c.isalnum() or c in "._-" else "_" for c in text) or "_"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    record = read_json(path)
+    if not isinstance(record, dict) or any(section not in record for section in _SECTIONS):
+        raise DataError(
+            f"{str(path)!r} is no record: expected JSON with {', '.join(_SECTIONS)}, got something else."
+            " Move it away."
+        )
+    return record
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat.update(_flatten(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat

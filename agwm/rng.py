@@ -1,0 +1,103 @@
+"""Random state that decides dropout masks: captured before a forward pass, replayed for another."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["RngState", "replay", "seed_everything"]
+
+
+@dataclass(frozen=True)
+class RngState:
+    """State of every generator that a forward pass may draw from.
+
+    Python's and numpy's are included because some models draw from them (layer drop).
+    """
+
+    python: tuple
+    numpy: dict
+    cpu: Tensor
+    device: torch.device
+    accelerator: Tensor | None
+
+    @classmethod
+    def capture(cls, device: torch.device | str = "cpu") -> RngState:
+        """Read the present state; of accelerators, that of ``device`` only."""
+        device = torch.device(device)
+        accelerator = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+        return cls(
+            random.getstate(),
+            np.random.get_state(legacy=False),
+            torch.get_rng_state(),
+            device,
+            accelerator,
+        )
+
+    def restore(self) -> None:
+        """Make this the present state."""
+        random.setstate(self.python)
+        np.random.set_state(self.numpy)
+        torch.set_rng_state(self.cpu)
+        if self.accelerator is not None:
+            torch.cuda.set_rng_state(self.accelerator, self.device)
+
+    def to_tree(self) -> dict:
+        """Return the state as nested dicts and lists of numbers and tensors, for a checkpoint."""
+        version, words, gauss = self.python
+        return {
+            "python": [version, torch.tensor(words, dtype=torch.int64), gauss],
+            "numpy": {
+                **{k: v for k, v in self.numpy.items() if k != "state"},
+                "state": {
+                    "key": torch.from_numpy(self.numpy["state"]["key"].astype(np.int64)),
+                    "pos": int(self.numpy["state"]["pos"]),
+                },
+            },
+            "cpu": self.cpu,
+            "device": str(self.device),
+            "accelerator": self.accelerator,
+        }
+
+    @classmethod
+    def from_tree(cls, tree: dict) -> RngState:
+        """Rebuild a state from :meth:`to_tree`."""
+        version, words, gauss = tree["python"]
+        inner = tree["numpy"]["state"]
+        return cls(
+            (version, tuple(words.tolist()), gauss),
+            {
+                **tree["numpy"],
+                "state": {"key": inner["key"].numpy().astype(np.uint32), "pos": inner["pos"]},
+            },
+            tree["cpu"],
+            torch.device(tree["device"]),
+            tree["accelerator"],
+        )
+
+
+@contextmanager
+def replay(state: RngState) -> Iterator[None]:
+    """Run the body from ``state``: a forward pass in it sees the masks of the captured one.
+
+    The state before the call is put back afterwards, so that a replay changes no later draw.
+    """
+    present = RngState.capture(state.device)
+    state.restore()
+    try:
+        yield
+    finally:
+        present.restore()
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, numpy and torch (CPU and accelerators)."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)

@@ -1,0 +1,276 @@
+"""The search step: one recorded inner step, one outer backward, one finite difference.
+
+``SearchStep`` records the inner step that is to be differentiated (its batches, the random state of
+its forward passes, W before it, what the optimizer did), gets the direct term and the gradient by W from
+one backward of the outer loss, and adds the indirect term by a finite difference in the same dropout
+masks. It knows nothing of mixing: it is registered with Betty under ``Config(type="agwm")``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from agwm._betty import MendedProblem, register
+from agwm.best_response import check_optimizer, response_vector
+from agwm.errors import HypergradientError
+from agwm.finite_difference import default_epsilon, global_norm, mixed_derivative
+from agwm.hypergradient import HYPERGRADIENT_TYPE, Hypergradient
+from agwm.processes import average_, average_gradients_
+from agwm.recording import Recording, filled, inner_step, owned
+from agwm.rng import RngState, replay
+
+__all__ = ["SearchStep", "finite_difference"]
+
+_OPAQUE_HOOKS = ("custom_optimizer_step", "grad_callback", "param_callback")
+
+
+class SearchStep(MendedProblem):
+    """What agwm adds to Betty's ``ImplicitProblem``; comes before it among the bases."""
+
+    @property
+    def settings(self) -> Hypergradient:
+        """Settings of the hypergradient, read from this problem's config."""
+        return Hypergradient.of(getattr(self.config, "hypergradient", None))
+
+    @property
+    def step_number(self) -> int:
+        """Number of the present optimizer step, counted from 1."""
+        return (self._count - 1) // self.gas + 1
+
+    @property
+    def _is_last_before_outer(self) -> bool:
+        """Whether the present micro-batch is of the optimizer step before an outer step."""
+        is_live = self._is_differentiated and self._training and not self._is_retaking
+        return is_live and self.step_number % self._unroll_steps == 0
+
+    def initialize(self) -> None:
+        """Check what can be checked before the first step."""
+        super().initialize()
+        self._recording = Recording()
+        self._window: list[tuple[Any, RngState]] = []
+        self._is_retaking = False
+        settings = self.settings
+        self._is_differentiated = self.config.type == HYPERGRADIENT_TYPE and any(
+            parent.trainable_parameters() for parent in self._parents
+        )
+        if self.config.type == HYPERGRADIENT_TYPE and not self._is_differentiated:
+            self._roll_back = False  # there is no outer step that could change what is retaken
+        if not self._is_differentiated or settings.order == "first":
+            return
+        if settings.best_response == "optimizer":
+            check_optimizer(self.optimizer)
+            for hook in filter(self.is_implemented, _OPAQUE_HOOKS):
+                raise HypergradientError(
+                    f"No derivative of {hook}: expected the optimizer's own step, got a problem that"
+                    " defines that hook. Use best_response='sgd' or 'identity'."
+                )
+
+    def get_loss(self, batch: Any) -> tuple[Tensor, dict[str, Any]]:
+        """Remember the batch and the random state of the steps that are taken again."""
+        keeps = self._is_differentiated and self._roll_back and self._training and not self._is_retaking
+        if keeps or self._is_last_before_outer:
+            moment = (batch, RngState.capture(self.device))
+        if keeps:
+            if (self._count - 1) % (self.gas * self._unroll_steps) == 0:
+                self._window = []
+            self._window.append(moment)
+        if self._is_last_before_outer:
+            if (self._count - 1) % self.gas == 0:
+                self._recording = Recording()
+            self._recording.batches.append(moment)
+        return super().get_loss(batch)
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Step the optimizer after unscaling and clipping; record it where it is differentiated."""
+        if self.scaler is not None:
+            self.scaler.unscale_(self.optimizer)
+        parameters, weights = self.trainable_parameters(), self.meta_trainable_parameters()
+        average_gradients_(parameters)
+        total_norm: Tensor | float = 0.0
+        if self.gradient_clipping > 0.0:
+            total_norm = torch.nn.utils.clip_grad_norm_(parameters, self.gradient_clipping)
+        records = self._is_last_before_outer and self.settings.order == "second"
+        if records:
+            recording = self._recording
+            if self.settings.differentiates_before_step:
+                recording.weights = [weight.detach().clone() for weight in weights]
+            recording.step = inner_step(
+                self.optimizer, weights, recording.weights, float(total_norm), float(self.gradient_clipping)
+            )
+        if self.is_implemented("custom_optimizer_step"):
+            self.custom_optimizer_step(*args, **kwargs)
+        elif self.scaler is not None:
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        else:
+            self.optimizer.step()
+        if records:
+            recording.step.take_states(self.optimizer, weights)
+
+    def step_after_roll_back(self) -> None:
+        """Go back to before the unrolled steps and take all of them again, with the new alpha.
+
+        The same batches in the same dropout masks: what differs is alpha alone. (Betty takes the last
+        micro-batch only, whatever ``unroll_steps`` and ``gradient_accumulation`` are.)
+        """
+        if not (self._roll_back and self._is_differentiated and not self._paths):
+            super().step_after_roll_back()
+            return
+        if not (self.check_ready() and self._training):
+            return
+        self.recover_states()
+        self._is_retaking = True
+        end = self._count
+        try:
+            for number, (batch, state) in enumerate(self._window, end - len(self._window) + 1):
+                self._count = number
+                with replay(state):
+                    self.one_step_descent(batch=batch)
+                if self.scheduler is not None and number % self.gas == 0:
+                    self.scheduler.step()
+        finally:
+            self._count, self._is_retaking, self._window = end, False, []
+        for parent in self._parents:
+            parent.ready[parent.children.index(self)] = True
+            parent.step_after_roll_back()
+
+    def backward(
+        self,
+        loss: Tensor,
+        params: list[torch.nn.Parameter],
+        paths: list[list[Any]],
+        create_graph: bool = False,
+        retain_graph: bool = True,
+        allow_unused: bool = True,
+    ) -> None:
+        """Set gradients: of an inner problem by W, of an outer one the whole hypergradient."""
+        if self._is_simple_outer(paths):
+            self._set_hypergradient(loss, params, paths[0][1])
+        elif self._is_differentiated and not paths:
+            self._set_inner_gradient(loss, params)
+        else:
+            # Betty walks the graph once for the direct term and once more for each path.
+            super().backward(loss, params, paths, create_graph, retain_graph or bool(paths), allow_unused)
+
+    def _is_simple_outer(self, paths: list[list[Any]]) -> bool:
+        """Whether this problem is right above one inner problem of our type."""
+        return len(paths) == 1 and len(paths[0]) == 3 and paths[0][1].config.type == HYPERGRADIENT_TYPE
+
+    def _scale(self) -> float:
+        return 1.0 if self.scaler is None else self.scaler.get_scale()
+
+    def _set_inner_gradient(self, loss: Tensor, params: list[torch.nn.Parameter]) -> None:
+        settings = self.settings
+        reuses = self._is_last_before_outer and settings.scheme == "forward" and settings.order == "second"
+        uppers = [p for parent in self._parents for p in parent.trainable_parameters()] if reuses else []
+        gradients = torch.autograd.grad(loss, [*params, *uppers], allow_unused=True)
+        self.set_grads(params, owned(gradients[: len(params)]))
+        known = self._recording.upper_gradients
+        for upper, gradient in zip(uppers, filled(gradients[len(params) :], uppers), strict=True):
+            gradient = gradient / self._scale()
+            known[id(upper)] = known[id(upper)] + gradient if id(upper) in known else gradient
+
+    def _set_hypergradient(self, loss: Tensor, params: list[torch.nn.Parameter], inner: SearchStep) -> None:
+        """Direct term and v from one backward; then the indirect term."""
+        weights = inner.meta_trainable_parameters()
+        is_first = inner.settings.order == "first"
+        wanted = params if is_first else [*params, *weights]
+        gradients = owned(torch.autograd.grad(loss, wanted, allow_unused=True))
+        direct = average_(filled(gradients[: len(params)], params))
+        if self.scaler is None:
+            _check_finite(inner, direct=float(global_norm(direct)))
+        self.set_grads(params, direct)
+        if not is_first:
+            vector = average_(filled(gradients[len(params) :], weights))
+            finite_difference(vector, inner, self, sync=True)
+
+
+def _check_finite(inner: SearchStep, **norms: float) -> None:
+    if not all(norm < float("inf") for norm in norms.values()):
+        listed = ", ".join(f"{name} {norm:.3g}" for name, norm in norms.items())
+        raise HypergradientError(
+            f"Hypergradient is not finite at inner step {inner.step_number}: expected finite norms, got"
+            f" {listed}. Lower the learning rates or hypergradient.epsilon."
+        )
+
+
+def _upper_gradient(inner: SearchStep, uppers: list[torch.nn.Parameter]) -> list[Tensor]:
+    """Gradient of the inner loss by the upper parameters, in the masks of the recorded step."""
+    total: list[Tensor] | None = None
+    for batch, state in inner._recording.batches:
+        with replay(state), torch.enable_grad():
+            outcome = inner.training_step_exec(batch)
+            loss = (outcome["loss"] if isinstance(outcome, dict) else outcome) / inner.gas
+            loss = loss if inner.scaler is None else inner.scaler.scale(loss)
+            gradients = filled(torch.autograd.grad(loss, uppers, allow_unused=True), uppers)
+        total = gradients if total is None else torch._foreach_add(total, gradients)
+    return [gradient / inner._scale() for gradient in total]
+
+
+def finite_difference(
+    vector: Sequence[Tensor], curr: SearchStep, prev: SearchStep, sync: bool
+) -> list[Tensor] | None:
+    """Betty's interface to the indirect term: registered under ``Config(type="agwm")``.
+
+    Args:
+        vector: v, the gradient of the outer loss by the weights of ``curr``.
+        curr: The inner problem.
+        prev: The problem whose parameters take the hypergradient.
+        sync: Whether to add the indirect term to their ``.grad`` instead of returning it.
+
+    Returns:
+        The indirect term, or None when ``sync``.
+
+    Raises:
+        HypergradientError: If it is not finite, or the inner step is not there to differentiate.
+    """
+    settings, recording = curr.settings, curr._recording
+    uppers, weights = prev.trainable_parameters(), curr.meta_trainable_parameters()
+    if settings.order == "first":
+        return None if sync else [torch.zeros_like(p) for p in uppers]
+    if recording.step is None:
+        raise HypergradientError(
+            f"No inner step to differentiate: expected one of problem {curr.name!r} right below"
+            f" {prev.name!r}, got one that a problem in between used already. Use two levels, or a"
+            " type of Betty's own for the lowest of three."
+        )
+    direction = response_vector(settings.best_response, vector, recording.step)
+    norm = float(global_norm(direction))
+    indirect = [torch.zeros_like(p) for p in uppers]
+    is_last = prev is curr._parents[-1]
+    if norm > 0.0:
+        epsilon = settings.epsilon
+        if epsilon is None:
+            dtype = weights[0].dtype if curr.precision == "fp32" else curr.dtype
+            epsilon = default_epsilon(settings.scheme, dtype, weights)
+        base = recording.weights
+        if base is not None and not is_last:
+            base = [weight.clone() for weight in base]
+        known = recording.upper_gradients
+        indirect = mixed_derivative(
+            lambda: _upper_gradient(curr, uppers),
+            weights,
+            direction,
+            epsilon / norm,
+            settings.scheme,
+            base,
+            [known[id(p)] for p in uppers] if known else None,
+        )
+        indirect = average_(indirect)
+    if prev.scaler is None:
+        size = float(global_norm(indirect))
+        _check_finite(curr, v=float(global_norm(list(vector))), u=norm, indirect=size)
+    if is_last:
+        recording.weights = recording.step = None
+        recording.upper_gradients = {}
+    if not sync:
+        return indirect
+    prev.set_grads(uppers, indirect)
+    return None
+
+
+register(HYPERGRADIENT_TYPE, finite_difference, SearchStep)

@@ -1,0 +1,139 @@
+"""Write ``architectures.md``: what the hook mixes by default in every architecture that is tested.
+
+Run from the root of the repository: ``python -m docs.make_architectures``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import transformers
+from torch import nn
+from transformers import Conv1D
+
+from agwm.selection import Candidate, find_candidates
+from tests.architecture_table import UNSUPPORTED
+from tests.architectures import ARCHITECTURES, Architecture
+
+PAGE = Path(__file__).with_name("architectures.md")
+
+HEAD = """# Architectures
+
+`agwm.inject(model)` works on any Hugging Face model. The tests run it on every architecture of the
+sequence-classification mapping of transformers {version} that can be built on a CPU: {count} of them,
+as tiny models with random weights. Each is checked for
+
+* the same output, bit for bit, as the plain model when W = W0, whatever alpha is;
+* the output and the gradients of W and alpha of both formulas, against a plain model that holds the
+  mixed weights (float64, or float32 where marked);
+* the same gradients under gradient checkpointing, where the architecture supports it;
+* `merge()`, `save_pretrained` and `from_pretrained` without agwm: the same logits, bit for bit.
+
+"Mixed weights" counts parameters, for a model of two layers; a tied parameter counts once. Where it
+is a number alone, all of them are `nn.Linear`. "Left out" are parameters of two or more dimensions in
+the backbone, embeddings aside, that are trained but not mixed by default; `include` can name them.
+
+| Architecture | Mixed weights | Left out | Checkpointing | Notes |
+|---|---|---|---|---|
+"""
+
+TAIL = """
+## Rules of the default
+
+* Mixed: `nn.Linear` and its subclasses, classes called `...Linear`, `Conv1D` of GPT-2, pointwise
+  `nn.Conv1d`, the projections of `nn.MultiheadAttention`, and raw parameters of three or more
+  dimensions that are a linear map (XLNet, Funnel, Zamba, stacked experts), all inside `model.base_model`.
+* A router that is an `nn.Linear` is mixed like one; a router given as a bare matrix is left out.
+* Stacked experts are one matrix each for alpha: rank-1 alpha has a pair of vectors for every expert.
+* Not mixed: embeddings, norms, biases, convolutions of a kernel wider than one, latents, and the head.
+  Perceiver's head lies inside `base_model`, as its decoder, and is left out too.
+* The pooler of BERT-like models is part of `base_model` and is mixed.
+* A weight tied to an embedding is left out; named by `include`, it is mixed in all its places.
+
+## Not tested
+
+| Architecture | Why |
+|---|---|
+"""
+
+LIMITS = """
+## Known limits
+
+* Reformer in training mode has a backward pass of its own that adds into `.grad`: `loss.backward()`
+  reaches W and alpha, but `torch.autograd.grad` finds no gradient for the weights inside its layers,
+  with or without agwm. The hook works; whatever needs `torch.autograd.grad` does not.
+* `nn.LSTM`, `nn.GRU` and `nn.RNN` read a flattened copy of their weights, so naming one is an error.
+  So it is for weights under `torch.nn.utils.parametrize`, TorchScript modules and quantized weights.
+* `nn.DataParallel` is refused with a clear error; use `DistributedDataParallel`.
+* `model.get_parameter(name)` of a mixed weight raises; use `dict(model.named_parameters())[name]`.
+"""
+
+
+def _general(name: str) -> str:
+    return re.sub(r"\.\d+(?=\.|$)", ".*", name)
+
+
+def _kind(candidate: Candidate) -> str:
+    module, attribute = candidate.places[0]
+    kind = f"`{type(module).__name__}.{attribute}`"
+    return f"{kind} (one matrix each)" if candidate.num_batch_dims else kind
+
+
+def _mixed(candidates: list[Candidate]) -> str:
+    chosen = [candidate for candidate in candidates if candidate.is_default]
+    other = [c for c in chosen if type(c.places[0][0]) is not nn.Linear]
+    counts = Counter(_kind(candidate) for candidate in other)
+    kinds = ", ".join(f"{number} {kind}" for kind, number in counts.items())
+    return f"{len(chosen)}, of them {kinds}" if kinds else str(len(chosen))
+
+
+def _left_out(candidates: list[Candidate]) -> str:
+    names = {
+        f"`{_general(c.name)}`": None
+        for c in candidates
+        if c.in_backbone and not c.is_default and not _is_embedding(c)
+    }
+    return ", ".join(names)
+
+
+def _is_embedding(candidate: Candidate) -> bool:
+    return any(
+        isinstance(module, nn.Embedding) or "mbedding" in type(module).__name__
+        for module, _ in candidate.places
+    )
+
+
+def _notes(architecture: Architecture, candidates: list[Candidate]) -> str:
+    notes = [architecture.note] if architecture.note else []
+    tied = sum(len(candidate.places) > 1 for candidate in candidates if candidate.is_default)
+    if tied:
+        notes.append(f"{tied} of the mixed weights are tied")
+    if any(isinstance(c.places[0][0], Conv1D) for c in candidates if c.is_default):
+        notes.append("rows of alpha are inputs, as `Conv1D` stores its weight transposed")
+    if not architecture.float64:
+        notes.append("tested in float32")
+    return "; ".join(notes)
+
+
+def render() -> str:
+    """Return the page as text."""
+    lines = []
+    for name, architecture in ARCHITECTURES.items():
+        candidates = find_candidates(architecture.build())
+        cells = (
+            name,
+            _mixed(candidates),
+            _left_out(candidates),
+            "yes" if architecture.checkpointing else "not supported by it",
+            _notes(architecture, candidates),
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    missing = [f"| {name} | {reason} |" for name, reason in UNSUPPORTED.items()]
+    head = HEAD.format(version=transformers.__version__, count=len(ARCHITECTURES))
+    return head + "\n".join(lines) + "\n" + TAIL + "\n".join(missing) + "\n" + LIMITS
+
+
+if __name__ == "__main__":
+    PAGE.write_text(render(), encoding="utf-8")

@@ -1,0 +1,41 @@
+"""A tiny BERT with its tokenizer in a folder, so that a whole run takes about a second."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers import BertConfig, BertModel
+
+from tests.cli.tokens import save_tokenizer
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory):
+    """Folder of a two-layer BERT of width 16 without a head."""
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    config = BertConfig(
+        vocab_size=save_tokenizer(folder),
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=64,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        BertModel(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def own_files(tmp_path):
+    """Own training and test examples: which of two words comes first."""
+    paths = []
+    for name, size, start in (("train", 40, 0), ("test", 20, 7)):
+        lines = ["text,label"]
+        for index in range(start, start + size):
+            first, second = ("good", "bad") if index % 2 else ("bad", "good")
+            lines.append(f"the {first} man saw {index % 10} {second} dog {index // 10},{index % 2}")
+        paths.append(tmp_path / f"{name}.csv")
+        paths[-1].write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return paths

@@ -1,0 +1,96 @@
+"""Metrics: values from the definitions, degenerate inputs and errors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from agwm.data import TASKS
+from agwm.errors import ConfigError, DataError, ShapeError
+from agwm.metrics import METRICS, compute_metric, predictions_from_logits
+
+PREDICTED, TRUE = [1, 1, 0, 0, 1, 0, 1, 1], [1, 0, 0, 1, 1, 0, 1, 0]
+TP, FP, FN, TN = 3, 2, 1, 2
+
+
+def test_class_metrics_against_their_definitions() -> None:
+    assert compute_metric("accuracy", PREDICTED, TRUE) == (TP + TN) / 8
+    assert compute_metric("f1", PREDICTED, TRUE) == pytest.approx(2 * TP / (2 * TP + FP + FN))
+    product = (TP + FP) * (TP + FN) * (TN + FP) * (TN + FN)
+    expected = (TP * TN - FP * FN) / product**0.5
+    assert compute_metric("matthews", PREDICTED, TRUE) == pytest.approx(expected)
+
+
+def test_correlations_against_their_definitions() -> None:
+    x, y = np.array([0.1, 2.0, 3.5, 1.0, 4.0]), np.array([1.0, 2.5, 2.0, 0.0, 5.0])
+    assert compute_metric("pearson", x, y) == pytest.approx(np.corrcoef(x, y)[0, 1])
+    ranks = [values.argsort().argsort() for values in (x, y)]
+    assert compute_metric("spearman", x, y) == pytest.approx(np.corrcoef(*ranks)[0, 1])
+    assert compute_metric("spearman", x, -x) == pytest.approx(-1.0)
+
+
+@pytest.mark.parametrize("name", ["matthews", "spearman", "pearson"])
+@pytest.mark.parametrize(("first", "second"), [([1, 1, 1], [0, 1, 1]), ([0, 1, 1], [1, 1, 1])])
+def test_undefined_is_zero_without_warning(name: str, first: list, second: list) -> None:
+    assert compute_metric(name, first, second) == 0.0
+
+
+def test_nearly_constant_predictions_do_not_warn() -> None:
+    predictions = np.array([1.0, 1.0 + 2**-52, 1.0])
+    assert -1.0 <= compute_metric("pearson", predictions, [1.0, 2.0, 3.0]) <= 1.0
+
+
+def test_f1_without_positives_is_zero() -> None:
+    assert compute_metric("f1", [0, 0], [0, 0]) == 0.0
+
+
+def test_f1_refuses_a_third_class() -> None:
+    with pytest.raises(DataError, match=r"f1 is for two classes.*got \[2\]"):
+        compute_metric("f1", [0, 2], [0, 1])
+
+
+@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_predictions_must_be_finite(name: str, bad: float) -> None:
+    with pytest.raises(DataError, match=r"Predictions are not finite.*first: number 2"):
+        compute_metric(name, [0.0, bad, 1.0], [0, 1, 1])
+    with pytest.raises(DataError, match="Labels are not finite"):
+        compute_metric(name, [0, 1, 1], [0.0, bad, 1.0])
+
+
+def test_wrong_input() -> None:
+    with pytest.raises(ConfigError, match=r"Unknown metric 'acuracy'.*Did you mean 'accuracy'"):
+        compute_metric("acuracy", [0], [0])
+    with pytest.raises(ShapeError, match="expected 3 predictions, got 2"):
+        compute_metric("accuracy", [0, 1], [0, 1, 1])
+    with pytest.raises(ShapeError, match="one number per example"):
+        compute_metric("accuracy", [], [])
+    with pytest.raises(ShapeError, match=r"got \(1, 2\)"):
+        compute_metric("accuracy", [[0, 1]], [0, 1])
+    with pytest.raises(DataError, match="not numbers"):
+        compute_metric("accuracy", ["a"], [0])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_tensors_are_taken(dtype: torch.dtype) -> None:
+    score = torch.tensor([0.0, 1.0, 2.0], dtype=dtype, requires_grad=True)
+    assert compute_metric("spearman", score, torch.tensor([1, 2, 3])) == pytest.approx(1.0)
+
+
+def test_predictions_from_logits() -> None:
+    logits = torch.tensor([[0.1, 0.9], [2.0, -1.0]])
+    assert torch.equal(predictions_from_logits(logits, TASKS["rte"]), torch.tensor([1, 0]))
+    scores = torch.tensor([[1.5], [0.5]], dtype=torch.bfloat16)
+    expected = torch.tensor([1.5, 0.5])
+    torch.testing.assert_close(predictions_from_logits(scores, TASKS["stsb"]), expected)
+    torch.testing.assert_close(predictions_from_logits(expected, TASKS["stsb"]), expected)
+
+
+def test_logits_that_do_not_fit() -> None:
+    with pytest.raises(ShapeError, match=r"expected \(examples, 3\), got \(4, 2\).*num_labels=3"):
+        predictions_from_logits(torch.zeros(4, 2), TASKS["mnli"])
+    with pytest.raises(ShapeError, match="do not fit task 'stsb'"):
+        predictions_from_logits(torch.zeros(4, 2), TASKS["stsb"])
+    with pytest.raises(DataError, match="NaN for 1 of 2 examples"):
+        predictions_from_logits(torch.tensor([[float("nan"), 1.0], [0.0, 1.0]]), TASKS["rte"])
