@@ -6,10 +6,12 @@ from agwm.attention import Alpha
 from agwm.engine import MixupEngine, build_engine
 from agwm.errors import AgwmError, AgwmWarning
 from agwm.finetune_config import FinetuneConfig, MixingConfig, SearchConfig, TrainingConfig
+from agwm.finetune_result import FinetuneResult
 from agwm.hypergradient import HYPERGRADIENT_TYPE, Hypergradient
 from agwm.mixing import mix_weights
 from agwm.mixup import Mixup, inject, mixup_of
 from agwm.problems import AttentionProblem, TaskWeightProblem
+from agwm.recipe import finetune
 from agwm.saving import load
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "Alpha",
     "AttentionProblem",
     "FinetuneConfig",
+    "FinetuneResult",
     "Hypergradient",
     "HypergradientConfig",
     "MixingConfig",
@@ -29,6 +32,7 @@ __all__ = [
     "TrainingConfig",
     "__version__",
     "build_engine",
+    "finetune",
     "inject",
     "load",
     "mix_weights",
