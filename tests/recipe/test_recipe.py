@@ -1,0 +1,235 @@
+"""The recipe on tiny models: what it averages, what it fixes, what it saves, and that it repeats."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+from transformers import AutoModelForSequenceClassification
+
+import agwm
+from agwm.data.sampling import split_train
+from agwm.errors import ConfigError, SelectionError, SplitError
+from agwm.training import make_loader, make_optimizer, make_scheduler, train
+from tests.tiny_models import tiny_bert
+
+NUM = 20
+
+
+def dataset(num=NUM, labels=2):
+    generator = torch.Generator().manual_seed(3)
+    return [
+        {
+            "input_ids": torch.randint(2, 60, (8,), generator=generator),
+            "labels": torch.tensor(index % labels),
+        }
+        for index in range(num)
+    ]
+
+
+def collate(rows):
+    return {key: torch.stack([row[key] for row in rows]) for key in rows[0]}
+
+
+def config(**search):
+    search = {"batch_size": 4, "epochs": 2, "learning_rate": 1e-2, "num_resplits": 2, **search}
+    return agwm.FinetuneConfig(
+        search=agwm.SearchConfig(**search),
+        final=agwm.TrainingConfig(batch_size=4, epochs=1, learning_rate=1e-2),
+        seed=5,
+    )
+
+
+def run(settings, **more):
+    torch.manual_seed(0)
+    model = tiny_bert()
+    return agwm.finetune(model, dataset(), collate=collate, config=settings, progress=False, **more)
+
+
+def plain_state(model):
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def test_a_run_repeats_bit_for_bit_and_another_seed_differs():
+    first, second = run(config()), run(config())
+    other = run(dataclasses.replace(config(), seed=6))
+    for name, tensor in first.model.state_dict().items():
+        assert torch.equal(tensor, second.model.state_dict()[name])
+    assert all(torch.equal(first.alpha[name], second.alpha[name]) for name in first.alpha)
+    assert any(not torch.equal(t, other.model.state_dict()[n]) for n, t in first.model.state_dict().items())
+
+
+def test_the_model_is_plain_afterwards_and_alpha_has_moved():
+    result = run(config())
+    assert agwm.mixup_of(result.model) is None
+    assert not result.model.training
+    assert any(not torch.equal(alpha, torch.ones_like(alpha)) for alpha in result.alpha.values())
+    assert all(0 <= float(a.min()) and float(a.max()) <= 1 for a in result.alpha.values())
+    assert result.num_steps == {"search": 2 * 2 * 4, "final": 5}
+
+
+def test_the_searches_are_averaged_and_each_starts_from_the_pretrained_weights():
+    """With one epoch of final training at rate 0, merged weights are the mix of the two means."""
+    settings = dataclasses.replace(config(), final=agwm.TrainingConfig(epochs=0))
+    result = run(settings)
+    weights, factors = [], []
+    for k in range(2):
+        torch.manual_seed(0)
+        model = tiny_bert()
+        pretrained = plain_state(model)
+        one = dataclasses.replace(settings, search=dataclasses.replace(settings.search, num_resplits=1))
+        stored = {}
+
+        class Keep(agwm.TaskWeightProblem):
+            kept = stored
+
+            def loss(self, batch):
+                self.kept["mixup"] = self.mixup
+                return super().loss(batch)
+
+        # the k-th search alone: the seed of a search is the run's plus k
+        agwm.finetune(
+            model,
+            dataset(),
+            collate=collate,
+            config=dataclasses.replace(one, seed=5 + k),
+            progress=False,
+            inner=Keep,
+        )
+        mixup = stored["mixup"]
+        attention = {name: value.detach().clone() for name, value in mixup.attention.state_dict().items()}
+        factors.append(attention)
+        # merge() wrote the mixed weights; unmixed parameters are the task weights
+        weights.append(plain_state(model))
+        mixed = mixup.names
+    mean = {name: (factors[0][name] + factors[1][name]) / 2 for name in factors[0]}
+    for name, value in result.attention.state_dict().items():
+        assert torch.equal(value, mean[name])
+    moved = 0
+    for name, tensor in result.model.state_dict().items():
+        if name not in mixed and tensor.is_floating_point():
+            torch.testing.assert_close(tensor, (weights[0][name] + weights[1][name]) / 2)
+            moved += not torch.equal(tensor, pretrained[name])
+    assert moved > 0
+
+
+def test_frozen_alpha_is_one_and_equals_plain_two_stage_training():
+    """The control: with alpha at 1 the search is plain finetuning of the inner split."""
+    settings = dataclasses.replace(
+        config(num_resplits=1, clipping=1.0), mixing=agwm.MixingConfig(alpha="frozen")
+    )
+    result = run(settings)
+    torch.manual_seed(0)
+    model = tiny_bert()
+    inner, _ = split_train(NUM, 0.2, seed=5)
+    rows = dataset()
+    train(model, [rows[i] for i in inner], collate=collate, config=settings.search, seed=5, progress=False)
+    train(model, rows, collate=collate, config=settings.final, seed=5, progress=False)
+    assert all(torch.equal(alpha, torch.ones_like(alpha)) for alpha in result.alpha.values())
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, result.model.state_dict()[name])
+
+
+def test_alpha_is_fixed_in_the_final_stage():
+    short = run(dataclasses.replace(config(), final=agwm.TrainingConfig(epochs=0)))
+    long = run(config())
+    for name, alpha in short.alpha.items():
+        assert torch.equal(alpha, long.alpha[name])
+
+
+def test_history_tells_phase_step_losses_and_dev_scores():
+    calls = []
+
+    def evaluate(model):
+        calls.append(model.training)
+        return {"dev_accuracy": 0.5}
+
+    result = run(config(evaluations=2), evaluate=evaluate)
+    assert [r["phase"] for r in result.history] == ["search 1/2"] * 2 + ["search 2/2"] * 2 + ["final"]
+    assert all(r["dev_accuracy"] == 0.5 for r in result.history)
+    assert {"step", "inner_loss", "outer_loss"} <= set(result.history[0])
+    assert not any(calls)
+    without = run(config(evaluations=2))
+    for name, tensor in result.model.state_dict().items():
+        assert torch.equal(tensor, without.model.state_dict()[name]), "evaluation changed the run"
+
+
+def test_eval_dataset_gives_the_mean_loss():
+    result = run(config(), eval_dataset=dataset(6))
+    assert result.history[-1]["eval_loss"] > 0
+
+
+def test_saved_outcome_is_a_plain_checkpoint_with_alpha_and_card(tmp_path):
+    result = run(config())
+    result.save_pretrained(tmp_path / "out")
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").eval()
+    batch = collate(dataset())
+    with torch.no_grad():
+        assert torch.equal(model(**batch).logits, result.model(**batch).logits)
+    factors = load_file(tmp_path / "out" / "alpha.safetensors")
+    assert factors.keys() == result.attention.state_dict().keys()
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "num_resplits: 2" in card and yaml.safe_load(card.split("---")[1])["tags"]
+    assert json.loads((tmp_path / "out" / "agwm_history.json").read_text())[-1]["phase"] == "final"
+    assert not list((tmp_path / "out").glob(".*"))
+
+
+def test_stratified_splits_keep_the_share_of_labels():
+    assert run(config(stratified=True)).num_steps["search"] == 16
+
+
+def test_errors_are_one_line_and_leave_the_model_plain():
+    model = tiny_bert()
+    bad = dataclasses.replace(config(), mixing=agwm.MixingConfig(include=["nothing.*"]))
+    with pytest.raises(SelectionError, match="matches nothing"):
+        agwm.finetune(model, dataset(), collate=collate, config=bad, progress=False)
+    assert agwm.mixup_of(model) is None
+    rows = [{"input_ids": row["input_ids"]} for row in dataset()]
+    with pytest.raises(SplitError, match="Cannot stratify"):
+        agwm.finetune(model, rows, collate=collate, config=config(stratified=True), progress=False)
+    assert agwm.mixup_of(model) is None
+    with pytest.raises(ConfigError, match="num_resplits is out of range"):
+        agwm.SearchConfig(num_resplits=0)
+
+
+def test_no_decay_of_biases_and_norms_and_the_schedule_ends_at_zero():
+    model = tiny_bert()
+    settings = agwm.TrainingConfig(learning_rate=1.0, weight_decay=0.1)
+    optimizer = make_optimizer(model, settings)
+    names = {id(p): n for n, p in model.named_parameters()}
+    decayed = {names[id(p)] for p in optimizer.param_groups[0]["params"]}
+    assert optimizer.param_groups[0]["weight_decay"] == 0.1
+    assert not any("bias" in name or "LayerNorm" in name for name in decayed)
+    assert "bert.embeddings.word_embeddings.weight" in decayed
+    assert len(decayed) + len(optimizer.param_groups[1]["params"]) == len(names)
+    scheduler = make_scheduler(optimizer, "linear", 10, 0.2)
+    rates = []
+    for _ in range(10):
+        rates.append(scheduler.get_last_lr()[0])
+        optimizer.step()
+        scheduler.step()
+    assert rates[0] == 0.0 and max(rates) == 1.0 and rates.index(1.0) == 2
+    assert scheduler.get_last_lr()[0] == 0.0
+
+
+def test_training_lowers_the_loss():
+    torch.manual_seed(0)
+    model = tiny_bert(dropout=0.0)
+    settings = agwm.TrainingConfig(batch_size=4, epochs=8, learning_rate=1e-2)
+    history = train(model, dataset(), collate=collate, config=settings, seed=1, progress=False)
+    assert history[-1]["loss"] < history[0]["loss"]
+
+
+def test_loader_order_depends_on_its_seed_alone():
+    first = [batch["input_ids"] for batch in make_loader(dataset(), 4, collate, 1)]
+    torch.rand(3)
+    again = [batch["input_ids"] for batch in make_loader(dataset(), 4, collate, 1)]
+    assert all(map(torch.equal, first, again))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_precisions_on_the_cpu(precision):
+    settings = config(precision=precision, num_resplits=1)
+    assert run(settings).history[-1]["loss"] > 0
