@@ -44,7 +44,7 @@ lint: $(INSTALLED) ## Check style and formatting
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 
-bench: $(INSTALLED) ## Measure time and memory of a search step
+bench: $(INSTALLED) ## Measure the time of a search step side by side with vanilla and stock Betty
 	$(RUN) benchmarks/bench.py
 
 clean: ## Remove the environment, caches and build output

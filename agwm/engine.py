@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from agwm._betty import Config, Engine, EngineConfig, HypergradientConfig, quiet_betty
-from agwm.engine_checks import check_config, check_count, check_precision, check_problems
+from agwm.engine_checks import check_config, check_count, check_model, check_precision, check_problems
 from agwm.errors import ConfigError, DataError
 from agwm.hypergradient import HYPERGRADIENT_TYPE, Hypergradient
 from agwm.mixup import Mixup
@@ -47,6 +47,7 @@ class MixupEngine(Engine):
 
     Raises:
         ConfigError: If the problems cannot be wired, or the config asks for what is not supported.
+        ModelError: If the model cannot be differentiated by ``torch.autograd.grad``.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class MixupEngine(Engine):
         config = EngineConfig() if config is None else config
         check_problems(type(self), inner, outer)
         check_config(config)
+        check_model(inner.model)
         self.history: list[dict[str, Any]] = []
         self.phase = phase
         self.progress = progress

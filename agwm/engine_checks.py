@@ -5,10 +5,13 @@ from __future__ import annotations
 import torch
 
 from agwm._betty import EngineConfig, ImplicitProblem
-from agwm.errors import ConfigError
+from agwm.errors import ConfigError, ModelError
 from agwm.problems import PRECISIONS
 
-__all__ = ["check_config", "check_count", "check_precision", "check_problems"]
+__all__ = ["check_config", "check_count", "check_model", "check_precision", "check_problems"]
+
+# Model types whose gradient torch.autograd.grad does not see in full.
+_OWN_BACKWARD = {"reformer": "its reversible layers add to .grad in a backward pass of their own"}
 
 
 def check_problems(engine: type, inner: ImplicitProblem, outer: ImplicitProblem) -> None:
@@ -29,6 +32,20 @@ def check_problems(engine: type, inner: ImplicitProblem, outer: ImplicitProblem)
                 f"Name of a problem is taken: expected one that becomes an attribute of the engine and of"
                 f" the other problem, got {name!r}. Choose another."
             )
+
+
+def check_model(model: torch.nn.Module) -> None:
+    """Raise for models whose hypergradient would be wrong without a sign of it.
+
+    Raises:
+        ModelError: If the model's layers bypass autograd.
+    """
+    kind = getattr(getattr(model, "config", None), "model_type", None)
+    if kind in _OWN_BACKWARD:
+        raise ModelError(
+            f"Cannot search alpha of {type(model).__name__}: expected a model that torch.autograd.grad"
+            f" differentiates, but {_OWN_BACKWARD[kind]}. Use another architecture."
+        )
 
 
 def check_config(config: EngineConfig) -> None:
