@@ -37,8 +37,9 @@ venv: $(INSTALLED) ## Create the environment, pinned by constraints.txt
 demo: $(INSTALLED) ## Finetune a small model that needs no network, and draw its pictures
 	HF_HUB_OFFLINE=1 $(RUN) examples/glue_lowres.py --config configs/demo.yaml --output-dir $(OUT)
 
+# One thread: the models of the tests are tiny, and threads that wait for a busy core cost tenfold.
 test: $(INSTALLED) ## Run the tests
-	$(RUN) -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest $(ARGS)
 
 lint: $(INSTALLED) ## Check style and formatting
 	$(RUN) -m ruff check .
