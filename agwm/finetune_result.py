@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 import yaml
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from agwm._version import __version__
 from agwm.attention import Attention
 from agwm.finetune_config import FinetuneConfig
-from agwm.storage import make_folder, write_json, write_text, write_whole
+from agwm.saving import plain_state, write_hugging_face, write_tensors
+from agwm.storage import make_folder, write_json, write_text
 
 __all__ = ["FinetuneResult"]
 
@@ -84,16 +83,14 @@ class FinetuneResult:
 
         Raises:
             DataError: If the folder cannot be written.
+            ModelError: If the state of a plain ``nn.Module`` holds more than tensors.
         """
         folder = make_folder(directory)
         if isinstance(self.model, PreTrainedModel):
-            with TemporaryDirectory(dir=folder) as temporary:
-                self.model.save_pretrained(temporary)
-                for path in sorted(Path(temporary).iterdir()):
-                    path.replace(folder / path.name)
+            write_hugging_face(self.model, folder)
         else:
-            _save_tensors(folder / "model.safetensors", self.model.state_dict())
-        _save_tensors(folder / "alpha.safetensors", self.attention.state_dict())
+            write_tensors(folder / "model.safetensors", plain_state(self.model))
+        write_tensors(folder / "alpha.safetensors", self.attention.state_dict())
         write_json(folder / "agwm_history.json", self.history)
         write_text(folder / "README.md", self._card())
 
@@ -113,8 +110,3 @@ class FinetuneResult:
             scores=scores or "Nothing was evaluated.",
             settings=yaml.safe_dump(self.config.to_dict(), sort_keys=False),
         )
-
-
-def _save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    copies = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
-    write_whole(path, lambda temporary: save_file(copies, temporary, {"format": "pt"}))

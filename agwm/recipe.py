@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
 from agwm.batches import to_device
-from agwm.data.sampling import check_disjoint, split_train
+from agwm.data.sampling import split_train
 from agwm.engine import MixupEngine, build_engine
 from agwm.errors import ConfigError, SplitError
 from agwm.finetune_config import FinetuneConfig
@@ -81,7 +81,7 @@ def finetune(
     start = time.perf_counter()
     mixup.attention.requires_grad_(False)
     try:
-        history += train(
+        final = train(
             model,
             train_dataset,
             collate=collate,
@@ -95,15 +95,13 @@ def finetune(
         mixup.remove()
         raise
     seconds["final"] = time.perf_counter() - start
-    num_final = next((record["step"] for record in reversed(history) if record["phase"] == "final"), 0)
     mixup.merge()
-    model.eval()
     return FinetuneResult(
         model=model,
         attention=mixup.attention,
-        history=history,
+        history=history + final,
         seconds=seconds,
-        num_steps={"search": num_search, "final": num_final},
+        num_steps={"search": num_search, "final": final[-1]["step"] if final else 0},
         config=config,
         num_examples=len(train_dataset),
     )
@@ -122,7 +120,9 @@ def _search_all(
 ) -> tuple[Mixup, int]:
     """Search K times and leave the averages in the model and the mixup that is returned."""
     num = config.search.num_resplits
-    start = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+    # Only a second search has to go back.
+    state = model.state_dict() if num > 1 else {}
+    start = {name: tensor.detach().clone() for name, tensor in state.items()}
     task_mean: list[Tensor] = []
     attention_mean: list[Tensor] = []
     num_steps = 0
@@ -220,9 +220,7 @@ def _split(dataset: Sequence[Any], config: FinetuneConfig, seed: int) -> tuple[l
             ) from None
         if all(label.is_integer() for label in labels):
             labels = [int(label) for label in labels]
-    inner, outer = split_train(labels, search.outer_fraction, seed=seed, stratified=search.stratified)
-    check_disjoint(inner, outer, len(dataset))
-    return inner, outer
+    return split_train(labels, search.outer_fraction, seed=seed, stratified=search.stratified)
 
 
 def _mean_loss(dataset: Sequence[Any], collate: Collate, batch_size: int) -> Evaluate:

@@ -28,7 +28,7 @@ from agwm.mixup import Mixup, check_plain
 from agwm.selection import find_candidates
 from agwm.storage import make_folder, read_json, write_json, write_whole
 
-__all__ = ["load", "save_mixup"]
+__all__ = ["load", "plain_state", "save_mixup", "write_hugging_face", "write_tensors"]
 
 INDEX_FILE = "agwm.json"
 PRETRAINED_FILE = "agwm_pretrained.safetensors"
@@ -37,7 +37,8 @@ TASK_FILE = "agwm_model.safetensors"  # W of a model that has no save_pretrained
 FORMAT = 1
 
 
-def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors to one safetensors file, whole."""
     # cloned apart: safetensors refuses tensors that share storage
     copies = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
     write_whole(path, lambda temporary: save_file(copies, temporary, {"format": "pt"}))
@@ -53,7 +54,7 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
         ) from None
 
 
-def _write_hugging_face(model: PreTrainedModel, folder: Path) -> None:
+def write_hugging_face(model: PreTrainedModel, folder: Path) -> None:
     """Let the model write itself aside, then move its files in and drop those of an older save."""
     temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".saving."))
     try:
@@ -69,7 +70,12 @@ def _write_hugging_face(model: PreTrainedModel, folder: Path) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _plain_state(model: nn.Module) -> dict[str, Tensor]:
+def plain_state(model: nn.Module) -> dict[str, Tensor]:
+    """Return the state of a model that has no ``save_pretrained``.
+
+    Raises:
+        ModelError: If it holds more than tensors.
+    """
     state = model.state_dict()
     for name, value in state.items():
         if not isinstance(value, Tensor):
@@ -113,11 +119,11 @@ def save_mixup(mixup: Mixup, directory: str | Path) -> None:
     # without its index a half-replaced folder is none that load() takes
     (folder / INDEX_FILE).unlink(missing_ok=True)
     if is_hugging_face:
-        _write_hugging_face(model, folder)
+        write_hugging_face(model, folder)
     else:
-        _write_tensors(folder / TASK_FILE, _plain_state(model))
-    _write_tensors(folder / PRETRAINED_FILE, mixup.pretrained)
-    _write_tensors(folder / ATTENTION_FILE, mixup.attention.state_dict())
+        write_tensors(folder / TASK_FILE, plain_state(model))
+    write_tensors(folder / PRETRAINED_FILE, mixup.pretrained)
+    write_tensors(folder / ATTENTION_FILE, mixup.attention.state_dict())
     write_json(folder / INDEX_FILE, index)
 
 
