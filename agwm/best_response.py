@@ -11,7 +11,7 @@ Each function here maps v to u for one assumption about F. None of them needs a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from agwm.errors import HypergradientError
 
 __all__ = ["BEST_RESPONSES", "InnerStep", "check_optimizer", "optimizer_kind", "response_vector"]
 
+_BLOCK = 1 << 16  # entries
 BEST_RESPONSES: tuple[str, ...] = ("identity", "sgd", "optimizer")
 _KNOWN = (torch.optim.SGD, torch.optim.AdamW, torch.optim.Adam)
 
@@ -91,8 +92,10 @@ def check_optimizer(optimizer: torch.optim.Optimizer) -> None:
         )
 
 
-def _adam_derivative(gradient: Tensor, group: dict[str, Any], state: dict[str, Any]) -> Tensor:
-    r"""Derivative of Adam's update by the gradient that enters its moments, entry by entry.
+def _times_adam_derivative_(
+    vector: Tensor, gradient: Tensor, mean: Tensor, square: Tensor, step: float, group: dict[str, Any]
+) -> None:
+    r"""Multiply v by the derivative of Adam's update by the gradient that enters its moments, in place.
 
     .. math:: -\eta\,\frac{\partial}{\partial g}\frac{\hat m}{\sqrt{\hat v} + \epsilon}
               = -\frac{\eta}{D}\Big[\frac{1-\beta_1}{c_1}
@@ -100,15 +103,13 @@ def _adam_derivative(gradient: Tensor, group: dict[str, Any], state: dict[str, A
               \quad D = \sqrt{\hat v} + \epsilon
     """
     beta1, beta2 = group["betas"]
-    step = float(state["step"])
     correction1, correction2 = 1.0 - beta1**step, 1.0 - beta2**step
-    root = (state["exp_avg_sq"] / correction2).sqrt()
+    root = (square / correction2).sqrt_()
     denominator = root + group["eps"]
-    ratio = state["exp_avg"] / correction1 / denominator
-    slope = (1.0 - beta1) / correction1 - ratio * gradient * ((1.0 - beta2) / correction2) / root.clamp_min(
-        torch.finfo(root.dtype).tiny
-    )
-    return slope / denominator * (-float(group["lr"]))
+    slope = mean / denominator
+    slope.mul_(gradient).div_(root.clamp_min_(torch.finfo(root.dtype).tiny))
+    slope.mul_(-(1.0 - beta2) / (correction1 * correction2)).add_((1.0 - beta1) / correction1)
+    vector.mul_(slope.div_(denominator)).mul_(-float(group["lr"]))
 
 
 def _sgd_derivative(group: dict[str, Any], state: dict[str, Any], is_first: bool) -> float:
@@ -130,31 +131,40 @@ def _is_coupled(kind: str, group: dict[str, Any]) -> bool:
     return bool(group.get("weight_decay")) and not decoupled
 
 
-def _through_optimizer(vector: Sequence[Tensor], step: InnerStep) -> list[Tensor]:
-    """Scale ``v`` by the derivative of the optimizer's update, entry by entry.
+def _blocks(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Walk through tensors of one shape in blocks that stay in a processor's cache; views of them."""
+    if tensors[0].device.type != "cpu" or not all(tensor.is_contiguous() for tensor in tensors):
+        yield tensors
+        return
+    yield from zip(*(tensor.view(-1).split(_BLOCK) for tensor in tensors), strict=True)
+
+
+def _through_optimizer_(vector: Sequence[Tensor], step: InnerStep) -> None:
+    """Multiply ``v`` by the derivative of the optimizer's update, entry by entry, in place.
 
     Zero where the gradient is zero: such an entry (an embedding row outside the batch) has a huge
     derivative under Adam and no effect, and would dominate the norm that decides epsilon.
     """
-    scaled = []
     for i, (v, gradient) in enumerate(zip(vector, step.gradients, strict=True)):
         group, state = step.groups[i], step.states[i]
         if gradient is None:
-            scaled.append(torch.zeros_like(v))
+            v.zero_()
         elif step.kind == "SGD":
-            slope = _sgd_derivative(group, state, state.get("is_first", False))
-            scaled.append(v * (slope * _sign(group)))
+            v.mul_(_sgd_derivative(group, state, state.get("is_first", False)) * _sign(group))
         else:
-            entering = gradient * _sign(group)
-            if _is_coupled(step.kind, group):
-                entering = entering + group["weight_decay"] * step.weights[i]
-            slope = _adam_derivative(entering, group, state).mul_(_sign(group))
-            scaled.append(torch.where(gradient == 0, torch.zeros_like(v), v * slope))
-    return scaled
+            tensors = [v, gradient, state["exp_avg"], state["exp_avg_sq"]]
+            coupled = _is_coupled(step.kind, group)
+            for block in _blocks(*tensors, *([step.weights[i]] if coupled else [])):
+                part, own, mean, square = block[:4]
+                entering = own * _sign(group)
+                if coupled:
+                    entering.add_(block[4], alpha=group["weight_decay"])
+                _times_adam_derivative_(part, entering, mean, square, float(state["step"]), group)
+                part.mul_(_sign(group)).masked_fill_(own == 0, 0.0)
 
 
-def _through_clipping(vector: list[Tensor], step: InnerStep) -> list[Tensor]:
-    r"""Transposed derivative of clipping by the global norm, applied to ``vector``.
+def _through_clipping_(vector: Sequence[Tensor], step: InnerStep) -> None:
+    r"""Apply the transposed derivative of clipping by the global norm, in place.
 
     .. math:: g \mapsto c\,g,\; c = \frac{C}{\lVert g\rVert + 10^{-6}}:\qquad
               u = c\,\Big(s - \frac{g\,\langle g, s\rangle}
@@ -162,16 +172,16 @@ def _through_clipping(vector: list[Tensor], step: InnerStep) -> list[Tensor]:
     """
     factor = step.clip_factor
     if factor >= 1.0:
-        return vector
+        return
     pairs = [(s, g) for s, g in zip(vector, step.gradients, strict=True) if g is not None]
-    inner = sum((s * g).sum() for s, g in pairs)
+    inner = float(sum((s * g).sum() for s, g in pairs))
     # gradients are clipped already: g = clipped / factor, once in <g, s> and once in front of it.
     weight = inner / (factor**2 * step.total_norm * (step.total_norm + 1e-6))
-    return [
-        s if g is None else factor * (s - weight * g) for s, g in zip(vector, step.gradients, strict=True)
-    ]
+    for s, g in pairs:
+        s.add_(g, alpha=-weight).mul_(factor)
 
 
+@torch.no_grad()
 def response_vector(kind: str, vector: Sequence[Tensor], step: InnerStep) -> list[Tensor]:
     r"""Return the direction u of the finite difference for ``v = dL_val/dW'``.
 
@@ -185,11 +195,11 @@ def response_vector(kind: str, vector: Sequence[Tensor], step: InnerStep) -> lis
 
     Args:
         kind: One of ``BEST_RESPONSES``.
-        vector: v, one tensor a weight.
+        vector: v, one tensor a weight. Overwritten with u: a copy would cost the memory of W once more.
         step: The inner step.
 
     Returns:
-        u, one tensor a weight.
+        u, one tensor a weight, in the storage of v.
 
     Raises:
         HypergradientError: If ``kind`` is unknown.
@@ -197,14 +207,18 @@ def response_vector(kind: str, vector: Sequence[Tensor], step: InnerStep) -> lis
     Reference:
         ``identity``: Betty 0.2.1, darts. ``sgd``: Liu et al., DARTS, ICLR 2019, Eq. 7.
     """
+    vector = list(vector)
     if kind == "identity":
-        return [-v for v in vector]
+        torch._foreach_neg_(vector)
+        return vector
     if kind == "sgd":
-        return [
-            v * (-float(group["lr"]) * _sign(group)) for v, group in zip(vector, step.groups, strict=True)
-        ]
+        for v, group in zip(vector, step.groups, strict=True):
+            v.mul_(-float(group["lr"]) * _sign(group))
+        return vector
     if kind == "optimizer":
-        return _through_clipping(_through_optimizer(vector, step), step)
+        _through_optimizer_(vector, step)
+        _through_clipping_(vector, step)
+        return vector
     raise HypergradientError(
         f"Unknown best response: expected one of {', '.join(BEST_RESPONSES)}, got {kind!r}."
         " Set hypergradient.best_response."

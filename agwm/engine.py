@@ -232,7 +232,8 @@ def build_engine(
         inner_optimizer: Over ``mixup.model.parameters()``; the very object that steps.
         outer_optimizer: Over ``mixup.attention.parameters()``; the very object that steps.
         train_iters: Inner optimizer steps.
-        hypergradient: Settings by name: ``scheme``, ``best_response``, ``epsilon``, ``order``.
+        hypergradient: Settings by name: ``scheme``, ``best_response``, ``epsilon``, ``order``,
+            ``batch_fraction``.
         inner_scheduler: Stepped once an inner step.
         outer_scheduler: Stepped once an outer step.
         inner: ``TaskWeightProblem`` or a subclass of it.

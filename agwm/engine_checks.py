@@ -15,7 +15,7 @@ _OWN_BACKWARD = {"reformer": "its reversible layers add to .grad in a backward p
 
 
 def check_problems(engine: type, inner: ImplicitProblem, outer: ImplicitProblem) -> None:
-    """Raise unless the two problems are new and their names are free.
+    """Raise unless the two problems are new, their names are free and their precision can be had.
 
     Raises:
         ConfigError: Otherwise.
@@ -32,6 +32,9 @@ def check_problems(engine: type, inner: ImplicitProblem, outer: ImplicitProblem)
                 f"Name of a problem is taken: expected one that becomes an attribute of the engine and of"
                 f" the other problem, got {name!r}. Choose another."
             )
+    device = next(inner.model.parameters()).device
+    for problem in (inner, outer):
+        check_precision(problem.precision, device)
 
 
 def check_model(model: torch.nn.Module) -> None:

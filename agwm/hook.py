@@ -11,7 +11,11 @@ What this cannot give is ``model.get_parameter(name)`` of a mixed weight, which 
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -20,9 +24,18 @@ from agwm.attention import Alpha
 from agwm.errors import ModelError
 from agwm.mixing import mix_weights
 
-__all__ = ["MixedWeight", "install", "is_hooked", "uninstall"]
+__all__ = ["MixedWeight", "Reparametrized", "install", "is_hooked", "recomputing", "uninstall"]
 
 _SLOTS = "_agwm_mixed_weights"
+_RECIPE = "_agwm_recipe"
+_present = threading.local()
+
+
+class Reparametrized(Protocol):
+    """What a hook needs of a weight."""
+
+    def mix(self, task: Tensor) -> Tensor:
+        """Return what reading the weight gives, for task weights W; with the graph to W."""
 
 
 class MixedWeight:
@@ -32,12 +45,16 @@ class MixedWeight:
         pretrained: Pretrained weights W0 (same shape as W); follows W's device and dtype.
         alpha: Attention parameters of this weight.
         formula: ``"convex"`` or ``"factored"``.
+
+    Attributes:
+        function: What mixes: ``mix_weights`` or its compiled form.
     """
 
     def __init__(self, pretrained: Tensor, alpha: Alpha, formula: str) -> None:
         self.pretrained = pretrained
         self.alpha = alpha
         self.formula = formula
+        self.function: Callable[..., Tensor] = mix_weights
         self.cache: Tensor | None = None
         self.caching = False
 
@@ -56,7 +73,39 @@ class MixedWeight:
         if factors and factors[0].device != task.device:
             self.alpha.to(device=task.device)
             factors = self.alpha.factors()
-        return mix_weights(task, self.pretrained, factors, self.formula)
+        mixed = self.function(task, self.pretrained, factors, self.formula)
+        if factors and getattr(_present, "is_recomputing", False):
+            setattr(mixed, _RECIPE, (self, task))
+        return mixed
+
+
+def _pack(saved: Tensor) -> Any:
+    """Put a recipe in place of mixed weights, or of a view of them such as their transpose."""
+    owner = saved if saved._base is None else saved._base
+    recipe = getattr(owner, _RECIPE, None)
+    if recipe is None:
+        return saved
+    return (*recipe, saved.size(), saved.stride(), saved.storage_offset())
+
+
+@torch.no_grad()
+def _unpack(packed: Any) -> Tensor:
+    if isinstance(packed, Tensor):
+        return packed
+    weight, task, *place = packed
+    return weight._mix(task).as_strided(*place)
+
+
+@contextmanager
+def recomputing() -> Iterator[None]:
+    """Let forward passes in the body keep no mixed weights for backward, but mix them again there."""
+    outside = getattr(_present, "is_recomputing", False)
+    _present.is_recomputing = True
+    try:
+        with torch.autograd.graph.saved_tensors_hooks(_pack, _unpack):
+            yield
+    finally:
+        _present.is_recomputing = outside
 
 
 def _like_parameter(mixed: Tensor, weight: Tensor) -> Tensor:
@@ -104,7 +153,7 @@ def is_hooked(module: nn.Module) -> bool:
     return _SLOTS in module.__dict__
 
 
-def install(module: nn.Module, attribute: str, weight: MixedWeight) -> None:
+def install(module: nn.Module, attribute: str, weight: Reparametrized) -> None:
     """Make ``module.<attribute>`` read as mixed weights.
 
     Args:

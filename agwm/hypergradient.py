@@ -25,6 +25,10 @@ def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
         )
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 @dataclass(frozen=True)
 class Hypergradient:
     r"""How the outer problem differentiates through the inner step.
@@ -39,6 +43,9 @@ class Hypergradient:
         epsilon: Norm of the displacement of W: the finite difference takes steps of
             ``epsilon / norm(u)`` along u. None: chosen from the norm of W and the dtype.
         order: ``"second"``, or ``"first"`` to drop the indirect term.
+        batch_fraction: Part of each inner micro-batch, its first examples, on which the finite difference
+            is taken; in (0, 1]. Below 1 either scheme takes two passes of that part: the gradient that
+            the inner step gave is of the whole batch. The inner loss must be a mean over examples.
 
     Raises:
         ConfigError: If a value is unknown or out of range.
@@ -48,16 +55,21 @@ class Hypergradient:
     best_response: str = "optimizer"
     epsilon: float | None = None
     order: str = "second"
+    batch_fraction: float = 1.0
 
     def __post_init__(self) -> None:
         _check_choice("scheme", self.scheme, SCHEMES)
         _check_choice("best_response", self.best_response, BEST_RESPONSES)
         _check_choice("order", self.order, ORDERS)
-        is_number = isinstance(self.epsilon, int | float) and not isinstance(self.epsilon, bool)
-        if self.epsilon is not None and not (is_number and 0 < self.epsilon < float("inf")):
+        if self.epsilon is not None and not (_is_number(self.epsilon) and 0 < self.epsilon < float("inf")):
             raise ConfigError(
                 f"hypergradient.epsilon is out of range: expected a number > 0 or null, got"
                 f" {self.epsilon!r}. Leave it out to have it chosen."
+            )
+        if not (_is_number(self.batch_fraction) and 0 < self.batch_fraction <= 1):
+            raise ConfigError(
+                "hypergradient.batch_fraction is out of range: expected a number > 0 and <= 1, got"
+                f" {self.batch_fraction!r}. Leave it out to use whole batches."
             )
 
     @classmethod
@@ -89,3 +101,15 @@ class Hypergradient:
         gradient that the inner backward gave.
         """
         return self.best_response != "identity" or self.scheme == "forward"
+
+    @property
+    def reuses_inner_gradient(self) -> bool:
+        """Whether one side of the difference is the gradient by alpha that the inner backward gives."""
+        return self.order == "second" and self.scheme == "forward" and self.batch_fraction == 1
+
+    @property
+    def num_difference_passes(self) -> float:
+        """Passes of an inner micro-batch that one finite difference takes; parts count as parts."""
+        if self.order == "first":
+            return 0
+        return 1 if self.reuses_inner_gradient else 2 * self.batch_fraction

@@ -7,7 +7,7 @@ stored as a matrix for backward.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import Any, Literal
 
@@ -15,9 +15,21 @@ import torch
 from torch import Tensor
 
 from agwm.errors import ConfigError, ShapeError
+from agwm.wanted import needed, note_inputs
 
-__all__ = ["FORMULAS", "Formula", "check_factors", "mix_weights"]
+__all__ = [
+    "FORMULAS",
+    "Formula",
+    "check_factors",
+    "convex",
+    "convex_gradients",
+    "factored",
+    "factored_gradients",
+    "mix_weights",
+    "mixing_function",
+]
 
+Reduce = Callable[[Tensor, "Tensor | None", torch.Size], Tensor]
 Formula = Literal["convex", "factored"]
 FORMULAS: tuple[str, ...] = ("convex", "factored")
 
@@ -56,67 +68,91 @@ def _widen(task: Tensor, factors: Sequence[Tensor], *others: Tensor) -> list[Ten
     return [tensor.to(dtype) for tensor in (task, *others, *factors)]
 
 
-def _save(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-    # the inputs as they came: half-precision weights are widened again in backward, not kept wide
-    ctx.save_for_backward(*inputs)
+def convex(task: Tensor, pretrained: Tensor, *factors: Tensor) -> Tensor:
+    """Return ``lerp(W0, W, prod f)``."""
+    wide, wide_pretrained, *wide_factors = _widen(task, factors, pretrained)
+    return torch.lerp(wide_pretrained, wide, _product(wide_factors)).to(task.dtype)
 
 
-class _Convex(torch.autograd.Function):
-    """lerp(W0, W, prod f): saves only its inputs, so neither alpha nor its gradient is kept."""
+def factored(task: Tensor, pretrained: Tensor, *factors: Tensor) -> Tensor:
+    """Return ``(prod f) W + (prod (1 - f)) W0``, the weight formulation of the official code."""
+    wide, wide_pretrained, *wide_factors = _widen(task, factors, pretrained)
+    complement = _product([1 - factor for factor in wide_factors])
+    mixed = torch.addcmul(wide * _product(wide_factors), wide_pretrained, complement)
+    return mixed.to(task.dtype)
 
-    generate_vmap_rule = True
-    setup_context = staticmethod(_save)
 
-    @staticmethod
-    def forward(task: Tensor, pretrained: Tensor, *factors: Tensor) -> Tensor:
-        wide, wide_pretrained, *wide_factors = _widen(task, factors, pretrained)
-        return torch.lerp(wide_pretrained, wide, _product(wide_factors)).to(task.dtype)
+def convex_gradients(
+    needs: Sequence[bool],
+    grad: Tensor,
+    saved_task: Tensor,
+    saved_pretrained: Tensor,
+    *saved: Tensor,
+    reduced: Reduce = _reduce_against,
+) -> tuple[Tensor | None, ...]:
+    """Return the gradients of :func:`convex` by W and the factors where needed; of W0 always None."""
+    task, pretrained, grad, *factors = _widen(saved_task, saved, saved_pretrained, grad)
+    grad_task = (grad * _product(factors)).to(saved_task.dtype) if needs[0] else None
+    grads: list[Tensor | None] = [None] * len(factors)
+    if any(needs[2:]):
+        field = grad * (task - pretrained)
+        for i, factor in enumerate(saved):
+            if needs[2 + i]:
+                grads[i] = reduced(field, _others(factors, i), factor.shape).to(factor.dtype)
+    return (grad_task, None, *grads)
 
-    @staticmethod
+
+def factored_gradients(
+    needs: Sequence[bool],
+    grad: Tensor,
+    saved_task: Tensor,
+    saved_pretrained: Tensor,
+    *saved: Tensor,
+    reduced: Reduce = _reduce_against,
+) -> tuple[Tensor | None, ...]:
+    """Return the gradients of :func:`factored`, as :func:`convex_gradients` does."""
+    task, pretrained, grad, *factors = _widen(saved_task, saved, saved_pretrained, grad)
+    grad_task = (grad * _product(factors)).to(saved_task.dtype) if needs[0] else None
+    grads: list[Tensor | None] = [None] * len(factors)
+    if any(needs[2:]):
+        complements = [1 - factor for factor in factors]
+        towards_task, towards_pretrained = grad * task, grad * pretrained
+        for i, factor in enumerate(saved):
+            if needs[2 + i]:
+                gain = reduced(towards_task, _others(factors, i), factor.shape)
+                loss = reduced(towards_pretrained, _others(complements, i), factor.shape)
+                grads[i] = (gain - loss).to(factor.dtype)
+    return (grad_task, None, *grads)
+
+
+def mixing_function(
+    name: str, value: Callable[..., Tensor], gradients: Callable[..., tuple[Tensor | None, ...]]
+) -> type[torch.autograd.Function]:
+    """Make a differentiable function that keeps only its inputs: neither alpha nor its gradient.
+
+    Args:
+        name: What profilers call it.
+        value: ``value(task, pretrained, *factors)``.
+        gradients: ``gradients(needs, grad, task, pretrained, *factors)``.
+    """
+
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        # the inputs as they came: half-precision weights are widened again in backward, not kept wide
+        ctx.save_for_backward(*inputs)
+        note_inputs(ctx, inputs)
+
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        saved_task, saved_pretrained, *saved = ctx.saved_tensors
-        task, pretrained, grad, *factors = _widen(saved_task, saved, saved_pretrained, grad)
-        needs = ctx.needs_input_grad
-        grad_task = (grad * _product(factors)).to(saved_task.dtype) if needs[0] else None
-        grads: list[Tensor | None] = [None] * len(factors)
-        if any(needs[2:]):
-            field = grad * (task - pretrained)
-            for i, factor in enumerate(saved):
-                if needs[2 + i]:
-                    reduced = _reduce_against(field, _others(factors, i), factor.shape)
-                    grads[i] = reduced.to(factor.dtype)
-        return (grad_task, None, *grads)
+        return gradients(needed(ctx), grad, *ctx.saved_tensors)
+
+    body = {"forward": value, "setup_context": setup_context, "backward": backward}
+    methods = {key: staticmethod(method) for key, method in body.items()}
+    return type(name, (torch.autograd.Function,), {"generate_vmap_rule": True, **methods})
 
 
-class _Factored(torch.autograd.Function):
-    """(prod f) W + (prod (1 - f)) W0, the weight formulation of the official code."""
-
-    generate_vmap_rule = True
-    setup_context = staticmethod(_save)
-
-    @staticmethod
-    def forward(task: Tensor, pretrained: Tensor, *factors: Tensor) -> Tensor:
-        wide, wide_pretrained, *wide_factors = _widen(task, factors, pretrained)
-        complement = _product([1 - factor for factor in wide_factors])
-        mixed = torch.addcmul(wide * _product(wide_factors), wide_pretrained, complement)
-        return mixed.to(task.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        saved_task, saved_pretrained, *saved = ctx.saved_tensors
-        task, pretrained, grad, *factors = _widen(saved_task, saved, saved_pretrained, grad)
-        needs = ctx.needs_input_grad
-        grad_task = (grad * _product(factors)).to(saved_task.dtype) if needs[0] else None
-        grads: list[Tensor | None] = [None] * len(factors)
-        if any(needs[2:]):
-            complements = [1 - factor for factor in factors]
-            towards_task, towards_pretrained = grad * task, grad * pretrained
-            for i, factor in enumerate(saved):
-                if needs[2 + i]:
-                    gain = _reduce_against(towards_task, _others(factors, i), factor.shape)
-                    loss = _reduce_against(towards_pretrained, _others(complements, i), factor.shape)
-                    grads[i] = (gain - loss).to(factor.dtype)
-        return (grad_task, None, *grads)
+_FUNCTIONS = {
+    "convex": mixing_function("Convex", convex, convex_gradients),
+    "factored": mixing_function("Factored", factored, factored_gradients),
+}
 
 
 def check_factors(name: str, shape: torch.Size, factors: Sequence[Tensor]) -> None:
@@ -191,5 +227,4 @@ def mix_weights(
         )
     if not factors:
         return task
-    mixing = _Convex if formula == "convex" else _Factored
-    return mixing.apply(task, pretrained, *factors)
+    return _FUNCTIONS[formula].apply(task, pretrained, *factors)

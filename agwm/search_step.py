@@ -8,22 +8,23 @@ masks. It knows nothing of mixing: it is registered with Betty under ``Config(ty
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from agwm._betty import MendedProblem, register
-from agwm.best_response import check_optimizer, response_vector
+from agwm.best_response import check_optimizer
 from agwm.errors import HypergradientError
-from agwm.finite_difference import default_epsilon, global_norm, mixed_derivative
+from agwm.finite_difference import global_norm
 from agwm.hypergradient import HYPERGRADIENT_TYPE, Hypergradient
+from agwm.indirect import check_finite, finite_difference, indirect_term
 from agwm.processes import average_, average_gradients_
 from agwm.recording import Recording, filled, inner_step, owned
 from agwm.rng import RngState, replay
+from agwm.wanted import ForwardPass
 
-__all__ = ["SearchStep", "finite_difference"]
+__all__ = ["SearchStep"]
 
 _OPAQUE_HOOKS = ("custom_optimizer_step", "grad_callback", "param_callback")
 
@@ -53,6 +54,7 @@ class SearchStep(MendedProblem):
         self._recording = Recording()
         self._window: list[tuple[Any, RngState]] = []
         self._is_retaking = False
+        self._forward = ForwardPass()
         settings = self.settings
         self._is_differentiated = self.config.type == HYPERGRADIENT_TYPE and any(
             parent.trainable_parameters() for parent in self._parents
@@ -82,14 +84,15 @@ class SearchStep(MendedProblem):
             if (self._count - 1) % self.gas == 0:
                 self._recording = Recording()
             self._recording.batches.append(moment)
-        return super().get_loss(batch)
+        with ForwardPass() as self._forward:
+            return super().get_loss(batch)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Step the optimizer after unscaling and clipping; record it where it is differentiated."""
+        parameters, weights = self.trainable_parameters(), self.meta_trainable_parameters()
+        average_gradients_(parameters)  # before unscaling: an overflow anywhere is seen by every process
         if self.scaler is not None:
             self.scaler.unscale_(self.optimizer)
-        parameters, weights = self.trainable_parameters(), self.meta_trainable_parameters()
-        average_gradients_(parameters)
         total_norm: Tensor | float = 0.0
         if self.gradient_clipping > 0.0:
             total_norm = torch.nn.utils.clip_grad_norm_(parameters, self.gradient_clipping)
@@ -104,8 +107,11 @@ class SearchStep(MendedProblem):
         if self.is_implemented("custom_optimizer_step"):
             self.custom_optimizer_step(*args, **kwargs)
         elif self.scaler is not None:
+            scale = self._scale()
             self.scaler.step(self.optimizer)
             self.scaler.update()
+            if records:
+                recording.is_skipped = self._scale() < scale
         else:
             self.optimizer.step()
         if records:
@@ -165,9 +171,9 @@ class SearchStep(MendedProblem):
 
     def _set_inner_gradient(self, loss: Tensor, params: list[torch.nn.Parameter]) -> None:
         settings = self.settings
-        reuses = self._is_last_before_outer and settings.scheme == "forward" and settings.order == "second"
+        reuses = self._is_last_before_outer and settings.reuses_inner_gradient
         uppers = [p for parent in self._parents for p in parent.trainable_parameters()] if reuses else []
-        gradients = torch.autograd.grad(loss, [*params, *uppers], allow_unused=True)
+        gradients = self._forward.gradients(loss, [*params, *uppers])
         self.set_grads(params, owned(gradients[: len(params)]))
         known = self._recording.upper_gradients
         for upper, gradient in zip(uppers, filled(gradients[len(params) :], uppers), strict=True):
@@ -179,98 +185,14 @@ class SearchStep(MendedProblem):
         weights = inner.meta_trainable_parameters()
         is_first = inner.settings.order == "first"
         wanted = params if is_first else [*params, *weights]
-        gradients = owned(torch.autograd.grad(loss, wanted, allow_unused=True))
+        gradients = owned(self._forward.gradients(loss, wanted))
         direct = average_(filled(gradients[: len(params)], params))
         if self.scaler is None:
-            _check_finite(inner, direct=float(global_norm(direct)))
+            check_finite(inner, direct=float(global_norm(direct)))
         self.set_grads(params, direct)
         if not is_first:
             vector = average_(filled(gradients[len(params) :], weights))
-            finite_difference(vector, inner, self, sync=True)
-
-
-def _check_finite(inner: SearchStep, **norms: float) -> None:
-    if not all(norm < float("inf") for norm in norms.values()):
-        listed = ", ".join(f"{name} {norm:.3g}" for name, norm in norms.items())
-        raise HypergradientError(
-            f"Hypergradient is not finite at inner step {inner.step_number}: expected finite norms, got"
-            f" {listed}. Lower the learning rates or hypergradient.epsilon."
-        )
-
-
-def _upper_gradient(inner: SearchStep, uppers: list[torch.nn.Parameter]) -> list[Tensor]:
-    """Gradient of the inner loss by the upper parameters, in the masks of the recorded step."""
-    total: list[Tensor] | None = None
-    for batch, state in inner._recording.batches:
-        with replay(state), torch.enable_grad():
-            outcome = inner.training_step_exec(batch)
-            loss = (outcome["loss"] if isinstance(outcome, dict) else outcome) / inner.gas
-            loss = loss if inner.scaler is None else inner.scaler.scale(loss)
-            gradients = filled(torch.autograd.grad(loss, uppers, allow_unused=True), uppers)
-        total = gradients if total is None else torch._foreach_add(total, gradients)
-    return [gradient / inner._scale() for gradient in total]
-
-
-def finite_difference(
-    vector: Sequence[Tensor], curr: SearchStep, prev: SearchStep, sync: bool
-) -> list[Tensor] | None:
-    """Betty's interface to the indirect term: registered under ``Config(type="agwm")``.
-
-    Args:
-        vector: v, the gradient of the outer loss by the weights of ``curr``.
-        curr: The inner problem.
-        prev: The problem whose parameters take the hypergradient.
-        sync: Whether to add the indirect term to their ``.grad`` instead of returning it.
-
-    Returns:
-        The indirect term, or None when ``sync``.
-
-    Raises:
-        HypergradientError: If it is not finite, or the inner step is not there to differentiate.
-    """
-    settings, recording = curr.settings, curr._recording
-    uppers, weights = prev.trainable_parameters(), curr.meta_trainable_parameters()
-    if settings.order == "first":
-        return None if sync else [torch.zeros_like(p) for p in uppers]
-    if recording.step is None:
-        raise HypergradientError(
-            f"No inner step to differentiate: expected one of problem {curr.name!r} right below"
-            f" {prev.name!r}, got one that a problem in between used already. Use two levels, or a"
-            " type of Betty's own for the lowest of three."
-        )
-    direction = response_vector(settings.best_response, vector, recording.step)
-    norm = float(global_norm(direction))
-    indirect = [torch.zeros_like(p) for p in uppers]
-    is_last = prev is curr._parents[-1]
-    if norm > 0.0:
-        epsilon = settings.epsilon
-        if epsilon is None:
-            dtype = weights[0].dtype if curr.precision == "fp32" else curr.dtype
-            epsilon = default_epsilon(settings.scheme, dtype, weights)
-        base = recording.weights
-        if base is not None and not is_last:
-            base = [weight.clone() for weight in base]
-        known = recording.upper_gradients
-        indirect = mixed_derivative(
-            lambda: _upper_gradient(curr, uppers),
-            weights,
-            direction,
-            epsilon / norm,
-            settings.scheme,
-            base,
-            [known[id(p)] for p in uppers] if known else None,
-        )
-        indirect = average_(indirect)
-    if prev.scaler is None:
-        size = float(global_norm(indirect))
-        _check_finite(curr, v=float(global_norm(list(vector))), u=norm, indirect=size)
-    if is_last:
-        recording.weights = recording.step = None
-        recording.upper_gradients = {}
-    if not sync:
-        return indirect
-    prev.set_grads(uppers, indirect)
-    return None
+            self.set_grads(params, indirect_term(vector, inner, self))
 
 
 register(HYPERGRADIENT_TYPE, finite_difference, SearchStep)

@@ -14,15 +14,17 @@ TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
 # Layers, lowest first: a module of one imports none of a later one.
 LAYERS = (
     ("errors", "_version", "progress"),
-    ("mixing", "attention", "rng", "storage", "best_response", "finite_difference", "processes"),
-    ("hook", "hypergradient", "selection", "batches", "recording"),
+    ("wanted", "mixing", "attention", "rng", "storage", "best_response", "finite_difference", "processes"),
+    ("compiled", "hook", "hypergradient", "selection", "batches", "recording"),
     ("mixup", "_betty"),
-    ("saving", "search_step"),
+    ("saving", "indirect", "search_step"),
     ("problems",),
     ("engine_checks",),
     ("engine",),
 )
 MODEL_CODE = {
+    "compiled",
+    "indirect",
     "attention",
     "hook",
     "mixing",
