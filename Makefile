@@ -45,7 +45,7 @@ lint: $(INSTALLED) ## Check style and formatting
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 
-bench: $(INSTALLED) ## Measure the time of a search step side by side with vanilla and stock Betty
+bench: $(INSTALLED) ## Measure time, memory and fidelity of a search step beside vanilla and stock Betty
 	$(RUN) benchmarks/bench.py
 
 clean: ## Remove the environment, caches and build output

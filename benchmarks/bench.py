@@ -1,10 +1,11 @@
-"""Time of a search step, side by side with a vanilla step and with stock Betty.
+"""A search step side by side with a vanilla step and with stock Betty: time, memory, fidelity, growth.
 
-All variants live in one process and take turns, so that a slow moment of the machine hits all of them;
-a ratio is taken within a turn. CPU, float32, synthetic batches, a BERT classifier with random weights::
+All lives in one process. What is timed takes turns, so that a slow moment of the machine hits all of it,
+and a ratio is taken within a turn. Synthetic batches, a BERT classifier with random weights::
 
     python benchmarks/bench.py
     python benchmarks/bench.py --smoke
+    python benchmarks/bench.py --device cuda --precision bf16 --layers 24 --hidden 1024 --heads 16
 """
 
 from __future__ import annotations
@@ -12,120 +13,44 @@ from __future__ import annotations
 import argparse
 import gc
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import torch
-from variants import Size, Variant, count_passes, make_variants
+from fidelity import measure_fidelity
+from growth import GROWTH, SMOKE_GROWTH, measure_growth
+from memory import measure_memory
+from models import DEVICES, PRECISIONS, Machine, Size
+from page import render
+from targets import judge
+from timing import measure
+from variants import FINAL, PARTS, SEARCHES, STOCKS, VANILLA, kinds
+from whole_run import measure_run
 
 from agwm.errors import AgwmError, ConfigError
 from agwm.records import versions
 from agwm.storage import make_folder, write_json, write_text
 
-__all__ = ["main", "measure", "render"]
+__all__ = ["PART_NAMES", "SMOKE", "main"]
 
-SMOKE = Size(layers=1, hidden=24, heads=2, vocabulary=64, batch=2, length=8)
+SMOKE = Size(layers=1, hidden=24, heads=2, vocabulary=64, batch=4, length=8)
+PART_NAMES = ("time", "memory", "fidelity", "growth", "run")
 NAME = "search_step"
-
-
-def _quartiles(values: Sequence[float]) -> dict[str, float]:
-    quantiles = torch.tensor(values, dtype=torch.float64).quantile(torch.tensor([0.25, 0.5, 0.75]).double())
-    return dict(zip(("q1", "median", "q3"), quantiles.tolist(), strict=True))
-
-
-def _seconds(variant: Variant) -> float:
-    start = time.perf_counter()
-    variant.step()
-    return time.perf_counter() - start
-
-
-def measure(variants: Sequence[Variant], repeats: int) -> list[dict[str, Any]]:
-    """Time the variants in turns, after a first step of each that counts its passes.
-
-    Args:
-        variants: What to measure.
-        repeats: Turns; each starts with another variant.
-
-    Returns:
-        One record a variant: all seconds, and quartiles of the seconds and of the ratios.
-    """
-    passes = {variant.name: count_passes(variant) for variant in variants}
-    seconds: dict[str, list[float]] = {variant.name: [] for variant in variants}
-    gc.collect()
-    gc.freeze()  # a collection inside a step then looks at what the steps made, not at all of torch
-    try:
-        for turn in range(repeats):
-            first = turn % len(variants)
-            for variant in [*variants[first:], *variants[:first]]:
-                seconds[variant.name].append(_seconds(variant))
-    finally:
-        gc.unfreeze()
-    records = []
-    for variant in variants:
-        own, reference = seconds[variant.name], seconds[variant.reference]
-        records.append(
-            {
-                "name": variant.name,
-                "forward_passes": passes[variant.name][0],
-                "backward_passes": passes[variant.name][1],
-                "seconds": _quartiles(own),
-                "ratio_to": variant.reference,
-                "ratio": _quartiles([a / b for a, b in zip(own, reference, strict=True)]),
-                "all_seconds": own,
-            }
-        )
-    return records
-
-
-def _spread(quartiles: dict[str, float]) -> str:
-    return f"{quartiles['median']:.3f} ({quartiles['q1']:.3f} to {quartiles['q3']:.3f})"
-
-
-def render(result: dict[str, Any]) -> str:
-    """Return the result as a Markdown page."""
-    size, packages = result["size"], result["versions"]
-    lines = [
-        "# Time of a search step",
-        "",
-        f"BERT classifier of {size['layers']} layers, hidden size {size['hidden']}, {size['heads']} heads,"
-        f" {result['parameters']:,} parameters,",
-        f"batches of {size['batch']} x {size['length']} random tokens, dropout {size['dropout']}, float32.",
-        f"Median of {result['repeats']} turns with the quartiles; every turn runs all rows, and a ratio is",
-        "taken within a turn. Passes are counted on the model in one step.",
-        "",
-        f"* CPU: {result['processor']}, threads: {result['threads']}",
-        "* " + ", ".join(f"{name} {number}" for name, number in packages.items()),
-        f"* Command: `{result['command']}`",
-        "",
-        "| | Forward | Backward | Seconds | Ratio | to |",
-        "|---|---|---|---|---|---|",
-    ]
-    for record in result["records"]:
-        cells = (
-            record["name"],
-            str(record["forward_passes"]),
-            str(record["backward_passes"]),
-            _spread(record["seconds"]),
-            _spread(record["ratio"]),
-            record["ratio_to"],
-        )
-        lines.append("| " + " | ".join(cells) + " |")
-    lines += [
-        "",
-        "agwm and stock Betty rows are whole search iterations, inner and outer step with AdamW.",
-        "Stock Betty is its darts with the factored formula written out in tensor operations; alpha is",
-        "kept outside the inner module, and the optimizer handed in is kept, without which it fails.",
-    ]
-    return "\n".join(lines) + "\n"
+GROWTH_REPEATS, RUN_REPEATS = 3, 2
+EXAMPLES, EPOCHS = 300, 3
+SMOKE_EXAMPLES, SMOKE_EPOCHS = 30, 1
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name in ("layers", "hidden", "heads", "batch", "length"):
         parser.add_argument(f"--{name}", type=int, help=f"default: {getattr(Size, name)}")
-    parser.add_argument("--repeats", type=int, default=5, help="turns (default: 5)")
+    parser.add_argument("--repeats", type=int, default=5, help="turns of the time (default: 5)")
     parser.add_argument("--threads", type=int, help="threads of torch (default: torch's own)")
+    parser.add_argument("--device", choices=DEVICES, default="cpu", help="default: cpu")
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="default: fp32")
+    parser.add_argument("--parts", help=f"some of {','.join(PART_NAMES)}, with commas (default: all)")
     parser.add_argument("--out", help="folder to write (default: docs/bench; with --smoke output/bench)")
     parser.add_argument("--smoke", action="store_true", help="a tiny model, to see that it runs")
     return parser.parse_args(arguments)
@@ -145,13 +70,44 @@ def _size(options: argparse.Namespace) -> Size:
     return size
 
 
+def _parts(options: argparse.Namespace) -> list[str]:
+    chosen = PART_NAMES if options.parts is None else options.parts.split(",")
+    for name in chosen:
+        if name not in PART_NAMES:
+            raise ConfigError(f"--parts is unknown: expected some of {','.join(PART_NAMES)}, got {name!r}.")
+    return [name for name in PART_NAMES if name in chosen]
+
+
 def _command(options: argparse.Namespace) -> str:
+    defaults = {"device": "cpu", "precision": "fp32", "out": options.out, "smoke": options.smoke}
     given = [
         f"--{name} {value}"
         for name, value in vars(options).items()
-        if name not in ("out", "smoke") and value is not None
+        if value is not None and value != defaults.get(name)
     ]
     return " ".join(["python benchmarks/bench.py", *(["--smoke"] if options.smoke else []), *given])
+
+
+def _measures(
+    size: Size, machine: Machine, options: argparse.Namespace, repeats: tuple[int, int]
+) -> dict[str, Callable[[], Any]]:
+    """Return what measures each part."""
+    growth_repeats, run_repeats = repeats
+    growth = SMOKE_GROWTH if options.smoke else GROWTH
+    count, epochs = (SMOKE_EXAMPLES, SMOKE_EPOCHS) if options.smoke else (EXAMPLES, EPOCHS)
+    with_optimizer = (VANILLA, *SEARCHES, *PARTS, *STOCKS, FINAL)
+
+    def measure_time() -> list[dict[str, Any]]:
+        variants = [kind.build() for kind in kinds(size, machine)]
+        return measure(variants, options.repeats, machine, size.batch)
+
+    return {
+        "time": measure_time,
+        "memory": lambda: measure_memory(size, machine, with_optimizer),
+        "fidelity": lambda: measure_fidelity(size, machine),
+        "growth": lambda: measure_growth(size, machine, growth_repeats, growth),
+        "run": lambda: measure_run(size, machine, run_repeats, count, epochs),
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
@@ -161,32 +117,51 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         arguments: Command line; None: the process's own.
 
     Returns:
-        What was written to the JSON file.
+        What was written to the JSON file. The names of the files tell device and precision where these
+        are not the default.
 
     Raises:
         ConfigError: If an option is out of range.
         DataError: If the folder cannot be written.
     """
     options = _parse(arguments)
-    size = _size(options)
+    size, parts = _size(options), _parts(options)
+    machine = Machine(options.device, options.precision)
+    machine.check()
     folder = make_folder(options.out or ("output/bench" if options.smoke else "docs/bench"))
     if options.threads is not None:
         torch.set_num_threads(options.threads)
-    variants = make_variants(size)
-    machine = versions()
-    del machine["platform"]  # a kernel's name says nothing of its speed
+    repeats = min(options.repeats, GROWTH_REPEATS), min(options.repeats, RUN_REPEATS)
+    measures = _measures(size, machine, options, repeats)
+    measured, seconds = {}, {}
+    for name in parts:
+        start = time.perf_counter()
+        measured[name] = measures[name]()
+        seconds[name] = time.perf_counter() - start
+        gc.collect()
+    packages = versions()
+    del packages["platform"]  # a kernel's name says nothing of its speed
     result = {
         "command": _command(options),
-        "size": asdict(size),
-        "parameters": sum(p.numel() for p in variants[0].model.parameters()),
-        "repeats": options.repeats,
+        **asdict(machine),
+        "card": machine.card,
+        "processor": packages.pop("processor"),
         "threads": torch.get_num_threads(),
-        "processor": machine.pop("processor"),
-        "versions": machine,
-        "records": measure(variants, options.repeats),
+        "versions": packages,
+        "size": asdict(size),
+        "parameters": sum(p.numel() for p in size.model().parameters()),
+        "repeats": options.repeats,
+        "growth_repeats": repeats[0],
+        "run_repeats": repeats[1],
+        "minutes": sum(seconds.values()) / 60,
+        "part_seconds": seconds,
+        "targets": judge(measured),
+        "parts": measured,
     }
-    write_json(folder / f"{NAME}.json", result)
-    write_text(folder / f"{NAME}.md", render(result))
+    tags = [tag for tag, usual in ((machine.device, "cpu"), (machine.precision, "fp32")) if tag != usual]
+    name = "_".join([NAME, *tags])
+    write_json(folder / f"{name}.json", result)
+    write_text(folder / f"{name}.md", render(result))
     return result
 
 

@@ -13,12 +13,13 @@ import torch
 from betty.configs import Config, EngineConfig
 from betty.engine import Engine
 from betty.problems import ImplicitProblem
+from models import CPU, Machine
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from agwm.selection import select
 
-__all__ = ["Factors", "mix_literally", "stock_engine"]
+__all__ = ["Factors", "mix_literally", "pretrained_weights", "stock_engine"]
 
 INIT_STD = 0.005
 
@@ -34,7 +35,8 @@ class Factors(nn.Module):
     def add(self, weight: Tensor) -> tuple[nn.Parameter, nn.Parameter]:
         """Draw the pair of a weight of shape (rows, columns), clamped to [0, 1]."""
         for factors, shape in ((self.rows, (len(weight), 1)), (self.columns, (1, weight.shape[1]))):
-            factors.append(nn.Parameter((1.0 + INIT_STD * torch.randn(shape)).clamp(0.0, 1.0)))
+            drawn = (1.0 + INIT_STD * torch.randn(shape)).clamp(0.0, 1.0)
+            factors.append(nn.Parameter(drawn.to(weight.device)))
         return self.rows[-1], self.columns[-1]
 
 
@@ -69,19 +71,28 @@ def mix_literally(model: nn.Module) -> Factors:
     return factors
 
 
+def pretrained_weights(model: nn.Module) -> tuple[Tensor, ...]:
+    """Return W0 of a model that :func:`mix_literally` mixed."""
+    return tuple(module.pretrained for module in model.modules() if isinstance(module, _Literal))
+
+
 class _KeepsOptimizer(ImplicitProblem):
+    machine = CPU
+
     def patch_optimizer(self) -> None:
         """Leave the optimizer alone: Betty's own rebuilding raises on AdamW."""
 
 
 class _Inner(_KeepsOptimizer):
     def training_step(self, batch: dict[str, Tensor]) -> Tensor:
-        return self.module(**batch).loss
+        with self.machine.autocast():
+            return self.module(**batch).loss
 
 
 class _Outer(_KeepsOptimizer):
     def training_step(self, batch: dict[str, Tensor]) -> Tensor:
-        return self.inner.module(**batch).loss
+        with self.machine.autocast():
+            return self.inner.module(**batch).loss
 
     def param_callback(self) -> None:
         with torch.no_grad():
@@ -96,8 +107,9 @@ def stock_engine(
     roll_back: bool,
     lr: float = 2e-5,
     outer_lr: float = 2e-3,
+    machine: Machine = CPU,
 ) -> Engine:
-    """Wire a plain model into stock Betty with darts, on the CPU.
+    """Wire a plain model into stock Betty with darts.
 
     Args:
         model: The model; mixed in place by :func:`mix_literally`.
@@ -106,6 +118,8 @@ def stock_engine(
         roll_back: Betty's ``roll_back``.
         lr: Learning rate of W.
         outer_lr: Learning rate of alpha.
+        machine: Where it runs. Betty's own precision works on CUDA only, so that autocast is around
+            the forward passes.
 
     Returns:
         The engine; each ``train_step()`` is one search iteration.
@@ -117,5 +131,7 @@ def stock_engine(
     # the outer loss is differentiated by alpha and then by W: the graph must outlive the first
     config = Config(type="darts", retain_graph=True)
     outer = _Outer("outer", config, factors, outer_optimizer, None, outer_loader)
+    inner.machine = outer.machine = machine
     dependencies = {"u2l": {outer: [inner]}, "l2u": {inner: [outer]}}
-    return Engine([outer, inner], EngineConfig(roll_back=roll_back, strategy="cpu"), dependencies)
+    strategy = {"cpu": "cpu", "cuda": "gpu"}[machine.device]
+    return Engine([outer, inner], EngineConfig(roll_back=roll_back, strategy=strategy), dependencies)

@@ -2,65 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle
 from typing import Any
 
 import torch
-from stock_betty import mix_literally, stock_engine
+from models import Machine, Size
+from stock_betty import mix_literally, pretrained_weights, stock_engine
 from torch import Tensor, nn
-from transformers import BertConfig, BertForSequenceClassification
 
 import agwm
 from agwm._betty import Engine, quiet_betty
 
-__all__ = ["PLAIN", "VANILLA", "Size", "Variant", "count_passes", "make_variants"]
+__all__ = [
+    "FINAL",
+    "PARTS",
+    "PLAIN",
+    "SEARCHES",
+    "STOCKS",
+    "VANILLA",
+    "Kind",
+    "Variant",
+    "kinds",
+    "search",
+    "stock",
+]
 
-VANILLA, PLAIN = "vanilla step", "plain forward and backward"
-NUM_BATCHES = 4
+VANILLA, PLAIN, FINAL = "vanilla step", "plain forward and backward", "agwm, final stage"
+SEARCHES: dict[str, dict[str, Any]] = {
+    "agwm, forward scheme": {"scheme": "forward", "best_response": "optimizer"},
+    "agwm, central scheme": {"scheme": "central", "best_response": "optimizer"},
+    "agwm, first order": {"order": "first"},
+}
+# On a part of the batch either scheme takes two passes of it, so that forward has no gain to offer.
+PARTS: dict[str, dict[str, Any]] = {
+    f"agwm, central scheme, 1/{share} of the batch": {
+        "scheme": "central",
+        "best_response": "optimizer",
+        "batch_fraction": 1 / share,
+    }
+    for share in (2, 4)
+}
+STOCKS = {"stock Betty, darts": False, "stock Betty, darts, roll-back": True}
 LR, OUTER_LR = 2e-5, 2e-3
-
-
-@dataclass(frozen=True)
-class Size:
-    """Size of the model and of a batch; the feed-forward maps are four times ``hidden`` wide."""
-
-    layers: int = 6
-    hidden: int = 384
-    heads: int = 12
-    vocabulary: int = 30522
-    batch: int = 16
-    length: int = 128
-    dropout: float = 0.1
-
-    def model(self) -> nn.Module:
-        """Build the BERT classifier in training mode, the same weights at every call."""
-        torch.manual_seed(0)
-        config = BertConfig(
-            vocab_size=self.vocabulary,
-            hidden_size=self.hidden,
-            num_hidden_layers=self.layers,
-            num_attention_heads=self.heads,
-            intermediate_size=4 * self.hidden,
-            max_position_embeddings=self.length,
-            hidden_dropout_prob=self.dropout,
-            attention_probs_dropout_prob=self.dropout,
-        )
-        return BertForSequenceClassification(config).train()
-
-    def batches(self, seed: int) -> list[dict[str, Tensor]]:
-        """Draw batches of random tokens, none of them padding."""
-        generator = torch.Generator().manual_seed(seed)
-        shape = (self.batch, self.length)
-        return [
-            {
-                "input_ids": torch.randint(self.vocabulary, shape, generator=generator),
-                "attention_mask": torch.ones(shape, dtype=torch.long),
-                "labels": torch.randint(2, shape[:1], generator=generator),
-            }
-            for _ in range(NUM_BATCHES)
-        ]
+Tensors = Iterable[Tensor]
 
 
 @dataclass(frozen=True)
@@ -72,113 +59,173 @@ class Variant:
         reference: Name of the variant that its ratio is to.
         model: The model that it runs, for counting passes.
         step: Does it once.
+        optimizer: The inner optimizer, where it has one.
+        engine: The engine, where it is a search.
+        attention: The attention parameters.
+        pretrained: W0.
+        outer_optimizer: The optimizer of the attention parameters.
+        batches: What it is fed with.
     """
 
     name: str
     reference: str
     model: nn.Module
     step: Callable[[], Any]
+    optimizer: torch.optim.Optimizer | None = None
+    engine: Engine | None = None
+    attention: nn.Module | None = None
+    pretrained: tuple[Tensor, ...] = ()
+    outer_optimizer: torch.optim.Optimizer | None = None
+    batches: tuple[dict[str, Tensor], ...] = ()
 
 
-def _step(model: nn.Module, batches: Iterator[dict[str, Tensor]]) -> Callable[[], None]:
+@dataclass(frozen=True)
+class Kind:
+    """A variant that is not built yet: ``build()`` builds it."""
+
+    name: str
+    build: Callable[[], Variant]
+
+
+def _training(name: str, size: Size, machine: Machine, is_mixed: bool = False) -> Variant:
+    """One-level training by AdamW; with ``is_mixed``, of an injected model with alpha fixed."""
+    model, batches = size.model(machine), size.batches(1, machine)
+    mixup = agwm.inject(model, seed=0) if is_mixed else None
+    if mixup is not None:
+        mixup.attention.requires_grad_(False)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LR)
+    source = cycle(batches)
 
     def step() -> None:
-        model(**next(batches)).loss.backward()
+        with machine.autocast():
+            loss = model(**next(source)).loss
+        loss.backward()
         optimizer.step()
         optimizer.zero_grad()
 
-    return step
+    attention = None if mixup is None else mixup.attention
+    pretrained = () if mixup is None else tuple(mixup.pretrained.values())
+    return Variant(name, VANILLA, model, step, optimizer, None, attention, pretrained, None, tuple(batches))
 
 
-def _passes(
-    model: nn.Module, batches: Iterator[dict[str, Tensor]], others: nn.Module | None = None
-) -> Callable[[], None]:
-    parameters = [*model.parameters(), *(() if others is None else others.parameters())]
+def _passes(name: str, size: Size, machine: Machine, mix: Callable[[nn.Module], Any] | None) -> Variant:
+    """One forward and backward; ``mix`` mixes the weights and returns the attention parameters."""
+    model = size.model(machine)
+    attention = None if mix is None else mix(model)
+    parameters = [*model.parameters(), *(() if attention is None else attention.parameters())]
+    source = cycle(size.batches(1, machine))
 
     def step() -> None:
-        torch.autograd.grad(model(**next(batches)).loss, parameters)
+        with machine.autocast():
+            loss = model(**next(source)).loss
+        torch.autograd.grad(loss, parameters)
 
-    return step
+    return Variant(name, PLAIN, model, step)
 
 
-def _iteration(engine: Engine) -> Callable[[], None]:
+def _iteration(engine: Engine, count: int) -> Callable[[], None]:
     engine.train()
 
     def step() -> None:
-        engine.global_step += 1
-        engine.train_step()
+        for _ in range(count):
+            engine.global_step += 1
+            engine.train_step()
 
     return step
 
 
-def make_variants(size: Size) -> list[Variant]:
-    """Build everything that is measured; the first two are what the ratios are to.
+def search(
+    name: str,
+    size: Size,
+    machine: Machine,
+    settings: dict[str, Any],
+    unroll_steps: int = 1,
+    kernels: str = "sdpa",
+) -> Variant:
+    """Build a search by agwm; a step is an outer step with the inner steps that belong to it.
+
+    Args:
+        name: What the table calls it.
+        size: Size of the model and of a batch.
+        machine: Where it runs.
+        settings: Of the hypergradient.
+        unroll_steps: Inner steps for each outer step.
+        kernels: Of the model's attention.
+    """
+    model = size.model(machine, kernels)
+    mixup = agwm.inject(model, seed=0)
+    inner, outer = size.batches(1, machine), size.batches(2, machine)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LR)
+    outer_optimizer = torch.optim.AdamW(mixup.attention.parameters(), lr=OUTER_LR)
+    engine = agwm.build_engine(
+        mixup,
+        inner,
+        outer,
+        optimizer,
+        outer_optimizer,
+        train_iters=1,  # the steps are taken one by one, not by run()
+        hypergradient=settings,
+        unroll_steps=unroll_steps,
+        precision=machine.precision,
+        progress=False,
+    )
+    return Variant(
+        name,
+        VANILLA,
+        model,
+        _iteration(engine, unroll_steps),
+        optimizer,
+        engine,
+        mixup.attention,
+        tuple(mixup.pretrained.values()),
+        outer_optimizer,
+        (*inner, *outer),
+    )
+
+
+def stock(name: str, size: Size, machine: Machine, roll_back: bool, kernels: str = "sdpa") -> Variant:
+    """Build a search by stock Betty; a step is one iteration."""
+    model = size.model(machine, kernels)
+    inner, outer = size.batches(1, machine), size.batches(2, machine)
+    with quiet_betty():
+        engine = stock_engine(model, inner, outer, roll_back, LR, OUTER_LR, machine)
+    return Variant(
+        name,
+        VANILLA,
+        model,
+        _iteration(engine, 1),
+        engine.inner.optimizer,
+        engine,
+        engine.outer.module,
+        pretrained_weights(model),
+        engine.outer.optimizer,
+        (*inner, *outer),
+    )
+
+
+def _injected(formula: str) -> Callable[[nn.Module], nn.Module]:
+    return lambda model: agwm.inject(model, formula=formula, seed=0).attention
+
+
+def kinds(size: Size, machine: Machine) -> list[Kind]:
+    """Return all that is measured, in the order of the table.
 
     Args:
         size: Size of the model and of a batch.
-
-    Returns:
-        The variants, in the order of the table.
+        machine: Where it runs.
     """
-    inner, outer = size.batches(seed=1), size.batches(seed=2)
-    plain = size.model()
-    variants = [
-        Variant(VANILLA, VANILLA, plain, _step(plain, cycle(inner))),
-        Variant(PLAIN, PLAIN, plain, _passes(plain, cycle(inner))),
-    ]
-    for name, settings in (
-        ("agwm, forward scheme", {"scheme": "forward", "best_response": "optimizer"}),
-        ("agwm, central scheme", {"scheme": "central", "best_response": "optimizer"}),
-        ("agwm, first order", {"order": "first"}),
-    ):
-        model = size.model()
-        mixup = agwm.inject(model, seed=0)
-        engine = agwm.build_engine(
-            mixup,
-            inner,
-            outer,
-            torch.optim.AdamW(model.parameters(), lr=LR),
-            torch.optim.AdamW(mixup.attention.parameters(), lr=OUTER_LR),
-            train_iters=1,  # the steps are taken one by one, not by run()
-            hypergradient=settings,
-            progress=False,
-        )
-        variants.append(Variant(name, VANILLA, model, _iteration(engine)))
-    for name, roll_back in (("stock Betty, darts", False), ("stock Betty, darts, roll-back", True)):
-        model = size.model()
-        with quiet_betty():
-            engine = stock_engine(model, inner, outer, roll_back, LR, OUTER_LR)
-        variants.append(Variant(name, VANILLA, model, _iteration(engine)))
+    builders: dict[str, Callable[[str], Variant]] = {
+        VANILLA: partial(_training, size=size, machine=machine),
+        PLAIN: partial(_passes, size=size, machine=machine, mix=None),
+    }
+    for name, settings in {**SEARCHES, **PARTS}.items():
+        builders[name] = partial(search, size=size, machine=machine, settings=settings)
+    for name, roll_back in STOCKS.items():
+        builders[name] = partial(stock, size=size, machine=machine, roll_back=roll_back)
+    builders[FINAL] = partial(_training, size=size, machine=machine, is_mixed=True)
     for formula in ("convex", "factored"):
-        model = size.model()
-        attention = agwm.inject(model, formula=formula, seed=0).attention
-        step = _passes(model, cycle(inner), attention)
-        variants.append(Variant(f"injected, {formula}, forward and backward", PLAIN, model, step))
-    model = size.model()
-    step = _passes(model, cycle(inner), mix_literally(model))
-    variants.append(Variant("formula written out, forward and backward", PLAIN, model, step))
-    return variants
-
-
-def count_passes(variant: Variant) -> tuple[int, int]:
-    """Do a variant once and count the forward and backward passes of its model.
-
-    Returns:
-        Number of forward passes and of backward passes.
-    """
-    counts = {"forward": 0, "backward": 0}
-
-    def count_backward(_: Tensor) -> None:
-        counts["backward"] += 1
-
-    def count_forward(_: nn.Module, __: Any, output: Any) -> None:
-        counts["forward"] += 1
-        output.loss.register_hook(count_backward)
-
-    handle = variant.model.register_forward_hook(count_forward)
-    try:
-        variant.step()
-    finally:
-        handle.remove()
-    return counts["forward"], counts["backward"]
+        name = f"injected, {formula}, forward and backward"
+        builders[name] = partial(_passes, size=size, machine=machine, mix=_injected(formula))
+    name = "formula written out, forward and backward"
+    builders[name] = partial(_passes, size=size, machine=machine, mix=mix_literally)
+    return [Kind(name, partial(build, name)) for name, build in builders.items()]
