@@ -1,0 +1,95 @@
+"""The command line and the table of the programs in this folder."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from betty.logging.logger_base import get_logger
+
+from agwm.errors import AgwmError, ConfigError, DataError
+from agwm.storage import write_text
+
+__all__ = ["markdown", "run_program"]
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the usage, so that every mistake is one line."""
+        raise ConfigError(f"Cannot read the command line: {message}. See --help.")
+
+
+def _parse(description: str, argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = _Parser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of data, weights and masks (0)")
+    parser.add_argument("--steps", type=int, default=200, metavar="N", help="inner steps of each run (200)")
+    parser.add_argument(
+        "--write", type=Path, metavar="PAGE", help="put the table between its markers there"
+    )
+    arguments = parser.parse_args(argv)
+    for name, least in (("seed", 0), ("steps", 2)):
+        value = getattr(arguments, name)
+        if not least <= value < 2**31:
+            raise ConfigError(
+                f"--{name} is out of range: expected a number >= {least}, got {value}. Correct it."
+            )
+    return arguments
+
+
+def _put(page: Path, name: str, text: str) -> None:
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    head, found, rest = (page.read_text(encoding="utf-8") if page.is_file() else "").partition(begin)
+    _, closed, tail = rest.partition(end)
+    if not (found and closed):
+        raise DataError(
+            f"Nowhere to write the table: expected a page with {begin} and {end}, got {str(page)!r}."
+            " Name another page."
+        )
+    write_text(page, f"{head}{begin}\n{text}\n{end}{tail}")
+
+
+def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table whose columns are as wide as their cells."""
+    widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
+    lines = [columns, ["-" * width for width in widths], *rows]
+    return "\n".join(
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |"
+        for line in lines
+    )
+
+
+def run_program(
+    name: str, description: str, table: Callable[[int, int], str], argv: Sequence[str] | None
+) -> int:
+    """Read the command line, print the table, and put it into the page that ``--write`` names.
+
+    Args:
+        name: Of the program, and of the markers in the page.
+        description: What ``--help`` says.
+        table: Makes the Markdown table from seed and number of steps.
+        argv: Arguments; None: those of the process.
+
+    Returns:
+        The exit code: 0, or 2 when something is wrong with the input.
+    """
+    try:
+        arguments = _parse(description, argv)
+        get_logger().setLevel(logging.WARNING)  # Betty announces every engine on standard output
+        text = table(arguments.seed, arguments.steps)
+        packages = ", ".join(f"{p} {importlib.metadata.version(p)}" for p in ("betty-ml", "torch"))
+        command = f"python examples/betty/{name}.py --seed {arguments.seed} --steps {arguments.steps}"
+        text = f"{text}\n\n`{command}` with {packages}, on the CPU."
+        if arguments.write is not None:
+            _put(arguments.write, name, text)
+    except AgwmError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    print(text)
+    return 0
