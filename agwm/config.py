@@ -17,11 +17,11 @@ from agwm.finetune_config import (
     check_range,
 )
 from agwm.hypergradient import Hypergradient
+from agwm.methods import METHODS, RivalsConfig
 from agwm.yaml_config import build, merge, parse_assignment, read_yaml
 
-__all__ = ["METHODS", "OFFICIAL_SEEDS", "DataConfig", "RunConfig", "load_config"]
+__all__ = ["OFFICIAL_SEEDS", "DataConfig", "RunConfig", "load_config"]
 
-METHODS: tuple[str, ...] = ("vanilla", "vanilla_long", "frozen", "agwm")
 OFFICIAL_SEEDS: tuple[int, ...] = (
     1017,
     4803,
@@ -96,12 +96,12 @@ class RunConfig:
     """One experiment: every method on every seed.
 
     Attributes:
-        methods: Out of ``METHODS``: vanilla finetuning; vanilla finetuning with as many passes as agwm;
-            agwm with alpha frozen at 1; agwm.
+        methods: Names out of ``agwm.methods.METHODS``.
         task: A GLUE task, an embedded task, or a name for the own files.
         model: ``"minilm"`` (in the ``offline`` extra), a folder, or a name on the hub.
         trust_remote_code: Run code that comes with the model.
-        train_size: Number of training examples drawn; the dev set is a sixth of it, from the rest.
+        train_size: Number of training examples drawn; the dev set is a sixth of it, from the rest. None:
+            all examples, and no dev set.
         seeds: The first so many of ``OFFICIAL_SEEDS``, or a list of seeds.
         stratified: Draw the training examples with the label proportions of the whole.
         max_length: Tokens of an example, longer ones are cut.
@@ -110,7 +110,8 @@ class RunConfig:
         output_dir: Folder of results and pictures.
         save_model: Keep the finetuned models.
         data: Where the examples come from.
-        vanilla: The training of vanilla and vanilla_long.
+        vanilla: The training of vanilla, and of every method on one level.
+        rivals: What those methods set beside it, each under its name.
         mixing: Weights mixup, of agwm and frozen.
         hypergradient: How alpha is differentiated, of agwm.
         search: First stage of agwm and frozen.
@@ -121,7 +122,7 @@ class RunConfig:
     task: str = "acceptability"
     model: str = "minilm"
     trust_remote_code: bool = False
-    train_size: int = 300
+    train_size: int | None = 300
     seeds: int | list[int] = 3
     stratified: bool = False
     max_length: int = 128
@@ -131,6 +132,7 @@ class RunConfig:
     save_model: bool = False
     data: DataConfig = field(default_factory=DataConfig)
     vanilla: TrainingConfig = field(default_factory=TrainingConfig)
+    rivals: RivalsConfig = field(default_factory=RivalsConfig)
     mixing: MixingConfig = field(default_factory=MixingConfig)
     hypergradient: Hypergradient = field(default_factory=Hypergradient)
     search: SearchConfig = field(default_factory=SearchConfig)
@@ -144,7 +146,8 @@ class RunConfig:
                     f"{close_names(method, METHODS)}"
                 )
         _check_distinct("methods", self.methods)
-        check_range(self, "train_size", _SMALLEST_TRAIN_SIZE)
+        if self.train_size is not None:
+            check_range(self, "train_size", _SMALLEST_TRAIN_SIZE)
         check_range(self, "max_length", 8)
         if self.test_limit is not None:
             check_range(self, "test_limit", 1)
@@ -160,16 +163,9 @@ class RunConfig:
         """The seeds themselves."""
         return list(OFFICIAL_SEEDS[: self.seeds]) if isinstance(self.seeds, int) else list(self.seeds)
 
-    def finetune_config(self, seed: int, frozen: bool = False) -> FinetuneConfig:
-        """Return the settings of :func:`agwm.finetune` for one run.
-
-        Args:
-            seed: The run's seed.
-            frozen: Hold alpha at 1, the control: ``mixing.alpha`` and ``mixing.formula`` are not used.
-        """
-        control = {"alpha": "frozen", "formula": "convex"} if frozen else {}
-        mixing = dataclasses.replace(self.mixing, **control)
-        return FinetuneConfig(mixing, self.hypergradient, self.search, self.final, seed)
+    def finetune_config(self, seed: int) -> FinetuneConfig:
+        """Return the settings of :func:`agwm.finetune` for the run of a seed."""
+        return FinetuneConfig(self.mixing, self.hypergradient, self.search, self.final, seed)
 
     def to_dict(self) -> dict[str, Any]:
         """Return nested plain dicts, as a YAML file would hold them."""

@@ -14,6 +14,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "HypergradientError",
+    "MethodError",
     "MissingExtraError",
     "ModelError",
     "SelectionError",
@@ -53,6 +54,10 @@ class SplitError(AgwmError, ValueError):
 
 class HypergradientError(AgwmError, RuntimeError):
     """The hypergradient is not finite, or cannot be formed as asked."""
+
+
+class MethodError(AgwmError, ValueError):
+    """A method of finetuning does not fit the model or the task."""
 
 
 class MissingExtraError(AgwmError, ImportError):

@@ -11,12 +11,13 @@ from typing import Any
 from tqdm import tqdm
 
 from agwm.config import RunConfig
+from agwm.methods import Outcome
 from agwm.records import FOLDER, find_finished, record_path, run_settings
-from agwm.run import Outcome, check_run, run_one
+from agwm.run import check_run, run_one
 from agwm.sources import load_examples
 from agwm.storage import make_folder, write_json
 
-__all__ = ["MODELS", "run_experiment"]
+__all__ = ["MODELS", "describe", "run_experiment", "save_model"]
 
 MODELS = "models"
 Report = Callable[[str], None]
@@ -68,23 +69,27 @@ def run_experiment(
         record, outcome = run_one(config, method, seed, examples, progress)
         path = record_path(config.output_dir, config, method, seed)
         if config.save_model and outcome is not None:
-            _save_model(outcome, Path(config.output_dir) / MODELS / path.stem)
+            save_model(outcome, Path(config.output_dir) / MODELS / path.stem)
         write_json(path, record)
         records[seed, method] = record
-        say(f"[{len(records)}/{len(runs)}] {_line(record)}")
+        say(f"[{len(records)}/{len(runs)}] {describe(record)}")
     return [records[run] for run in runs]
 
 
-def _line(record: Mapping[str, Any]) -> str:
+def describe(record: Mapping[str, Any]) -> str:
+    """Say in one line what a run gave."""
     info, scores, train = record["run_info"], record["scores"], record["train_info"]
-    start = f"{info['method']}, {info['task']}, seed {info['seed']}: "
+    start = f"{info.get('label', info['method'])}, {info['task']}, seed {info['seed']}: "
     if train["failure"]:
         return f"{start}failed: {train['failure']}"
-    return f"{start}{scores['metric']} {100 * scores['test']:.2f} ({train['total_seconds']:.0f} s)"
+    part = "dev" if scores["test"] is None else "test"
+    name = scores["metric"] if part == "test" else f"dev {scores['metric']}"
+    mark = ", degenerate" if scores["is_degenerate"] else ""
+    return f"{start}{name} {100 * scores[part]:.2f}{mark} ({train['total_seconds']:.0f} s)"
 
 
-def _save_model(outcome: Outcome, folder: Path) -> None:
-    """Write into a folder beside it, then rename."""
+def save_model(outcome: Outcome, folder: Path) -> None:
+    """Write a finetuned model into a folder that is there whole or not at all."""
     make_folder(folder.parent)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:

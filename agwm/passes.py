@@ -1,6 +1,7 @@
 """Counts of forward and backward passes: what a run costs, whatever machine it is on.
 
-One pass is a forward and a backward of one batch; evaluation is not counted.
+One pass is a forward and a backward of one batch, a part of a batch counts as that part; evaluation is
+not counted.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
+from agwm.data.sampling import outer_split_size
 from agwm.finetune_config import FinetuneConfig, TrainingConfig
 from agwm.hypergradient import Hypergradient
 
@@ -19,16 +21,13 @@ def training_passes(config: TrainingConfig, num_examples: int) -> int:
     return config.epochs * math.ceil(num_examples / config.batch_size)
 
 
-def outer_step_passes(hypergradient: Hypergradient) -> int:
+def outer_step_passes(hypergradient: Hypergradient) -> float:
     """Return the passes of one outer step: one for direct term and v, then the finite difference."""
-    if hypergradient.order == "first":
-        return 1
-    # The forward scheme takes the undisplaced gradient from the inner step's own backward.
-    return 1 + (2 if hypergradient.scheme == "central" else 1)
+    return 1 + hypergradient.num_difference_passes
 
 
 def search_passes(config: FinetuneConfig, num_steps: int) -> int:
-    """Return the passes of so many inner steps of the search, with their outer steps.
+    """Return the passes of so many inner steps of the search, with their outer steps, rounded up.
 
     Args:
         config: The recipe's settings.
@@ -38,13 +37,13 @@ def search_passes(config: FinetuneConfig, num_steps: int) -> int:
     inner = num_steps * (2 if search.roll_back else 1)
     if config.mixing.alpha == "frozen":
         return num_steps
-    return inner + num_steps // search.unroll_steps * outer_step_passes(config.hypergradient)
+    outer = num_steps // search.unroll_steps * outer_step_passes(config.hypergradient)
+    return inner + math.ceil(outer - 1e-6)
 
 
 def finetune_passes(config: FinetuneConfig, num_examples: int) -> int:
     """Return the passes of the whole recipe: K searches and the final stage."""
-    num_outer = min(max(int(config.search.outer_fraction * num_examples + 0.5), 1), num_examples - 1)
-    num_inner = num_examples - num_outer
+    num_inner = num_examples - outer_split_size(num_examples, config.search.outer_fraction)
     num_steps = training_passes(config.search, num_inner)
     searches = config.search.num_resplits * search_passes(config, num_steps)
     return searches + training_passes(config.final, num_examples)

@@ -14,13 +14,15 @@ from torch.utils.data import DataLoader, Subset
 from agwm.batches import to_device
 from agwm.data.sampling import split_train
 from agwm.engine import MixupEngine, build_engine
+from agwm.engine_checks import check_precision
 from agwm.errors import ConfigError, SplitError
 from agwm.finetune_config import FinetuneConfig
 from agwm.finetune_result import FinetuneResult
 from agwm.mixup import Mixup, inject
 from agwm.problems import AttentionProblem, TaskWeightProblem
 from agwm.rng import seed_everything
-from agwm.training import Collate, Evaluate, make_loader, make_optimizer, make_scheduler, train
+from agwm.training import Collate, Evaluate, make_loader, make_scheduler, train
+from agwm.training_hooks import make_optimizer
 
 __all__ = ["finetune"]
 
@@ -69,14 +71,15 @@ def finetune(
         Somayajula et al., NAACL 2024: search and finetuning phases, K resplits averaged.
     """
     config = FinetuneConfig() if config is None else config
+    for stage in (config.search, config.final):
+        check_precision(stage.precision, next(model.parameters()).device)
     if evaluate is None and eval_dataset is not None:
         evaluate = _mean_loss(eval_dataset, collate, config.final.batch_size)
     seconds: dict[str, float] = {}
     history: list[dict[str, Any]] = []
     start = time.perf_counter()
-    mixup, num_search = _search_all(
-        model, train_dataset, collate, evaluate, config, progress, inner, outer, history
-    )
+    search = _Search(train_dataset, collate, evaluate, config, progress, inner, outer)
+    mixup, num_search = _search_all(model, search, history)
     seconds["search"] = time.perf_counter() - start
     start = time.perf_counter()
     mixup.attention.requires_grad_(False)
@@ -107,18 +110,22 @@ def finetune(
     )
 
 
-def _search_all(
-    model: nn.Module,
-    dataset: Sequence[Any],
-    collate: Collate,
-    evaluate: Evaluate | None,
-    config: FinetuneConfig,
-    progress: bool | None,
-    inner: type[TaskWeightProblem],
-    outer: type[AttentionProblem],
-    history: list[dict[str, Any]],
-) -> tuple[Mixup, int]:
+@dataclasses.dataclass(frozen=True)
+class _Search:
+    """What every one of the K searches is given; see :func:`finetune`."""
+
+    dataset: Sequence[Any]
+    collate: Collate
+    evaluate: Evaluate | None
+    config: FinetuneConfig
+    progress: bool | None
+    inner: type[TaskWeightProblem]
+    outer: type[AttentionProblem]
+
+
+def _search_all(model: nn.Module, search: _Search, history: list[dict[str, Any]]) -> tuple[Mixup, int]:
     """Search K times and leave the averages in the model and the mixup that is returned."""
+    config = search.config
     num = config.search.num_resplits
     # Only a second search has to go back.
     state = model.state_dict() if num > 1 else {}
@@ -133,7 +140,7 @@ def _search_all(
             model.load_state_dict(start)
         mixup = inject(model, **dataclasses.asdict(config.mixing), seed=config.seed + k)
         try:
-            engine = _build(mixup, dataset, collate, evaluate, config, k, progress, inner, outer)
+            engine = _build(mixup, search, k)
             engine.run()
         except BaseException:
             mixup.remove()
@@ -147,23 +154,14 @@ def _search_all(
     return mixup, num_steps
 
 
-def _build(
-    mixup: Mixup,
-    dataset: Sequence[Any],
-    collate: Collate,
-    evaluate: Evaluate | None,
-    config: FinetuneConfig,
-    k: int,
-    progress: bool | None,
-    inner: type[TaskWeightProblem],
-    outer: type[AttentionProblem],
-) -> MixupEngine:
+def _build(mixup: Mixup, given: _Search, k: int) -> MixupEngine:
     """Build the engine of one search: its split, loaders, optimizers and schedules."""
+    config, dataset, evaluate = given.config, given.dataset, given.evaluate
     search, seed = config.search, config.seed + k
     inner_split, outer_split = _split(dataset, config, seed)
     seed_everything(seed)
-    inner_loader = make_loader(Subset(dataset, inner_split), search.batch_size, collate, seed)
-    outer_loader = make_loader(Subset(dataset, outer_split), search.batch_size, collate, seed + 1)
+    inner_loader = make_loader(Subset(dataset, inner_split), search.batch_size, given.collate, seed)
+    outer_loader = make_loader(Subset(dataset, outer_split), search.batch_size, given.collate, seed + 1)
     num_steps = max(1, search.epochs * len(inner_loader))
     num_outer_steps = max(1, num_steps // search.unroll_steps)
     inner_optimizer = make_optimizer(mixup.model, search)
@@ -184,8 +182,8 @@ def _build(
         outer_scheduler=make_scheduler(
             outer_optimizer, search.attention_schedule, num_outer_steps, search.warmup_ratio
         ),
-        inner=inner,
-        outer=outer,
+        inner=given.inner,
+        outer=given.outer,
         unroll_steps=search.unroll_steps,
         gradient_clipping=search.clipping,
         precision=search.precision,
@@ -193,7 +191,7 @@ def _build(
         validate=_validation(evaluate) if evaluate is not None and search.evaluations else None,
         valid_step=max(1, num_steps // max(1, search.evaluations)),
         phase=f"search {k + 1}/{search.num_resplits}",
-        progress=progress,
+        progress=given.progress,
     )
 
 

@@ -8,24 +8,30 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from agwm._version import __version__
 from agwm.config import RunConfig
 from agwm.errors import ConfigError, DataError
+from agwm.loading import pick_device
+from agwm.methods import METHODS
 from agwm.storage import read_json
 
-__all__ = ["FOLDER", "find_finished", "load_records", "record_path", "run_settings", "versions"]
+__all__ = [
+    "FOLDER",
+    "failed_record",
+    "find_finished",
+    "load_records",
+    "record_path",
+    "run_info",
+    "run_settings",
+    "versions",
+]
 
 FOLDER = "results"
 _SECTIONS = ("run_info", "train_info", "scores")
 _SHARED = ("task", "model", "trust_remote_code", "train_size", "stratified", "max_length", "test_limit")
 _DATA = ("text_columns", "label_column", "label_names", "regression", "metric")
-_STAGES = {
-    "vanilla": ("vanilla",),
-    # Its number of passes follows from the settings of agwm.
-    "vanilla_long": ("vanilla", "hypergradient", "search", "final"),
-    "frozen": ("mixing", "hypergradient", "search", "final"),
-    "agwm": ("mixing", "hypergradient", "search", "final"),
-}
 
 
 def run_settings(config: RunConfig, method: str, seed: int) -> dict[str, Any]:
@@ -43,17 +49,69 @@ def run_settings(config: RunConfig, method: str, seed: int) -> dict[str, Any]:
     """
     values = config.to_dict()
     data = {key: values["data"][key] for key in _DATA}
-    chosen = {key: values[key] for key in (*_SHARED, *_STAGES[method])}
+    chosen = {key: values[key] for key in (*_SHARED, *METHODS[method].sections)}
+    if method in values["rivals"]:
+        chosen["rivals"] = {method: values["rivals"][method]}
     return {"method": method, "seed": seed, **chosen, "data": data}
 
 
-def record_path(output_dir: str | Path, config: RunConfig, method: str, seed: int) -> Path:
-    """Return ``<output_dir>/results/<method>--<task>--<model>--n<size>--seed<seed>.json``.
+def run_info(
+    config: RunConfig, method: str, seed: int, data: str, num_train: int, label: str | None = None
+) -> dict[str, Any]:
+    """Return the first section of a record: what was run, with which settings, by what.
 
-    Of a model given as a folder or as ``owner/name``, the last part is taken.
+    Args:
+        config: The experiment.
+        method: One of ``METHODS``.
+        seed: The run's seed.
+        data: Fingerprint of the examples.
+        num_train: Number of training examples.
+        label: What tables call the method with these settings; None: the method's name.
+    """
+    return {
+        "method": method,
+        "label": label or method,
+        "task": config.task,
+        "model": Path(config.model).name,
+        "train_size": num_train,
+        "seed": seed,
+        "settings": run_settings(config, method, seed),
+        "data": data,
+        "versions": versions(),
+        "device": str(pick_device(config.device)),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def failed_record(info: Mapping[str, Any], metric: str, failure: str, seconds: float) -> dict[str, Any]:
+    """Return the record of a run that ended without a result, such as one whose process was killed.
+
+    Args:
+        info: What :func:`run_info` gives.
+        metric: The task's.
+        failure: Why, in one line.
+        seconds: How long it ran.
+    """
+    nothing = {"num_train": info["train_size"], "num_dev": None, "num_test": None, "passes": 0}
+    times = {"total_seconds": round(seconds, 3), "seconds": {}}
+    return {
+        "run_info": dict(info),
+        "train_info": {"failure": failure, **nothing, **times, "alpha": {}, "history": []},
+        "scores": {"metric": metric, "test": None, "dev": None, "constant": None, "is_degenerate": False},
+    }
+
+
+def record_path(
+    output_dir: str | Path, config: RunConfig, method: str, seed: int, label: str | None = None
+) -> Path:
+    """Return ``<output_dir>/results/<label>--<task>--<model>--n<size>--seed<seed>.json``.
+
+    Without a label the method's name stands there. Of a model given as a folder or as ``owner/name``, the
+    last part is taken. The size is ``all`` where all examples are trained on.
     """
     model = Path(config.model).expanduser().resolve().name if config.model else "model"
-    parts = (method, config.task, model, f"n{config.train_size}", f"seed{seed}")
+    size = "all" if config.train_size is None else config.train_size
+    parts = (label or method, config.task, model, f"n{size}", f"seed{seed}")
     return Path(output_dir) / FOLDER / ("--".join(_file_part(part) for part in parts) + ".json")
 
 

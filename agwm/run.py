@@ -5,52 +5,25 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import datasets
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from agwm.config import RunConfig
 from agwm.data import DynamicPadding, encode, sample_low_resource
+from agwm.engine_checks import check_precision
 from agwm.errors import HypergradientError
 from agwm.evaluation import DivergenceError, constant_score, evaluate
 from agwm.finetune_config import FinetuneConfig
 from agwm.loading import Pretrained, load_pretrained, pick_device
-from agwm.mixup import inject
-from agwm.passes import finetune_passes, same_passes, training_passes
-from agwm.recipe import finetune
-from agwm.records import run_settings, versions
+from agwm.methods import METHODS, Job, Outcome, make_method
+from agwm.records import run_info
 from agwm.selection import select
 from agwm.sources import Examples, quiet_datasets
-from agwm.training import train
 
-__all__ = ["Outcome", "check_run", "run_one"]
-
-Evaluate = Callable[[nn.Module], dict[str, float]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """What a method gives.
-
-    Attributes:
-        model: The finetuned plain model.
-        passes: Forward and backward passes of a batch in training.
-        history: What was measured on the way.
-        alpha: Name of a mixed weight -> mean, min and max of its alpha; empty without mixing.
-        seconds: Time of each stage.
-        save: Writes model and tokenizer into a folder.
-    """
-
-    model: nn.Module
-    passes: int
-    history: list[dict[str, Any]]
-    alpha: dict[str, dict[str, float]]
-    seconds: dict[str, float]
-    save: Callable[[Path], None]
+__all__ = ["check_method", "check_run", "check_sizes", "run_one"]
 
 
 def check_run(config: RunConfig, examples: Examples, seed: int) -> None:
@@ -59,16 +32,46 @@ def check_run(config: RunConfig, examples: Examples, seed: int) -> None:
     Raises:
         AgwmError: If a run could not be started.
     """
-    pick_device(config.device)
-    _draw(config, examples, seed)
+    check_sizes(config, examples, seed)
     loaded = load_pretrained(config.model, examples.task.label_names, seed, config.trust_remote_code)
-    if set(config.methods) & {"agwm", "frozen"}:
-        settings = _without_fresh(config.finetune_config(seed), loaded)
-        inject(loaded.model, **dataclasses.asdict(settings.mixing))
+    for name in config.methods:
+        check_method(config, name, loaded)
+
+
+def check_sizes(config: RunConfig, examples: Examples, seed: int) -> None:
+    """Find mistakes that need no model: device and precision, and number of examples.
+
+    Raises:
+        AgwmError: If a run could not be started.
+    """
+    device = pick_device(config.device)
+    for section in {section for method in config.methods for section in METHODS[method].sections}:
+        check_precision(getattr(getattr(config, section), "precision", "fp32"), device)
+    _draw(config, examples, seed)
+
+
+def check_method(config: RunConfig, method: str, loaded: Pretrained) -> None:
+    """Find out whether a method, with its settings, fits a model; the model is left as it was.
+
+    Raises:
+        AgwmError: If it does not.
+    """
+    settings = _without_fresh(config.finetune_config(config.seed_list[0]), loaded)
+    made = make_method(method, config.rivals)
+    made.check(loaded, settings)
+    made.check_length(loaded.model, config.max_length)
 
 
 def run_one(
-    config: RunConfig, method: str, seed: int, examples: Examples, progress: bool | None = None
+    config: RunConfig,
+    method: str,
+    seed: int,
+    examples: Examples,
+    progress: bool | None = None,
+    *,
+    label: str | None = None,
+    scores_test: bool = True,
+    tests: MutableMapping[tuple, list] | None = None,
 ) -> tuple[dict[str, Any], Outcome | None]:
     """Finetune once and score.
 
@@ -78,6 +81,10 @@ def run_one(
         seed: Decides the examples drawn, head, splits, alpha, data order and dropout.
         examples: The task's examples.
         progress: Show bars; None: only on a terminal.
+        label: What tables call the method with these settings; None: the method's name.
+        scores_test: Score on the test examples. If not, they are not even encoded, and whether the run is
+            degenerate is told by the dev examples.
+        tests: Encoded test examples of earlier runs, kept here for later ones; None: encoded anew.
 
     Returns:
         The record, and what to save; None where numbers were not finite: the record then says so and has
@@ -89,41 +96,48 @@ def run_one(
     task = examples.task
     loaded = load_pretrained(config.model, task.label_names, seed, config.trust_remote_code)
     loaded.model.to(pick_device(config.device))
-    parts = (*_draw(config, examples, seed), examples.test)
+    parts = _draw(config, examples, seed)
     with quiet_datasets():
-        encoded = [encode(part, loaded.tokenizer, task, config.max_length) for part in parts]
-    labels = [list(part["label"]) for part in parts]
+        encoded = [
+            None if part is None else encode(part, loaded.tokenizer, task, config.max_length)
+            for part in parts
+        ]
+    labels = [[] if part is None else list(part["label"]) for part in parts]
+    labels.append(list(examples.test["label"]) if scores_test else [])
+    encoded.append(_encode_test(config, examples, loaded, tests) if scores_test else None)
     pad = DynamicPadding(loaded.tokenizer)
 
-    def score(model: nn.Module, part: int) -> float:
+    def score(model: nn.Module, part: int) -> float | None:
+        if encoded[part] is None:
+            return None
         return evaluate(model, task, encoded[part], labels[part], pad)
 
     def on_dev(model: nn.Module) -> dict[str, float]:
         return {f"dev_{task.metric}": score(model, 1)}
 
+    job = Job(
+        loaded=loaded,
+        examples=encoded[0],
+        collate=pad,
+        evaluate=None if encoded[1] is None else on_dev,
+        seed=seed,
+        training=config.vanilla,
+        recipe=_without_fresh(config.finetune_config(seed), loaded),
+        progress=progress,
+    )
     start, outcome, failure = time.perf_counter(), None, None
     test = dev = None
     try:
-        outcome = _METHODS[method](config, method, seed, loaded, encoded[0], pad, on_dev, progress)
+        outcome = make_method(method, config.rivals).run(job)
         seconds = time.perf_counter() - start
         dev, test = score(outcome.model, 1), score(outcome.model, 2)
     except (DivergenceError, HypergradientError) as error:
         failure = " ".join(str(error).split())
         seconds, outcome = time.perf_counter() - start, None
-    constant = constant_score(task, labels[2])
+    judged, reference = (test, labels[2]) if scores_test else (dev, labels[1])
+    constant = constant_score(task, reference)
     record = {
-        "run_info": {
-            "method": method,
-            "task": task.name,
-            "model": Path(config.model).name,
-            "train_size": config.train_size,
-            "seed": seed,
-            "settings": run_settings(config, method, seed),
-            "data": examples.fingerprint,
-            "versions": versions(),
-            "device": str(pick_device(config.device)),
-            "threads": torch.get_num_threads(),
-        },
+        "run_info": run_info(config, method, seed, examples.fingerprint, len(labels[0]), label),
         "train_info": {
             "failure": failure,
             "num_train": len(labels[0]),
@@ -140,77 +154,10 @@ def run_one(
             "test": test,
             "dev": dev,
             "constant": constant,
-            "is_degenerate": test is not None and test <= constant,
+            "is_degenerate": judged is not None and judged <= constant,
         },
     }
     return record, outcome
-
-
-def _vanilla(
-    config: RunConfig,
-    method: str,
-    seed: int,
-    loaded: Pretrained,
-    examples: Any,
-    pad: Any,
-    on_dev: Evaluate,
-    progress: bool | None,
-) -> Outcome:
-    training, num = config.vanilla, len(examples)
-    if method == "vanilla_long":
-        training = same_passes(training, finetune_passes(config.finetune_config(seed), num), num)
-    start = time.perf_counter()
-    history = train(
-        loaded.model,
-        examples,
-        collate=pad,
-        config=training,
-        seed=seed,
-        evaluate=on_dev,
-        phase=method,
-        progress=progress,
-    )
-    seconds = {method: round(time.perf_counter() - start, 3)}
-    passes = training_passes(training, num)
-    return Outcome(loaded.model, passes, history, {}, seconds, lambda folder: _save_plain(loaded, folder))
-
-
-def _agwm(
-    config: RunConfig,
-    method: str,
-    seed: int,
-    loaded: Pretrained,
-    examples: Any,
-    pad: Any,
-    on_dev: Evaluate,
-    progress: bool | None,
-) -> Outcome:
-    settings = _without_fresh(config.finetune_config(seed, frozen=method == "frozen"), loaded)
-    result = finetune(
-        loaded.model, examples, collate=pad, evaluate=on_dev, config=settings, progress=progress
-    )
-    alpha = {name: _numbers(value) for name, value in result.alpha.items()}
-
-    def save(folder: Path) -> None:
-        result.save_pretrained(folder)
-        loaded.tokenizer.save_pretrained(folder)
-
-    return Outcome(
-        result.model,
-        finetune_passes(settings, len(examples)),
-        result.history,
-        alpha,
-        {key: round(value, 3) for key, value in result.seconds.items()},
-        save,
-    )
-
-
-_METHODS = {"vanilla": _vanilla, "vanilla_long": _vanilla, "frozen": _agwm, "agwm": _agwm}
-
-
-def _save_plain(loaded: Pretrained, folder: Path) -> None:
-    loaded.model.save_pretrained(folder)
-    loaded.tokenizer.save_pretrained(folder)
 
 
 def _without_fresh(config: FinetuneConfig, loaded: Pretrained) -> FinetuneConfig:
@@ -224,14 +171,28 @@ def _without_fresh(config: FinetuneConfig, loaded: Pretrained) -> FinetuneConfig
     return dataclasses.replace(config, mixing=mixing)
 
 
-def _draw(config: RunConfig, examples: Examples, seed: int) -> list[datasets.Dataset]:
-    """Return the training and the dev examples of a seed."""
+def _draw(
+    config: RunConfig, examples: Examples, seed: int
+) -> tuple[datasets.Dataset, datasets.Dataset | None]:
+    """Return the training and the dev examples of a seed; all of them and none without a size."""
+    if config.train_size is None:
+        return examples.train, None
     drawn = sample_low_resource(examples.train, config.train_size, seed, config.stratified)
-    return [examples.train.select(indices) for indices in drawn]
+    train, dev = (examples.train.select(indices) for indices in drawn)
+    return train, dev
 
 
-def _numbers(alpha: Tensor) -> dict[str, float]:
-    return {"mean": float(alpha.double().mean()), "min": float(alpha.min()), "max": float(alpha.max())}
+def _encode_test(
+    config: RunConfig, examples: Examples, loaded: Pretrained, tests: MutableMapping[tuple, list] | None
+) -> list:
+    key = (config.model, config.trust_remote_code, config.max_length, examples.fingerprint)
+    if tests is None or key not in tests:
+        with quiet_datasets():
+            encoded = encode(examples.test, loaded.tokenizer, examples.task, config.max_length)
+        if tests is None:
+            return encoded
+        tests[key] = encoded
+    return tests[key]
 
 
 def _finite(value: Any) -> Any:

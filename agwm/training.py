@@ -16,39 +16,15 @@ from agwm.engine_checks import check_precision
 from agwm.finetune_config import TrainingConfig
 from agwm.progress import Progress
 from agwm.rng import RngState, seed_everything
+from agwm.training_hooks import TrainingHooks
 
-__all__ = ["Collate", "Evaluate", "make_loader", "make_optimizer", "make_scheduler", "measure", "train"]
+__all__ = ["Collate", "Evaluate", "make_loader", "make_scheduler", "measure", "train"]
 
 Collate = Callable[[list[Any]], Mapping[str, Tensor]]
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
 
 _SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
-    """Return AdamW over the parameters that take gradient; no decay of biases and norms.
-
-    Args:
-        model: The model.
-        config: Gives learning rate and weight decay.
-    """
-    norms = {
-        id(parameter)
-        for module in model.modules()
-        if "norm" in type(module).__name__.lower()
-        for parameter in module.parameters(recurse=False)
-    }
-    decayed, others = [], []
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            plain = id(parameter) in norms or name.endswith("bias")
-            (others if plain else decayed).append(parameter)
-    groups = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=config.learning_rate)
 
 
 def make_scheduler(
@@ -94,8 +70,9 @@ def train(
     evaluate: Evaluate | None = None,
     phase: str = "vanilla",
     progress: bool | None = None,
+    hooks: TrainingHooks | None = None,
 ) -> list[dict[str, Any]]:
-    """Finetune the parameters of a model by AdamW, in place.
+    """Finetune the parameters of a model, in place; by AdamW where ``hooks`` say nothing else.
 
     Args:
         model: A model whose output has ``loss``; plain or injected, on its device.
@@ -106,6 +83,7 @@ def train(
         evaluate: Called with the model after each epoch.
         phase: What the progress bar calls this.
         progress: Show the bar; None: only on a terminal.
+        hooks: What a method does otherwise; None: nothing, vanilla finetuning.
 
     Returns:
         One record an epoch: ``phase``, ``step``, ``loss`` (mean of the epoch) and what ``evaluate``
@@ -114,12 +92,13 @@ def train(
     Raises:
         ConfigError: If the precision does not fit the device.
     """
+    hooks = TrainingHooks() if hooks is None else hooks
     device = next(model.parameters()).device
     check_precision(config.precision, device)
     seed_everything(seed)
     loader = make_loader(train_dataset, config.batch_size, collate, seed)
     num_steps = config.epochs * len(loader)
-    optimizer = make_optimizer(model, config)
+    optimizer = hooks.make_optimizer(model, config)
     scheduler = make_scheduler(optimizer, config.schedule, num_steps, config.warmup_ratio)
     scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -128,18 +107,23 @@ def train(
     )
     history: list[dict[str, Any]] = []
     model.train()
+    ahead = make_loader(train_dataset, config.batch_size, collate, seed)
+    hooks.before_training(model, (to_device(batch, device) for batch in ahead), num_steps)
     with Progress(phase, num_steps, progress) as bar:
         for epoch in range(1, config.epochs + 1):
             losses = []
             for batch in loader:
                 with autocast:
-                    loss = model(**to_device(batch, device)).loss
+                    loss = hooks.loss(model, to_device(batch, device))
                 scaler.scale(loss).backward()
                 scaler.unscale_(optimizer)
+                hooks.edit_gradients(model)
                 if config.clipping > 0:
                     torch.nn.utils.clip_grad_norm_(parameters, config.clipping)
+                hooks.before_step(optimizer)
                 scaler.step(optimizer)
                 scaler.update()
+                hooks.after_step(model)
                 optimizer.zero_grad()
                 scheduler.step()
                 losses.append(loss.detach())

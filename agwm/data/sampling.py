@@ -10,7 +10,7 @@ from torch import Tensor
 
 from agwm.errors import SplitError
 
-__all__ = ["check_disjoint", "sample_low_resource", "split_train"]
+__all__ = ["check_disjoint", "outer_split_size", "sample_low_resource", "split_train"]
 
 Labels = Sequence[int | float | str] | np.ndarray | Tensor | datasets.Dataset
 
@@ -103,8 +103,7 @@ def split_train(
 ) -> tuple[list[int], list[int]]:
     """Split the training set at random into the inner and the outer split, 4:1 by default.
 
-    The two share no example and cover the set. The outer split has
-    ``round(outer_fraction * n)`` examples (halves up), at least one and not all.
+    The two share no example and cover the set. The outer split has :func:`outer_split_size` examples.
 
     Args:
         labels: Number of examples; or their labels, or the data set that has them.
@@ -128,13 +127,18 @@ def split_train(
     if not 0 < outer_fraction < 1:
         raise SplitError(f"Wrong outer_fraction: expected 0 < x < 1, got {outer_fraction}.")
     rng = _generator(seed)
-    size = min(max(int(outer_fraction * len(values) + 0.5), 1), len(values) - 1)
+    size = outer_split_size(len(values), outer_fraction)
     strata = _strata(values) if stratified else np.zeros(len(values), dtype=np.int64)
     everything = np.arange(len(values))
     outer = _take(rng, everything, size, strata)
     inner = rng.permutation(np.setdiff1d(everything, outer)).tolist()
     check_disjoint(inner, outer.tolist(), len(values))
     return inner, outer.tolist()
+
+
+def outer_split_size(num_examples: int, outer_fraction: float) -> int:
+    """Return the size of the outer split: rounded, halves up, at least one and not all."""
+    return min(max(int(outer_fraction * num_examples + 0.5), 1), num_examples - 1)
 
 
 def check_disjoint(inner: Iterable[int], outer: Iterable[int], total: int | None = None) -> None:

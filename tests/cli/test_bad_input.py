@@ -174,6 +174,7 @@ def test_pattern_that_matches_nothing(refused, key):
         ("mixing.alpha=rank2", "Unknown form of alpha"),
         ("mixing.formula=konvex", "Unknown formula"),
         ("device=gpux", "Device is not usable"),
+        ("final.precision=fp16", "needs gradient scaling"),
         ("data.metric=f2", "f2"),
     ],
 )

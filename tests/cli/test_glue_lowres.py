@@ -12,6 +12,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from agwm.config import load_config
+from agwm.methods.two_level import Frozen
 from agwm.passes import finetune_passes, outer_step_passes, same_passes, training_passes
 
 PATH = Path(__file__).resolve().parents[2] / "examples" / "glue_lowres.py"
@@ -211,7 +212,7 @@ def test_pass_counts():
     settings = config.finetune_config(1)
     # n = 300: 240 inner examples are 15 steps an epoch, 45 in all; each 2 inner + 1 outer + 2 differences
     assert finetune_passes(settings, 300) == 5 * 45 * 5 + 57
-    assert finetune_passes(config.finetune_config(1, frozen=True), 300) == 5 * 45 + 57
+    assert finetune_passes(Frozen().recipe(config.finetune_config(1)), 300) == 5 * 45 + 57
     assert training_passes(config.vanilla, 300) == 57
     long = same_passes(config.vanilla, 1182, 300)
     assert training_passes(long, 300) >= 1182 > training_passes(long, 300) - 19

@@ -12,7 +12,8 @@ from transformers import AutoModelForSequenceClassification
 import agwm
 from agwm.data.sampling import split_train
 from agwm.errors import ConfigError, SelectionError, SplitError
-from agwm.training import make_loader, make_optimizer, make_scheduler, train
+from agwm.training import make_loader, make_scheduler, train
+from agwm.training_hooks import make_optimizer
 from tests.tiny_models import tiny_bert
 
 NUM = 20
@@ -192,6 +193,15 @@ def test_errors_are_one_line_and_leave_the_model_plain():
     assert agwm.mixup_of(model) is None
     with pytest.raises(ConfigError, match="num_resplits is out of range"):
         agwm.SearchConfig(num_resplits=0)
+
+
+def test_a_precision_that_the_device_lacks_is_found_before_the_search():
+    config = agwm.FinetuneConfig(final=agwm.TrainingConfig(precision="fp16"))
+    model = tiny_bert()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(ConfigError, match="needs gradient scaling"):
+        agwm.finetune(model, dataset(), collate=collate, config=config)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
 def test_no_decay_of_biases_and_norms_and_the_schedule_ends_at_zero():

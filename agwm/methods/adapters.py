@@ -1,0 +1,114 @@
+"""What the methods of the ``peft`` library share: the head is trained, and peft's settings are fresh."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from agwm.errors import MissingExtraError
+from agwm.finetune_config import FinetuneConfig
+from agwm.loading import Pretrained
+from agwm.methods.families import head_names
+from agwm.methods.method import OneLevelMethod
+from agwm.rng import seed_everything
+
+__all__ = ["ADAPTER", "Adapter", "fresh_modules", "peft_library", "quiet_peft"]
+
+# The name that peft gives the only adapter of a model.
+ADAPTER = "default"
+
+
+def peft_library(method: str) -> ModuleType:
+    """Import peft.
+
+    Args:
+        method: Which method needs it, for the error.
+
+    Raises:
+        MissingExtraError: If it is not installed.
+    """
+    try:
+        return importlib.import_module("peft")
+    except ImportError:
+        raise MissingExtraError(
+            f"Method {method!r} needs the library peft: expected the extra 'peft', got none."
+            " Run: pip install 'agwm[peft]'"
+        ) from None
+
+
+@contextmanager
+def quiet_peft() -> Iterator[None]:
+    """Hold back what peft calls of transformers that is to be renamed; all else is heard."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        yield
+
+
+def fresh_modules(loaded: Pretrained) -> list[str]:
+    """Return the outermost modules that hold nothing but the head, or weights the checkpoint lacks.
+
+    Left to itself, peft trains what is called ``classifier`` or ``score``, and freezes at its random start
+    DeBERTa's pooler, the heads of XLNet and BART, and a pooler of BERT that the checkpoint does not hold.
+    """
+    names = {*head_names(loaded.model), *loaded.fresh}
+    everything = [name for name, _ in loaded.model.named_parameters()]
+    modules = set()
+    for name in names:
+        parts = name.split(".")
+        prefixes = [".".join(parts[:end]) for end in range(1, len(parts))]
+        inside = {
+            prefix: all(other in names for other in everything if other.startswith(f"{prefix}."))
+            for prefix in prefixes
+        }
+        modules.update([prefix for prefix in prefixes if inside[prefix]][:1])
+    return sorted(modules)
+
+
+class Adapter(OneLevelMethod):
+    """A frozen backbone with a few new weights, made by peft; the head is trained as ever."""
+
+    acts_on = ("reparametrization",)
+
+    @abstractmethod
+    def adapter_config(self, loaded: Pretrained) -> Any:
+        """Return peft's settings; new ones at each call, as peft changes them in place.
+
+        Args:
+            loaded: The pretrained model.
+        """
+
+    def check(self, loaded: Pretrained, recipe: FinetuneConfig) -> None:
+        """Raise where peft is missing.
+
+        Raises:
+            MissingExtraError: If it is not installed.
+        """
+        peft_library(self.name)
+
+    def reparametrize(self, loaded: Pretrained, recipe: FinetuneConfig, seed: int) -> nn.Module:
+        """Put the adapter around the model.
+
+        Raises:
+            MethodError: If the model does not allow it, or its head would not be trained.
+        """
+        self.check(loaded, recipe)
+        expected = {*head_names(loaded.model), *loaded.fresh}
+        seed_everything(seed)
+        with quiet_peft():
+            model = peft_library(self.name).get_peft_model(loaded.model, self.adapter_config(loaded))
+        trained = [
+            name.replace(f"modules_to_save.{ADAPTER}.", "")
+            for name, parameter in model.named_parameters()
+            if parameter.requires_grad
+        ]
+        frozen = sorted(name for name in expected if not any(key.endswith(f".{name}") for key in trained))
+        if frozen:
+            raise self.refuse(loaded.model, f"expected its head to be trained, got frozen: {frozen[0]!r}.")
+        return model

@@ -1,0 +1,51 @@
+"""Dropout of a backbone switched off and on again, whatever the family calls it."""
+
+from __future__ import annotations
+
+from torch import nn
+from transformers import PreTrainedModel
+
+__all__ = ["DROPOUTS", "BackboneDropout"]
+
+# Settings of methods that their authors train without dropout.
+DROPOUTS = ("off", "keep")
+
+
+def _attributes(module: nn.Module) -> list[str]:
+    """Return the attributes of a module that hold a probability of dropout.
+
+    BART and Llama call the function and keep the number in the module, which therefore has no
+    ``nn.Dropout`` to find.
+    """
+    if isinstance(module, nn.modules.dropout._DropoutNd):
+        return ["p"]
+    return [
+        name
+        for name, value in vars(module).items()
+        if (name == "dropout" or name.endswith("_dropout"))
+        and isinstance(value, int | float)
+        and not isinstance(value, bool)
+    ]
+
+
+class BackboneDropout:
+    """Sets all dropout in the backbone to 0; that of the head stays. The config is not changed.
+
+    Args:
+        model: The model; changed in place until :meth:`restore`.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self._before = [
+            (module, name, getattr(module, name))
+            for module in model.base_model.modules()
+            for name in _attributes(module)
+        ]
+        for module, name, _ in self._before:
+            setattr(module, name, 0.0)
+
+    def restore(self) -> None:
+        """Put the probabilities back."""
+        for module, name, value in self._before:
+            setattr(module, name, value)
+        self._before = []

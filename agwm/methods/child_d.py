@@ -1,0 +1,159 @@
+"""Child-Tuning_D: only the weights that matter most to the task, the child network, are trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from agwm.evaluation import DivergenceError
+from agwm.finetune_config import FinetuneConfig, check_choice, check_range
+from agwm.loading import Pretrained
+from agwm.methods.families import blocks
+from agwm.methods.masks import Masks, count_of, largest
+from agwm.methods.method import OneLevelMethod, Settings
+from agwm.rng import RngState, replay
+
+__all__ = ["ChildD", "ChildDSettings", "fisher_information"]
+
+Batch = Mapping[str, Tensor]
+
+
+def _rows(batch: Batch) -> Iterable[Batch]:
+    for row in range(len(batch["labels"])):
+        yield {name: value[row : row + 1] for name, value in batch.items()}
+
+
+def fisher_information(
+    loss: Callable[[Batch], Tensor],
+    parameters: Sequence[nn.Parameter],
+    batches: Iterable[Batch],
+    kind: str = "example",
+) -> tuple[list[Tensor], int]:
+    r"""Return the diagonal of the empirical Fisher information, and how many batches were passed.
+
+    Of ``"example"`` it is the paper's :math:`F_i = \frac1n \sum_j (\partial \ell_j / \partial w_i)^2` over
+    n examples with loss :math:`\ell_j`, minus the log likelihood. Of ``"batch"`` it is what the official
+    code takes: the mean over batches of the square of the batch's mean gradient, which is clipped tensor by
+    tensor to norm 1 before.
+
+    Args:
+        loss: Mean loss of a batch.
+        parameters: What F is for.
+        batches: One pass over the training set.
+        kind: ``"example"`` or ``"batch"``.
+
+    Returns:
+        Tensors like ``parameters``, without gradient; and the number of batches.
+
+    Reference:
+        Xu et al., Raise a Child in Large Language Model, EMNLP 2021.
+    """
+    totals = [torch.zeros_like(parameter) for parameter in parameters]
+    num_terms = num_batches = 0
+    for batch in batches:
+        num_batches += 1
+        for part in _rows(batch) if kind == "example" else (batch,):
+            # parts of a model that a batch does not reach (XLNet's segments) have no gradient
+            gradients = torch.autograd.grad(loss(part), parameters, allow_unused=True)
+            num_terms += 1
+            for total, gradient in zip(totals, gradients, strict=True):
+                if gradient is None:
+                    continue
+                if kind == "batch":
+                    gradient = gradient * (1 / (gradient.norm() + 1e-6)).clamp(max=1.0)
+                total.addcmul_(gradient, gradient)
+    for total in totals:
+        total.div_(max(num_terms, 1))
+    return totals, num_batches
+
+
+@dataclass(frozen=True)
+class ChildDSettings(Settings):
+    """Settings of :class:`ChildD`.
+
+    Attributes:
+        kept_fraction: Part of the blocks' weights that is trained, in (0, 1].
+        fisher: ``"example"``: squares of gradients of single examples, without dropout, the definition;
+            ``"batch"``: squares of clipped gradients of batches, with dropout, as the authors' code does.
+        hold: Keep all other weights bit for bit; False: weight decay shrinks them, as in the authors' code.
+    """
+
+    kept_fraction: float = 0.3
+    fisher: str = "example"
+    hold: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, "kept_fraction", 1e-6, 1.0)
+        check_choice(self, "fisher", ("example", "batch"))
+
+
+class ChildD(OneLevelMethod):
+    r"""Child-Tuning_D: :math:`g \leftarrow g \odot M`, M the weights of largest Fisher information.
+
+    M is found once before training, over the weights, biases and norms of all transformer blocks taken
+    together. Everything else trains: embeddings, what lies between them and the blocks, pooler and head.
+
+    Reference:
+        Xu et al., Raise a Child in Large Language Model: Towards Effective and Generalizable Fine-tuning,
+        EMNLP 2021.
+    """
+
+    name = "child_d"
+    acts_on = ("gradient",)
+    settings_class = ChildDSettings
+
+    def __init__(self, settings: ChildDSettings | None = None) -> None:
+        super().__init__(settings)
+        self.masks = Masks()
+        self.num_fisher_batches = 0
+
+    def check(self, loaded: Pretrained, recipe: FinetuneConfig) -> None:
+        """Raise where no transformer blocks are found."""
+        blocks(loaded.model)
+
+    def before_training(self, model: nn.Module, batches: Iterable[Batch], num_steps: int) -> None:
+        """Choose the child network, by one pass over the training set."""
+        found = {
+            id(parameter): parameter
+            for block in blocks(model)
+            for parameter in block.parameters()
+            if parameter.requires_grad
+        }
+        parameters = list(found.values())
+        was_training = model.training
+        model.train(self.settings.fisher == "batch")
+        # dropout in training draws the same masks as without this pass
+        with replay(RngState.capture(parameters[0].device)):
+            fisher, self.num_fisher_batches = fisher_information(
+                lambda batch: self.loss(model, batch), parameters, batches, self.settings.fisher
+            )
+        model.train(was_training)
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in fisher):
+            raise DivergenceError(
+                "Fisher information is not finite: expected numbers, got NaN or infinity."
+                " Check the examples and the checkpoint."
+            )
+        count = count_of(self.settings.kept_fraction, sum(tensor.numel() for tensor in fisher))
+        self.masks = Masks(list(zip(parameters, largest(fisher, count), strict=True)))
+
+    def extra_passes(self, num_steps: int) -> int:
+        """Return the batches of the pass over the training set."""
+        return self.num_fisher_batches
+
+    def edit_gradients(self, model: nn.Module) -> None:
+        """Mask the gradient, before it is clipped."""
+        self.masks.mask_gradients()
+
+    def before_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Remember the weights that have to stay."""
+        if self.settings.hold:
+            self.masks.hold()
+
+    def after_step(self, model: nn.Module) -> None:
+        """Put them back."""
+        if self.settings.hold:
+            self.masks.put_back()

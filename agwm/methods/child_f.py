@@ -1,0 +1,80 @@
+"""Child-Tuning_F: the gradient of a random part of the weights, drawn anew in every step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from agwm.finetune_config import check_range
+from agwm.loading import Pretrained
+from agwm.methods.masks import Masks
+from agwm.methods.method import OneLevelMethod, Settings
+
+__all__ = ["ChildF", "ChildFSettings"]
+
+# The masks' stream is not that of data order and dropout, which stay vanilla's.
+_STREAM = 0x6368696C64
+
+
+@dataclass(frozen=True)
+class ChildFSettings(Settings):
+    """Settings of :class:`ChildF`.
+
+    Attributes:
+        kept_fraction: Probability of a weight to be in the child network of a step, in (0, 1].
+        hold: Let a step move the weights of its child network only; False: the gradient alone is masked,
+            and the moments of Adam move the others too, as in the authors' code.
+    """
+
+    kept_fraction: float = 0.3
+    hold: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, "kept_fraction", 1e-6, 1.0)
+
+
+class ChildF(OneLevelMethod):
+    r"""Child-Tuning_F: :math:`g \leftarrow g \odot M / p`, M drawn from Bernoulli(p) in every step.
+
+    Of all weights, head and embeddings included. The mean of the masked gradient is the gradient.
+
+    Reference:
+        Xu et al., Raise a Child in Large Language Model: Towards Effective and Generalizable Fine-tuning,
+        EMNLP 2021.
+    """
+
+    name = "child_f"
+    acts_on = ("gradient",)
+    settings_class = ChildFSettings
+
+    def initialize(self, loaded: Pretrained, seed: int) -> None:
+        """Seed the masks."""
+        device = next(loaded.model.parameters()).device
+        self.generator = torch.Generator(device).manual_seed((seed + _STREAM) % 2**63)
+        self.masks = Masks()
+
+    def _draw(self, like: Tensor) -> Tensor:
+        draw = torch.rand(like.shape, generator=self.generator, device=like.device)
+        return draw < self.settings.kept_fraction
+
+    def edit_gradients(self, model: nn.Module) -> None:
+        """Draw masks, mask and scale the gradient, before it is clipped."""
+        pairs = []
+        for parameter in model.parameters():
+            if parameter.grad is not None:
+                masks = Masks([(parameter, self._draw(parameter))])
+                masks.mask_gradients(1 / self.settings.kept_fraction)
+                # kept only where the step needs it: a mask is a quarter of its weight
+                pairs += masks.pairs if self.settings.hold else []
+        self.masks = Masks(pairs)
+
+    def before_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Remember the weights that have to stay."""
+        self.masks.hold()
+
+    def after_step(self, model: nn.Module) -> None:
+        """Put them back."""
+        self.masks.put_back()

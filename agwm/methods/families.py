@@ -1,0 +1,121 @@
+"""Where the parts of a model lie, whatever its family: blocks, embeddings, pooler, head."""
+
+from __future__ import annotations
+
+from torch import nn
+from transformers import PreTrainedModel
+
+from agwm.errors import MethodError
+
+__all__ = [
+    "backbone_linears",
+    "blocks",
+    "final_norms",
+    "head_names",
+    "is_regression",
+    "poolers",
+    "stacks",
+    "word_embeddings",
+]
+
+_POOLERS = ("pooler", "sequence_summary")
+# Llama and its kin; GPT-2, Bloom; OPT, GPT-NeoX; Phi; mBART; ModernBERT; MPT; Megatron-BERT.
+_FINAL_NORMS = (
+    "norm",
+    "ln_f",
+    "final_layer_norm",
+    "final_layernorm",
+    "layer_norm",
+    "final_norm",
+    "norm_f",
+    "ln",
+)
+
+
+def stacks(model: PreTrainedModel) -> list[tuple[nn.Module, list[nn.Module]]]:
+    """Return the lists of transformer blocks from the input to the output, each after its owner.
+
+    BART has two, of encoder and decoder.
+
+    Raises:
+        MethodError: If no list of blocks is found in the backbone.
+    """
+    found: list[tuple[str, nn.ModuleList]] = []
+    for name, module in model.base_model.named_modules():
+        is_inside = any(name.startswith(f"{outer}.") for outer, _ in found)
+        if isinstance(module, nn.ModuleList) and len(module) > 0 and not is_inside:
+            found.append((name, module))
+    if not found:
+        raise MethodError(
+            f"No transformer blocks in {type(model).__name__}: expected a list of them in its backbone, got"
+            " none. Choose a method that acts on all weights."
+        )
+    return [
+        (model.base_model.get_submodule(name.rpartition(".")[0]), list(modules)) for name, modules in found
+    ]
+
+
+def blocks(model: PreTrainedModel) -> list[nn.Module]:
+    """Return the transformer blocks from the input to the output; of BART the encoder's first.
+
+    Raises:
+        MethodError: If no list of blocks is found in the backbone.
+    """
+    return [block for _, layers in stacks(model) for block in layers]
+
+
+def final_norms(owner: nn.Module) -> list[nn.Module]:
+    """Return the norm that follows the last block of a list, if there is one, by its usual names.
+
+    Args:
+        owner: What holds the list. A ``LayerNorm`` beside it is not meant: DeBERTa's is of embeddings.
+    """
+    return [module for name, module in owner.named_children() if name in _FINAL_NORMS]
+
+
+def head_names(model: PreTrainedModel) -> list[str]:
+    """Return the names of the parameters outside the backbone."""
+    inside = {id(parameter) for parameter in model.base_model.parameters()}
+    return [name for name, parameter in model.named_parameters() if id(parameter) not in inside]
+
+
+def poolers(model: PreTrainedModel) -> list[nn.Module]:
+    """Return the modules between the last block and the classifier that have weights.
+
+    BERT's lies in the backbone, those of DeBERTa and XLNet in the head.
+    """
+    return [
+        module
+        for name, module in model.named_modules()
+        if name.rpartition(".")[2] in _POOLERS and any(True for _ in module.parameters())
+    ]
+
+
+def backbone_linears(model: PreTrainedModel) -> dict[str, nn.Linear]:
+    """Return the linear maps of the backbone by the name of the module."""
+    inside = {id(module) for module in model.base_model.modules()}
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and id(module) in inside
+    }
+
+
+def word_embeddings(model: PreTrainedModel) -> list[nn.Module]:
+    """Return the modules that embed the input's tokens: one, or BART's of encoder and decoder.
+
+    A forward hook on them sees every embedding of a token that enters the model.
+    """
+    inner = [
+        module
+        for part in ("encoder", "decoder")
+        if isinstance(
+            module := getattr(getattr(model.base_model, part, None), "embed_tokens", None), nn.Module
+        )
+    ]
+    return inner or [model.get_input_embeddings()]
+
+
+def is_regression(model: nn.Module) -> bool:
+    """Whether the model gives one score an example instead of logits of classes."""
+    return getattr(getattr(model, "config", None), "num_labels", None) == 1

@@ -1,0 +1,103 @@
+"""LoRA: low-rank changes of frozen weights, by the peft library."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from agwm.finetune_config import FinetuneConfig, check_range
+from agwm.loading import Pretrained
+from agwm.methods.adapters import Adapter, fresh_modules, peft_library
+from agwm.methods.families import backbone_linears
+from agwm.methods.method import Settings
+
+__all__ = ["Lora", "LoraSettings"]
+
+# Families that peft has no answer for. XLNet's attention is raw tensors: its feed-forward layers are left.
+_TARGETS: dict[str, list[str]] = {"xlnet": ["layer_1", "layer_2"]}
+
+
+@dataclass(frozen=True)
+class LoraSettings(Settings):
+    """Settings of :class:`Lora`.
+
+    Attributes:
+        learning_rate: Peak learning rate; None: that of ``vanilla``, far too small here.
+        epochs: Passes over the training set; None: those of ``vanilla``.
+        rank: r.
+        scale: Alpha of LoRA: the change is multiplied by ``scale / rank``.
+        dropout: On what enters the low-rank maps.
+        target_modules: Last parts of the names of linear maps to adapt; None: the family's, queries and
+            values wherever they are linear maps of their own.
+    """
+
+    learning_rate: float | None = 3e-4
+    epochs: int | None = 20
+    rank: int = 8
+    scale: float = 16.0
+    dropout: float = 0.1
+    target_modules: list[str] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, "rank", 1)
+        check_range(self, "scale", 0.0)
+        check_range(self, "dropout", 0.0, 1.0)
+
+
+class Lora(Adapter):
+    r"""Low-rank adaptation: :math:`W_0 x + \frac{s}{r} B A x` with :math:`A, B` and the head trained.
+
+    :math:`A \in R^{r \times in}` starts at random, :math:`B \in R^{out \times r}` at 0. After training the
+    change is added to the weights: what is left is a plain model.
+
+    Reference:
+        Hu et al., "LoRA: low-rank adaptation of large language models", ICLR 2022.
+    """
+
+    name = "lora"
+    settings_class = LoraSettings
+
+    def targets(self, model: nn.Module) -> list[str]:
+        """Return the last parts of the names of the linear maps to adapt; empty where none are known."""
+        if self.settings.target_modules is not None:
+            return list(self.settings.target_modules)
+        peft_library(self.name)
+        known = importlib.import_module("peft.utils").TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
+        kind = model.config.model_type
+        return list(_TARGETS.get(kind) or known.get(kind) or [])
+
+    def check(self, loaded: Pretrained, recipe: FinetuneConfig) -> None:
+        """Raise where no linear map of the backbone is chosen."""
+        super().check(loaded, recipe)
+        targets = self.targets(loaded.model)
+        names = backbone_linears(loaded.model)
+        if not targets:
+            raise self.refuse(
+                loaded.model,
+                f"expected a family whose maps to adapt are known, got {loaded.model.config.model_type!r}."
+                " Set rivals.lora.target_modules, for example [query, value].",
+            )
+        missing = [end for end in targets if not any(f".{name}".endswith(f".{end}") for name in names)]
+        if missing:
+            raise self.refuse(
+                loaded.model, f"expected linear maps of the backbone, got none named {missing[0]!r}."
+            )
+
+    def adapter_config(self, loaded: Pretrained) -> Any:
+        """Return the settings of the low-rank maps."""
+        return peft_library(self.name).LoraConfig(
+            task_type="SEQ_CLS",
+            r=self.settings.rank,
+            lora_alpha=self.settings.scale,
+            lora_dropout=self.settings.dropout,
+            target_modules=self.targets(loaded.model),
+            modules_to_save=fresh_modules(loaded),
+        )
+
+    def finish(self, model: nn.Module) -> nn.Module:
+        """Add the change to the weights."""
+        return model.merge_and_unload().requires_grad_(True)

@@ -1,0 +1,224 @@
+"""What a method of finetuning is, for a run: settings, where it acts, and what it leaves."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+from torch import nn
+from transformers import PreTrainedModel
+
+from agwm.errors import MethodError
+from agwm.finetune_config import FinetuneConfig, TrainingConfig, check_range
+from agwm.loading import Pretrained
+from agwm.passes import training_passes
+from agwm.training import Collate, Evaluate, train
+from agwm.training_hooks import TrainingHooks
+
+__all__ = ["PLACES", "Job", "Method", "OneLevelMethod", "Outcome", "Settings"]
+
+# Where a method can differ from vanilla finetuning.
+PLACES: tuple[str, ...] = ("initialization", "reparametrization", "loss", "gradient", "optimizer")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What every one-level method can set beside its own settings.
+
+    Attributes:
+        learning_rate: Peak learning rate; None: that of ``vanilla``.
+        epochs: Passes over the training set; None: those of ``vanilla``.
+    """
+
+    learning_rate: float | None = None
+    epochs: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.learning_rate is not None:
+            check_range(self, "learning_rate", 0.0)
+        if self.epochs is not None:
+            check_range(self, "epochs", 0)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a method is given to finetune.
+
+    Attributes:
+        loaded: The pretrained model, on its device, and what belongs to it.
+        examples: Encoded training examples.
+        collate: Makes a padded batch of a list of them.
+        evaluate: Called with the model on the way, for the record.
+        seed: Decides whatever is random.
+        training: Settings of one-level training, ``vanilla`` in a config.
+        recipe: Settings of the two-level recipe.
+        progress: Show bars; None: only on a terminal.
+    """
+
+    loaded: Pretrained
+    examples: Sequence[Any]
+    collate: Collate
+    evaluate: Evaluate | None
+    seed: int
+    training: TrainingConfig
+    recipe: FinetuneConfig
+    progress: bool | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a method leaves.
+
+    Attributes:
+        model: The finetuned model; plain, where the method can be merged into one.
+        passes: Forward and backward passes of a batch in training.
+        history: What was measured on the way.
+        save: Writes model and tokenizer into a folder.
+        alpha: Name of a mixed weight -> mean, min and max of its alpha; empty without mixing.
+        seconds: Time of each stage.
+    """
+
+    model: nn.Module
+    passes: float
+    history: list[dict[str, Any]]
+    save: Callable[[Path], None]
+    alpha: dict[str, dict[str, float]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+S = TypeVar("S")
+
+
+class Method(ABC, Generic[S]):
+    """A way of finetuning. One object serves one run.
+
+    Class attributes:
+        name: What configs, tables and files call it.
+        acts_on: Which of ``PLACES`` it changes.
+        settings_class: Its own settings, under ``rivals.<name>`` in a config; None: it has none there.
+        sections: Names of the config's other sections that decide the outcome.
+
+    Args:
+        settings: Own settings; None: the defaults.
+    """
+
+    name: ClassVar[str]
+    acts_on: ClassVar[tuple[str, ...]] = ()
+    settings_class: ClassVar[type | None] = None
+    sections: ClassVar[tuple[str, ...]] = ("vanilla",)
+
+    def __init__(self, settings: S | None = None) -> None:
+        if settings is None and self.settings_class is not None:
+            settings = self.settings_class()
+        self.settings: Any = settings
+
+    def check(self, loaded: Pretrained, recipe: FinetuneConfig) -> None:
+        """Raise where the method cannot work on a model; called before any training.
+
+        Args:
+            loaded: The model; left as it was.
+            recipe: Settings of the two-level recipe.
+
+        Raises:
+            MethodError: With the reason.
+        """
+
+    def check_length(self, model: PreTrainedModel, max_length: int) -> None:
+        """Raise where examples get too long by what the method puts before their tokens.
+
+        Args:
+            model: The pretrained model; left as it was.
+            max_length: Tokens of the longest example.
+
+        Raises:
+            MethodError: If they are longer than the model reads.
+        """
+
+    @abstractmethod
+    def run(self, job: Job) -> Outcome:
+        """Finetune.
+
+        Args:
+            job: Model, examples and settings.
+
+        Raises:
+            MethodError: If the model does not allow the method.
+        """
+
+    def refuse(self, model: nn.Module, reason: str) -> MethodError:
+        """Return the error that says why a model cannot be finetuned by this method."""
+        kind = type(model).__name__
+        return MethodError(f"Method {self.name!r} does not fit {kind}: {reason} Choose another method.")
+
+
+class OneLevelMethod(TrainingHooks, Method[S]):
+    """One training of one model on all examples, with the hooks of :class:`TrainingHooks`.
+
+    Class attributes:
+        passes_per_step: Forward and backward passes of a batch in a step.
+    """
+
+    settings_class: ClassVar[type | None] = Settings
+    passes_per_step: ClassVar[int] = 1
+
+    def initialize(self, loaded: Pretrained, seed: int) -> None:
+        """Change the pretrained model before anything else: weights, or which of them are trained.
+
+        Args:
+            loaded: The model; changed in place.
+            seed: Of whatever is drawn.
+        """
+
+    def reparametrize(self, loaded: Pretrained, recipe: FinetuneConfig, seed: int) -> nn.Module:
+        """Return the model to train: the same one, changed in place, or one around it."""
+        return loaded.model
+
+    def finish(self, model: nn.Module) -> nn.Module:
+        """Return the plain model, where there is one, after training."""
+        return model
+
+    def alpha(self) -> dict[str, dict[str, float]]:
+        """Return mean, min and max of alpha of each mixed weight; empty without mixing."""
+        return {}
+
+    def training(self, config: TrainingConfig) -> TrainingConfig:
+        """Return the settings of training: those given, but for what this method sets itself."""
+        own = {name: getattr(self.settings, name, None) for name in ("learning_rate", "epochs")}
+        return replace(config, **{name: value for name, value in own.items() if value is not None})
+
+    def extra_passes(self, num_steps: int) -> int:
+        """Return passes besides those of the steps; a forward alone counts as a third."""
+        return 0
+
+    def run(self, job: Job) -> Outcome:
+        """Finetune on all examples."""
+        config = self.training(job.training)
+        start = time.perf_counter()
+        self.initialize(job.loaded, job.seed)
+        model = self.reparametrize(job.loaded, job.recipe, job.seed)
+        history = train(
+            model,
+            job.examples,
+            collate=job.collate,
+            config=config,
+            seed=job.seed,
+            evaluate=job.evaluate,
+            phase=self.name,
+            progress=job.progress,
+            hooks=self,
+        )
+        alpha = self.alpha()
+        model = self.finish(model)
+        seconds = {self.name: round(time.perf_counter() - start, 3)}
+        steps = training_passes(config, len(job.examples))
+        passes = steps * self.passes_per_step + self.extra_passes(steps)
+
+        def save(folder: Path) -> None:
+            model.save_pretrained(folder)
+            job.loaded.tokenizer.save_pretrained(folder)
+
+        return Outcome(model, passes, history, save, alpha, seconds)

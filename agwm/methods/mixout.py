@@ -1,0 +1,104 @@
+"""Mixout: a dropout that falls back to the pretrained weights instead of 0."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from agwm.finetune_config import FinetuneConfig, check_choice, check_range
+from agwm.loading import Pretrained
+from agwm.methods.backbone_dropout import DROPOUTS, BackboneDropout
+from agwm.methods.method import OneLevelMethod, Settings
+from agwm.methods.mixout_weights import GRADIENTS, MixoutWeights, column_shape, mixable
+from agwm.selection import Candidate
+
+__all__ = ["Mixout", "MixoutSettings"]
+
+
+@dataclass(frozen=True)
+class MixoutSettings(Settings):
+    """Settings of :class:`Mixout`.
+
+    Attributes:
+        p: Probability of falling back to the pretrained weight.
+        mask: ``"column"``: one draw for all that leaves an input neuron; ``"element"``: one a weight.
+        gradient: ``"exact"``: the derivative; ``"official"``: that times 1 - p.
+        dropout: ``"off"``: Mixout takes the place of the backbone's dropout; ``"keep"``: beside it.
+    """
+
+    p: float = 0.7
+    mask: str = "column"
+    gradient: str = "exact"
+    dropout: str = "off"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, "p", 0.0, 0.99)
+        check_choice(self, "mask", ("column", "element"))
+        check_choice(self, "gradient", GRADIENTS)
+        check_choice(self, "dropout", DROPOUTS)
+
+
+class Mixout(OneLevelMethod):
+    r"""Linear maps of the backbone see :math:`W_0 + M \odot (W - W_0) / (1 - p)`, M drawn in every step.
+
+    Evaluation and the finished model see W. Head, embeddings, biases and norms train as usual.
+
+    Reference:
+        Lee et al., Mixout: Effective Regularization to Finetune Large-scale Pretrained Language Models,
+        ICLR 2020.
+    """
+
+    name = "mixout"
+    acts_on = ("reparametrization",)
+    settings_class = MixoutSettings
+
+    def check(self, loaded: Pretrained, recipe: FinetuneConfig) -> None:
+        """Raise where no pretrained linear map is found, or one whose inputs are not known."""
+        self._shapes(loaded, mixable(loaded))
+
+    def _shapes(self, loaded: Pretrained, candidates: Sequence[Candidate]) -> list[tuple[int, ...]]:
+        if not candidates:
+            raise self.refuse(loaded.model, "expected pretrained linear maps in its backbone, got none.")
+        if self.settings.mask == "element":
+            return [tuple(candidate.parameter.shape) for candidate in candidates]
+        shapes = []
+        for candidate in candidates:
+            shape = column_shape(candidate)
+            if shape is None:
+                raise self.refuse(
+                    loaded.model,
+                    "expected linear maps whose inputs are known (nn.Linear, Conv1D, XLNet's), got"
+                    f" {candidate.name!r}. Set rivals.mixout.mask=element.",
+                )
+            shapes.append(shape)
+        return shapes
+
+    def reparametrize(self, loaded: Pretrained, recipe: FinetuneConfig, seed: int) -> nn.Module:
+        """Copy the pretrained weights and put Mixout in place of dropout."""
+        candidates = mixable(loaded)
+        shapes = self._shapes(loaded, candidates)
+        self.weights = MixoutWeights(candidates, shapes, self.settings.p, seed)
+        self.dropout = BackboneDropout(loaded.model) if self.settings.dropout == "off" else None
+        return loaded.model
+
+    def loss(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
+        """Draw the masks of this step; they hold until its backward pass is over."""
+        self.weights.draw()
+        return super().loss(model, batch)
+
+    def edit_gradients(self, model: nn.Module) -> None:
+        """End the step's masks, so that evaluation sees W."""
+        self.weights.clear()
+        if self.settings.gradient == "official":
+            self.weights.scale_gradients()
+
+    def finish(self, model: nn.Module) -> nn.Module:
+        """Leave W in a plain model."""
+        self.weights.remove()
+        if self.dropout is not None:
+            self.dropout.restore()
+        return model

@@ -1,0 +1,120 @@
+"""Mixing without two levels: alpha drawn once and fixed, or learned together with W."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from agwm.finetune_config import FinetuneConfig, TrainingConfig, check_range
+from agwm.loading import Pretrained
+from agwm.methods.method import OneLevelMethod, Settings
+from agwm.methods.two_level import summary_of
+from agwm.mixup import Mixup, inject
+from agwm.training_hooks import make_optimizer
+
+__all__ = ["JointAlpha", "JointAlphaSettings", "RandomAlpha", "RandomAlphaSettings"]
+
+
+class _Mixed(OneLevelMethod):
+    acts_on = ("reparametrization",)
+    sections = ("vanilla", "mixing")
+    mixup: Mixup
+
+    def check(self, loaded: Pretrained, recipe: FinetuneConfig) -> None:
+        """Raise where nothing can be mixed."""
+        inject(loaded.model, **dataclasses.asdict(recipe.mixing)).remove()
+
+    def alpha(self) -> dict[str, dict[str, float]]:
+        """Return mean, min and max of alpha of each mixed weight."""
+        return {name: summary_of(self.mixup.alpha(name)) for name in self.mixup.names}
+
+    def finish(self, model: nn.Module) -> nn.Module:
+        """Write the mixed weights into the model."""
+        self.mixup.merge()
+        return model
+
+
+@dataclass(frozen=True)
+class RandomAlphaSettings(Settings):
+    """Settings of :class:`RandomAlpha`.
+
+    Attributes:
+        init_std: Standard deviation of the factors of alpha around 1, before the projection to [0, 1].
+    """
+
+    init_std: float = 0.005
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, "init_std", 0.0)
+
+
+class RandomAlpha(_Mixed):
+    r"""The paper's ablation: :math:`\hat W = \alpha W + (1-\alpha) W_0` with alpha random and fixed.
+
+    Reference:
+        Somayajula et al., NAACL 2024, ablation with random attention parameters.
+    """
+
+    name = "random_alpha"
+    settings_class = RandomAlphaSettings
+
+    def reparametrize(self, loaded: Pretrained, recipe: FinetuneConfig, seed: int) -> nn.Module:
+        """Inject mixed weights whose alpha takes no gradient."""
+        mixing = dataclasses.replace(recipe.mixing, init_std=self.settings.init_std)
+        self.mixup = inject(loaded.model, **dataclasses.asdict(mixing), seed=seed)
+        self.mixup.attention.requires_grad_(False)
+        return loaded.model
+
+
+@dataclass(frozen=True)
+class JointAlphaSettings(Settings):
+    """Settings of :class:`JointAlpha`.
+
+    Attributes:
+        attention_learning_rate: Peak learning rate of AdamW on alpha, in the schedule of W's.
+    """
+
+    attention_learning_rate: float = 2e-3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, "attention_learning_rate", 0.0)
+
+
+class JointAlpha(_Mixed):
+    """The paper's ablation without two levels: one AdamW step on W and alpha, on the same loss.
+
+    Alpha is projected to [0, 1] after every step.
+
+    Reference:
+        Somayajula et al., NAACL 2024, ablation with joint training of W and alpha.
+    """
+
+    name = "joint_alpha"
+    acts_on = ("reparametrization", "optimizer")
+    settings_class = JointAlphaSettings
+
+    def reparametrize(self, loaded: Pretrained, recipe: FinetuneConfig, seed: int) -> nn.Module:
+        """Inject mixed weights."""
+        self.mixup = inject(loaded.model, **dataclasses.asdict(recipe.mixing), seed=seed)
+        return loaded.model
+
+    def make_optimizer(self, model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+        """Return AdamW over W, and over alpha with a learning rate of its own and no decay."""
+        optimizer = make_optimizer(model, config)
+        optimizer.add_param_group(
+            {
+                "params": list(self.mixup.attention.parameters()),
+                "lr": self.settings.attention_learning_rate,
+                "weight_decay": 0.0,
+            }
+        )
+        return optimizer
+
+    def after_step(self, model: nn.Module) -> None:
+        """Project alpha to [0, 1]."""
+        self.mixup.project_()

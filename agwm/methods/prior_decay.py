@@ -1,0 +1,115 @@
+"""Weight decay towards the pretrained weights instead of towards 0."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from agwm.finetune_config import FinetuneConfig, TrainingConfig, check_choice, check_range
+from agwm.loading import Pretrained
+from agwm.methods.method import OneLevelMethod, Settings
+from agwm.methods.pull import copy_pretrained, pull_
+from agwm.training_hooks import decays
+
+__all__ = ["PriorDecay", "PriorDecaySettings"]
+
+# Adam rescales the coupled form, so that the two have strengths of different sizes.
+_STRENGTHS = {"decoupled": 100.0, "coupled": 0.1}
+
+
+@dataclass(frozen=True)
+class PriorDecaySettings(Settings):
+    """Settings of :class:`PriorDecay`.
+
+    Attributes:
+        form: ``"decoupled"``: a step of its own; ``"coupled"``: a term of the loss, through Adam.
+        strength: lambda; None: 100 decoupled, 0.1 coupled. Over a run the decoupled form takes back
+            ``1 - exp(-lambda * sum of learning rates)`` of a drift: below 10 next to nothing.
+    """
+
+    form: Literal["decoupled", "coupled"] = "decoupled"
+    strength: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice(self, "form", tuple(_STRENGTHS))
+        if self.strength is not None:
+            check_range(self, "strength", 0.0)
+
+
+class PriorDecay(OneLevelMethod):
+    r"""Weight decay towards the pretrained weights, in place of decay towards 0.
+
+    Decoupled, before each step of Adam, with this step's learning rate :math:`\eta_t`:
+
+    .. math:: W \leftarrow W - \min(1, \eta_t \lambda) (W - W_0)
+
+    Coupled, as if :math:`\frac{\lambda}{2} \lVert W - W_0 \rVert^2` were part of the loss, before clipping:
+
+    .. math:: g \leftarrow g + \lambda (W - W_0)
+
+    Pulled are the weights of the backbone that vanilla decays: no biases, no norms. The head, and whatever
+    the checkpoint did not hold, is decayed towards 0 as in vanilla.
+
+    Reference:
+        Daumé III, ACL 2007; Li, Grandvalet and Davoine, ICML 2018 (L2-SP); decoupled: Zhang et al., ICLR
+        2021, whose code pulls the head to its random start.
+    """
+
+    name = "prior_decay"
+    acts_on = ("gradient", "optimizer")
+    settings_class = PriorDecaySettings
+    pretrained: dict[str, Tensor]
+    pulled: dict[str, nn.Parameter]
+
+    @property
+    def strength(self) -> float:
+        """Lambda, of the form that is set."""
+        given = self.settings.strength
+        return _STRENGTHS[self.settings.form] if given is None else given
+
+    def reparametrize(self, loaded: Pretrained, recipe: FinetuneConfig, seed: int) -> nn.Module:
+        """Keep what the weights are pulled to."""
+        is_decayed = decays(loaded.model)
+        copies = copy_pretrained(loaded)
+        self.pretrained = {name: copy for name, copy in copies.items() if is_decayed[name]}
+        return loaded.model
+
+    def make_optimizer(self, model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+        """Return AdamW that decays only the head."""
+        is_decayed, parameters = decays(model), dict(model.named_parameters())
+        self.pulled = {name: parameters[name] for name in self.pretrained}
+        rest = [name for name in is_decayed if name not in self.pulled]
+        groups = [
+            {"params": list(self.pulled.values()), "weight_decay": 0.0},
+            {
+                "params": [parameters[name] for name in rest if is_decayed[name]],
+                "weight_decay": config.weight_decay,
+            },
+            {"params": [parameters[name] for name in rest if not is_decayed[name]], "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(groups, lr=config.learning_rate)
+
+    def edit_gradients(self, model: nn.Module) -> None:
+        """Add the gradient of the coupled form."""
+        if self.settings.form != "coupled":
+            return
+        for name, weight in self.pulled.items():
+            if weight.grad is not None:
+                weight.grad.add_(weight.detach() - self.pretrained[name], alpha=self.strength)
+
+    def before_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Take the step of the decoupled form."""
+        if self.settings.form != "decoupled":
+            return
+        strength = optimizer.param_groups[0]["lr"] * self.strength
+        for name, weight in self.pulled.items():
+            pull_(weight, self.pretrained[name], strength)
+
+    def finish(self, model: nn.Module) -> nn.Module:
+        """Let go of the copies."""
+        self.pretrained, self.pulled = {}, {}
+        return model

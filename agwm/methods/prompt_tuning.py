@@ -1,0 +1,144 @@
+"""Prompt tuning: trained embeddings before the tokens of a frozen model, by the peft library."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from agwm.finetune_config import FinetuneConfig, check_choice
+from agwm.loading import Pretrained
+from agwm.methods.adapters import ADAPTER, fresh_modules, peft_library
+from agwm.methods.families import word_embeddings
+from agwm.methods.virtual_tokens import VirtualTokens, VirtualTokenSettings
+
+__all__ = ["PromptTuning", "PromptTuningSettings", "pools_first", "pools_last_token"]
+
+_INITS = {"vocabulary": "SAMPLE_VOCAB", "normal": "RANDOM"}
+
+
+@dataclass(frozen=True)
+class PromptTuningSettings(VirtualTokenSettings):
+    """Settings of :class:`PromptTuning`.
+
+    Attributes:
+        init: The prompt's start: ``"vocabulary"``, embeddings of random tokens; ``"normal"``, N(0, 1),
+            which is far from any of them.
+        keep_first: Where the model classifies at the first position: keep the first token there, before
+            the prompt. False: classify at the first virtual token, as peft does by itself.
+    """
+
+    init: str = "vocabulary"
+    keep_first: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice(self, "init", tuple(_INITS))
+
+
+def pools_last_token(model: PreTrainedModel) -> bool:
+    """Whether a decoder's classifier looks for the last token, which it cannot in embeddings."""
+    return hasattr(model, "score")
+
+
+def pools_first(model: PreTrainedModel) -> bool:
+    """Whether the classifier reads the first position."""
+    summary = getattr(model, "sequence_summary", None)
+    if summary is not None:
+        return getattr(summary, "summary_type", None) == "first"
+    return not pools_last_token(model)
+
+
+def _first_tokens(batch: Mapping[str, Tensor]) -> Tensor:  # shape: (batch,)
+    """Return the id of each example's first token that is not padding."""
+    tokens = batch["input_ids"]
+    mask = batch.get("attention_mask")
+    start = torch.zeros_like(tokens[:, 0]) if mask is None else mask.long().argmax(1)
+    return tokens.gather(1, start[:, None])[:, 0]
+
+
+class PromptTuning(VirtualTokens):
+    r"""Soft prompts: the input is :math:`[e_1; P; E(x)]`, of which :math:`P \in R^{m \times H}` is trained.
+
+    The head is trained as well. BERT, RoBERTa, ELECTRA and DeBERTa classify at the first position: there
+    :math:`e_1`, the frozen embedding of the token that begins most training examples (``[CLS]``), keeps its
+    place, where peft would have the first virtual token. In the other families :math:`e_1` is left out.
+
+    Reference:
+        Lester et al., "The power of scale for parameter-efficient prompt tuning", EMNLP 2021.
+    """
+
+    name = "prompt_tuning"
+    settings_class = PromptTuningSettings
+    first: Tensor | None = None
+
+    def keeps_first(self, model: PreTrainedModel) -> bool:
+        """Whether the first token stands before the prompt."""
+        return self.settings.keep_first and pools_first(model)
+
+    def added(self, model: PreTrainedModel) -> int:
+        """Return the length of the prompt, with the first token before it."""
+        return self.settings.num_virtual_tokens + self.keeps_first(model)
+
+    def check(self, loaded: Pretrained, recipe: FinetuneConfig) -> None:
+        """Raise where the model takes no embeddings, or would classify at padding."""
+        super().check(loaded, recipe)
+        model, tokenizer = loaded.model, loaded.tokenizer
+        takes_embeddings = "inputs_embeds" in inspect.signature(model.forward).parameters
+        if model.config.is_encoder_decoder or not takes_embeddings:
+            raise self.refuse(
+                model, "expected a classifier that takes embeddings in place of tokens, got one without."
+            )
+        if tokenizer is not None and tokenizer.padding_side == "right":
+            self._check_padding(model, is_right=True)
+
+    def _check_padding(self, model: PreTrainedModel, is_right: bool) -> None:
+        if is_right and pools_last_token(model):
+            raise self.refuse(
+                model,
+                "expected padding on the left, as it classifies at the last position when it is given"
+                " embeddings, got padding on the right. Set padding_side='left' in the tokenizer's files.",
+            )
+
+    def adapter_config(self, loaded: Pretrained) -> Any:
+        """Return the settings of the prompt."""
+        return peft_library(self.name).PromptTuningConfig(
+            task_type="SEQ_CLS",
+            num_virtual_tokens=self.added(loaded.model),
+            # ELECTRA's embeddings can be narrower than its layers, which is what peft would take.
+            token_dim=word_embeddings(loaded.model)[0].embedding_dim,
+            prompt_tuning_init=_INITS[self.settings.init],
+            modules_to_save=fresh_modules(loaded),
+        )
+
+    def before_training(
+        self, model: nn.Module, batches: Iterable[Mapping[str, Tensor]], num_steps: int
+    ) -> None:
+        """Find the token that begins most examples, and put its embedding before the prompt."""
+        batches = list(batches)
+        super().before_training(model, batches, num_steps)
+        plain = model.get_base_model()
+        masks = [batch["attention_mask"] for batch in batches if "attention_mask" in batch]
+        self._check_padding(plain, any(bool((mask[:, -1] == 0).any()) for mask in masks))
+        if not self.keeps_first(plain):
+            return
+        tokens, counts = torch.cat([_first_tokens(batch) for batch in batches]).unique(return_counts=True)
+        with torch.no_grad():
+            self.first = word_embeddings(plain)[0](tokens[counts.argmax()]).clone()
+        self.after_step(model)
+
+    def edit_gradients(self, model: nn.Module) -> None:
+        """Take the first token's embedding out of the step, and out of the norm that is clipped."""
+        if self.first is not None:
+            model.prompt_encoder[ADAPTER].embedding.weight.grad[0] = 0.0
+
+    @torch.no_grad()
+    def after_step(self, model: nn.Module) -> None:
+        """Put the first token's embedding back, which weight decay has touched."""
+        if self.first is not None:
+            model.prompt_encoder[ADAPTER].embedding.weight[0] = self.first

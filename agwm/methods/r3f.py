@@ -1,0 +1,169 @@
+"""R3F and R4F: outputs that stay the same when the word embeddings move a little."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+from torch.nn.utils.parametrizations import spectral_norm
+
+from agwm.finetune_config import FinetuneConfig, check_choice, check_range
+from agwm.loading import Pretrained
+from agwm.methods.divergence import squared_distance, symmetric_kl
+from agwm.methods.families import head_names, is_regression, word_embeddings
+from agwm.methods.method import OneLevelMethod, Settings
+from agwm.rng import seed_everything
+
+__all__ = ["R3F", "R4F", "R3FSettings", "draw_noise", "noisy_embeddings", "output_layer"]
+
+
+@dataclass(frozen=True)
+class R3FSettings(Settings):
+    """Settings of :class:`R3F` and :class:`R4F`.
+
+    Attributes:
+        weight: Lambda, the factor of the divergence.
+        noise_scale: Half width of uniform noise, or standard deviation of normal noise.
+        noise: ``"uniform"`` or ``"normal"``.
+        regression: What stands for the divergence where there is one label: ``"mse"``, or ``"none"`` as in
+            the official code, which makes R3F vanilla finetuning.
+    """
+
+    weight: float = 1.0
+    noise_scale: float = 1e-5
+    noise: str = "uniform"
+    regression: str = "mse"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, "weight", 0.0)
+        check_range(self, "noise_scale", 0.0)
+        check_choice(self, "noise", ("uniform", "normal"))
+        check_choice(self, "regression", ("mse", "none"))
+
+
+def draw_noise(like: Tensor, kind: str, scale: float) -> Tensor:
+    """Draw :math:`z` from :math:`U(-s, s)` or :math:`N(0, s^2)`, of the shape and device of ``like``."""
+    if kind == "uniform":
+        return torch.empty_like(like).uniform_(-scale, scale)
+    return torch.empty_like(like).normal_(0.0, scale)
+
+
+@contextmanager
+def noisy_embeddings(module: nn.Module, kind: str, scale: float) -> Iterator[None]:
+    r"""Within, the module returns :math:`e + z` without gradient to its table.
+
+    The noise is that of :math:`e` before BART's own factor ``embed_scale``.
+    """
+    factor = float(getattr(module, "embed_scale", 1.0))
+
+    def add(_: nn.Module, __: tuple[Any, ...], output: Tensor) -> Tensor:
+        output = output.detach()
+        return output + factor * draw_noise(output, kind, scale)
+
+    handle = module.register_forward_hook(add)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def output_layer(model: nn.Module) -> nn.Linear | None:
+    """Return the last linear map of the head, which gives the logits; None where there is none."""
+    head = set(head_names(model))
+    found = [
+        module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear)
+        and f"{name}.weight" in head
+        and module.out_features == model.config.num_labels
+    ]
+    return found[-1] if found else None
+
+
+class R3F(OneLevelMethod):
+    r"""Robust representations by regularized finetuning.
+
+    .. math::
+        L = \ell(f(e), y) + \lambda \frac1B \sum_b \left[ KL(p_b \| q_b) + KL(q_b \| p_b) \right],
+        \quad p = \mathrm{softmax} f(e),\ q = \mathrm{softmax} f(\mathrm{stopgrad}(e) + z)
+
+    with the word embeddings :math:`e` (before positions are added) and noise :math:`z`; of one label
+    :math:`\lambda \cdot MSE(f(e), f(e + z))`. Both passes are in training mode, with dropout masks of their
+    own, and gradient flows through both; the table of word embeddings gets it from the clean pass alone.
+    Both are computed in float32 under autocast too: half precision would round noise of 1e-5 away.
+
+    Reference:
+        Aghajanyan et al., "Better fine-tuning by reducing representational collapse", ICLR 2021; fairseq,
+        ``examples/rxf``.
+    """
+
+    name = "r3f"
+    acts_on = ("loss",)
+    settings_class = R3FSettings
+    passes_per_step = 2
+
+    def check(self, loaded: Pretrained, recipe: FinetuneConfig) -> None:
+        """Raise where there are no word embeddings."""
+        try:
+            word_embeddings(loaded.model)
+        except (NotImplementedError, AttributeError):
+            raise self.refuse(loaded.model, "expected an embedding of tokens, got none.") from None
+
+    def initialize(self, loaded: Pretrained, seed: int) -> None:
+        """Count one pass a step where the second has no use."""
+        if is_regression(loaded.model) and self.settings.regression == "none":
+            self.passes_per_step = 1
+
+    def loss(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
+        """Return the loss of a batch, of two passes."""
+        device = batch["labels"].device.type
+        with torch.autocast(device, enabled=False):
+            clean = model(**batch)
+            if self.passes_per_step == 1:
+                return clean.loss
+            inputs = {key: value for key, value in batch.items() if key != "labels"}
+            # Of BART the encoder's alone, as in the official code.
+            table = word_embeddings(model)[0]
+            with noisy_embeddings(table, self.settings.noise, self.settings.noise_scale):
+                noisy = model(**inputs).logits
+            distance = squared_distance if is_regression(model) else symmetric_kl
+            return clean.loss + self.settings.weight * distance(clean.logits, noisy)
+
+
+class R4F(R3F):
+    r"""R3F, and the last linear map of the head divided by its largest singular value.
+
+    :math:`W = V / \sigma_{max}(V)` with :math:`V` trained; one power iteration a pass, as in the official
+    code. After training the weights are those of the quotient.
+
+    Reference:
+        As :class:`R3F`.
+    """
+
+    name = "r4f"
+    acts_on = ("reparametrization", "loss")
+
+    def check(self, loaded: Pretrained, recipe: FinetuneConfig) -> None:
+        """Raise where there are no word embeddings, or no linear map to the logits."""
+        super().check(loaded, recipe)
+        if output_layer(loaded.model) is None:
+            raise self.refuse(loaded.model, "expected a linear map to the logits, got none.")
+
+    def reparametrize(self, loaded: Pretrained, recipe: FinetuneConfig, seed: int) -> nn.Module:
+        """Divide the weight of the last linear map by its spectral norm from now on."""
+        self.check(loaded, recipe)
+        seed_everything(seed)
+        self.layer = output_layer(loaded.model)
+        spectral_norm(self.layer, "weight")
+        return loaded.model
+
+    def finish(self, model: nn.Module) -> nn.Module:
+        """Write the quotient into the weight."""
+        parametrize.remove_parametrizations(self.layer, "weight", leave_parametrized=True)
+        return model

@@ -1,0 +1,196 @@
+"""RecAdam: recall the pretrained weights, and let go of them as training goes on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from agwm.finetune_config import FinetuneConfig, TrainingConfig, check_choice, check_range
+from agwm.loading import Pretrained
+from agwm.methods.method import OneLevelMethod, Settings
+from agwm.methods.pull import copy_pretrained, pull_
+from agwm.training_hooks import decays
+
+__all__ = ["RecAdam", "RecAdamOptimizer", "RecAdamSettings", "task_share"]
+
+
+def task_share(annealing: str, progress: float, t0: float, steepness: float) -> float:
+    r"""Return the part of the objective that is the task's; the rest is the pull.
+
+    .. math:: \lambda = \sigma(s (u - t_0)) \quad\text{or}\quad \min(1, u / t_0)
+
+    Args:
+        annealing: ``"sigmoid"`` or ``"linear"``.
+        progress: u, part of the steps taken, in (0, 1].
+        t0: Part of the steps at which the sigmoid is one half, or the ramp ends.
+        steepness: s, of the sigmoid, per run.
+    """
+    if annealing == "linear":
+        return 1.0 if progress >= t0 else progress / t0
+    # tanh does not overflow where exp would
+    return 0.5 * (1.0 + math.tanh(0.5 * steepness * (progress - t0)))
+
+
+class RecAdamOptimizer(torch.optim.Optimizer):
+    r"""Adam whose step is shared between the task and a pull towards the pretrained weights.
+
+    With the moments m and v of the task's gradient alone, and :math:`\lambda` of step t:
+
+    .. math::
+        W &\leftarrow W - \eta_t \lambda
+             \frac{\sqrt{1-\beta_2^t}}{1-\beta_1^t} \frac{m}{\sqrt v + \epsilon} \\
+        W &\leftarrow W - \min(1, \eta_t (1-\lambda) \gamma) (W - W_0) \\
+        W &\leftarrow W - \eta_t\, d\, W
+
+    Parameters that are not pulled have :math:`\lambda = 1`; d is the weight decay of their group.
+
+    Args:
+        pulled: Parameters with a pretrained value, by name; not decayed.
+        others: Groups of the parameters without one.
+        pretrained: Those values, by the same names; not part of ``state_dict``.
+        learning_rate: eta.
+        strength: gamma.
+        share: Number of the step, from 1 -> lambda.
+        betas: Of the two moments.
+        eps: Added to the root of v before the bias of v is corrected.
+    """
+
+    def __init__(
+        self,
+        pulled: Mapping[str, nn.Parameter],
+        others: Iterable[dict[str, Any]],
+        pretrained: Mapping[str, Tensor],
+        *,
+        learning_rate: float,
+        strength: float,
+        share: Callable[[int], float],
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+    ) -> None:
+        self.pretrained, self.strength, self.share = dict(pretrained), strength, share
+        first = {"params": list(pulled.values()), "names": list(pulled), "weight_decay": 0.0}
+        defaults = {"lr": learning_rate, "betas": betas, "eps": eps, "weight_decay": 0.0, "names": None}
+        super().__init__([first, *others], defaults)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Take one step.
+
+        Args:
+            closure: Computes the loss and its gradient again; None: the gradient is there.
+
+        Returns:
+            What ``closure`` returned.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            names = group["names"] or [None] * len(group["params"])
+            for name, weight in zip(names, group["params"], strict=True):
+                if weight.grad is not None:
+                    self._update(name, weight, group)
+        return loss
+
+    def _update(self, name: str | None, weight: nn.Parameter, group: Mapping[str, Any]) -> None:
+        state = self.state[weight]
+        if not state:
+            state.update(step=0, mean=torch.zeros_like(weight), square=torch.zeros_like(weight))
+        state["step"] += 1
+        step, rate, (beta1, beta2) = state["step"], group["lr"], group["betas"]
+        state["mean"].lerp_(weight.grad, 1 - beta1)
+        state["square"].mul_(beta2).addcmul_(weight.grad, weight.grad, value=1 - beta2)
+        share = 1.0 if name is None else self.share(step)
+        size = rate * share * math.sqrt(1 - beta2**step) / (1 - beta1**step)
+        weight.addcdiv_(state["mean"], state["square"].sqrt().add_(group["eps"]), value=-size)
+        if name is not None:
+            pull_(weight, self.pretrained[name], rate * (1 - share) * self.strength)
+        if group["weight_decay"] > 0:
+            weight.mul_(1 - rate * group["weight_decay"])
+
+
+@dataclass(frozen=True)
+class RecAdamSettings(Settings):
+    """Settings of :class:`RecAdam`.
+
+    Attributes:
+        strength: gamma, of the pull.
+        annealing: How the task's share rises: ``"sigmoid"`` or ``"linear"``.
+        t0_ratio: Part of the steps after which the share is one half (sigmoid) or 1 (linear).
+        steepness: Of the sigmoid, times the number of steps: k is ``steepness / steps``.
+    """
+
+    strength: float = 5000.0
+    annealing: Literal["sigmoid", "linear"] = "sigmoid"
+    t0_ratio: float = 0.25
+    steepness: float = 20.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, "strength", 0.0)
+        check_choice(self, "annealing", ("sigmoid", "linear"))
+        check_range(self, "t0_ratio", 0.0, 1.0)
+        check_range(self, "steepness", 0.0)
+
+
+class RecAdam(OneLevelMethod):
+    """Finetuning that recalls the pretrained weights first and learns the task later.
+
+    Starts from the pretrained weights. All parameters of the backbone are pulled, biases and norms too; the
+    head, and whatever the checkpoint did not hold, is trained by Adam. The step is
+    :class:`RecAdamOptimizer`'s, the share of the task :func:`task_share`'s, on the clock of the run.
+
+    Reference:
+        Chen et al., "Recall and Learn", EMNLP 2020. Their code starts from random weights by default.
+    """
+
+    name = "recadam"
+    acts_on = ("optimizer",)
+    settings_class = RecAdamSettings
+    pretrained: dict[str, Tensor]
+    num_steps = 1
+
+    def reparametrize(self, loaded: Pretrained, recipe: FinetuneConfig, seed: int) -> nn.Module:
+        """Keep what the weights are pulled to."""
+        self.pretrained = copy_pretrained(loaded)
+        return loaded.model
+
+    def make_optimizer(self, model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+        """Return RecAdam over the backbone, with Adam over the head."""
+        is_decayed, parameters = decays(model), dict(model.named_parameters())
+        rest = [name for name in is_decayed if name not in self.pretrained]
+        others = [
+            {
+                "params": [parameters[name] for name in rest if is_decayed[name] is chosen],
+                "weight_decay": config.weight_decay if chosen else 0.0,
+            }
+            for chosen in (True, False)
+        ]
+        return RecAdamOptimizer(
+            {name: parameters[name] for name in self.pretrained},
+            others,
+            self.pretrained,
+            learning_rate=config.learning_rate,
+            strength=self.settings.strength,
+            share=self.share,
+        )
+
+    def before_training(self, model: nn.Module, batches: Iterable[Any], num_steps: int) -> None:
+        """Set the clock to the length of the run."""
+        self.num_steps = num_steps
+
+    def share(self, step: int) -> float:
+        """Return the task's share of a step, numbered from 1."""
+        own = self.settings
+        return task_share(own.annealing, step / self.num_steps, own.t0_ratio, own.steepness)
+
+    def finish(self, model: nn.Module) -> nn.Module:
+        """Let go of the copies."""
+        self.pretrained = {}
+        return model

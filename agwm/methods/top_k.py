@@ -1,0 +1,94 @@
+"""Finetuning of the top blocks alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from agwm.finetune_config import FinetuneConfig, check_range
+from agwm.loading import Pretrained
+from agwm.methods.families import blocks, final_norms, head_names, poolers, stacks
+from agwm.methods.method import OneLevelMethod, Settings
+
+__all__ = ["TopK", "TopKSettings", "trained_names"]
+
+
+def trained_names(loaded: Pretrained, num_blocks: int) -> set[str]:
+    """Return the names of the parameters that train when the lower blocks are frozen.
+
+    These are the last ``num_blocks`` blocks (of BART the decoder's from the top, then the encoder's), the
+    norm that follows the last block, the pooler, the head, and whatever the checkpoint did not hold. So
+    embeddings, those of relative positions too, are frozen.
+
+    Args:
+        loaded: The model.
+        num_blocks: At most as many as it has.
+    """
+    model, left = loaded.model, num_blocks
+    modules = poolers(model)
+    for index, (owner, layers) in enumerate(reversed(stacks(model))):
+        start = max(0, len(layers) - left)
+        if index == 0 or left > 0:
+            modules += [*layers[start:], *final_norms(owner)]
+        left -= len(layers) - start
+    inside = {id(parameter) for module in modules for parameter in module.parameters()}
+    names = {name for name, parameter in model.named_parameters() if id(parameter) in inside}
+    return names | set(head_names(model)) | set(loaded.fresh)
+
+
+@dataclass(frozen=True)
+class TopKSettings(Settings):
+    """Settings of :class:`TopK`.
+
+    Attributes:
+        num_blocks: K, the blocks that are trained; 0: pooler and head alone.
+    """
+
+    num_blocks: int = 3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range(self, "num_blocks", 0)
+
+
+class TopK(OneLevelMethod):
+    """Train the top K transformer blocks, pooler and head; the rest keeps its pretrained weights.
+
+    Frozen parameters take no gradient and are not in the optimizer, so that no decay moves them. Dropout
+    stays on in frozen blocks.
+
+    Reference:
+        Houlsby et al., ICML 2019 ("variable finetuning"); no official code.
+    """
+
+    name = "top_k"
+    acts_on = ("initialization",)
+    settings_class = TopKSettings
+    frozen: list[nn.Parameter]
+
+    def check(self, loaded: Pretrained, recipe: FinetuneConfig | None = None) -> None:
+        """Raise where the model has fewer blocks."""
+        num = len(blocks(loaded.model))
+        if self.settings.num_blocks > num:
+            raise self.refuse(
+                loaded.model, f"expected num_blocks of at most {num}, got {self.settings.num_blocks}."
+            )
+
+    def initialize(self, loaded: Pretrained, seed: int) -> None:
+        """Freeze what lies below."""
+        self.check(loaded)
+        trained = trained_names(loaded, self.settings.num_blocks)
+        self.frozen = [
+            parameter
+            for name, parameter in loaded.model.named_parameters()
+            if name not in trained and parameter.requires_grad
+        ]
+        for parameter in self.frozen:
+            parameter.requires_grad_(False)
+
+    def finish(self, model: nn.Module) -> nn.Module:
+        """Let the frozen parameters take gradient again."""
+        for parameter in self.frozen:
+            parameter.requires_grad_(True)
+        return model

@@ -1,0 +1,33 @@
+"""Vanilla finetuning, and the control that gives it as many passes as agwm takes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from agwm.finetune_config import TrainingConfig
+from agwm.methods.method import Job, OneLevelMethod, Outcome
+from agwm.passes import finetune_passes, same_passes
+
+__all__ = ["Vanilla", "VanillaLong"]
+
+
+class Vanilla(OneLevelMethod):
+    """AdamW on all weights, and nothing else."""
+
+    name = "vanilla"
+    settings_class = None
+
+
+class VanillaLong(OneLevelMethod):
+    """Vanilla finetuning of at least as many forward and backward passes as agwm takes."""
+
+    name = "vanilla_long"
+    settings_class = None
+    # The number of passes follows from the settings of agwm.
+    sections = ("vanilla", "hypergradient", "search", "final")
+
+    def run(self, job: Job) -> Outcome:
+        """Finetune on all examples."""
+        num = len(job.examples)
+        longer: TrainingConfig = same_passes(job.training, finetune_passes(job.recipe, num), num)
+        return super().run(replace(job, training=longer))

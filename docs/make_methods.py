@@ -1,0 +1,80 @@
+"""Write ``methods/index.md``: where each method acts, what it costs, and which models it works on.
+
+Run from the root of the repository: ``python -m docs.make_methods``. Every cell of the matrix is a tiny
+model of the family that is finetuned here, or refused.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from agwm.methods import METHODS, OneLevelMethod
+from agwm.storage import write_text
+from tests.methods.cells import EPOCHS, finetune_cell, refusal, unmoved_head
+from tests.methods.models import FAMILIES
+
+PAGE = Path(__file__).parent / "methods" / "index.md"
+# Controls that are described beside what they control.
+CARDS = {"vanilla_long": "vanilla", "frozen": "agwm"}
+
+HEAD = """# Methods
+
+All of them are run by `--method NAME` of [the example](../../examples/README.md), from the same
+pretrained weights, on the same examples, with the same data order for a seed. Settings stand in
+`configs/default.yaml`, under `rivals` for those that have some of their own. This page is written by
+`python -m docs.make_methods`.
+
+| method | acts on | passes a step |
+|---|---|---|
+"""
+
+MATRIX = """
+## Which models
+
+Tiny models with random weights, finetuned by the script that wrote this page: `yes` says that a run went
+through and that every part of the head trained. Refused cells say why before any training.
+
+"""
+
+
+def passes_of(name: str) -> str:
+    """Return the forward and backward passes of a step, as the page has them."""
+    method = METHODS[name]
+    if issubclass(method, OneLevelMethod):
+        return str(method.passes_per_step)
+    return "1" if name == "frozen" else "3 or 4 in the search, then 1"
+
+
+def cell(name: str, family: str) -> str:
+    """Finetune a tiny model and return what the matrix says.
+
+    Raises:
+        RuntimeError: If a part of the head did not train.
+    """
+    if refusal(name, family) is not None:
+        return "refused"
+    if left := unmoved_head(finetune_cell(name, family, epochs=EPOCHS), family):
+        raise RuntimeError(f"{name} on {family} leaves these parts of the head untrained: {sorted(left)}")
+    return "yes"
+
+
+def page() -> str:
+    """Return the page."""
+    lines = []
+    for name, method in METHODS.items():
+        card = CARDS.get(name, name)
+        lines.append(f"| [`{name}`]({card}.md) | {', '.join(method.acts_on) or '-'} | {passes_of(name)} |")
+    table = ["| | " + " | ".join(FAMILIES) + " |", "|---" * (len(FAMILIES) + 1) + "|"]
+    reasons = []
+    for name in METHODS:
+        cells = [cell(name, family) for family in FAMILIES]
+        table.append(f"| `{name}` | " + " | ".join(cells) + " |")
+        reasons += [
+            refusal(name, family) for family, text in zip(FAMILIES, cells, strict=True) if text != "yes"
+        ]
+    found = "".join(f"- {reason}\n" for reason in dict.fromkeys(reasons))
+    return HEAD + "\n".join(lines) + "\n" + MATRIX + "\n".join(table) + "\n\n" + found
+
+
+if __name__ == "__main__":
+    write_text(PAGE, page())

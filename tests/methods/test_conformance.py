@@ -1,0 +1,98 @@
+"""What every method must do in every family, or refuse with a reason before training."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+from transformers import AutoModelForSequenceClassification
+
+from agwm.errors import MethodError
+from agwm.finetune_config import FinetuneConfig
+from agwm.methods import METHODS, PLACES
+from tests.methods.cells import CELLS, EPOCHS, finetune_cell, job_of, refusal, small_method, unmoved_head
+from tests.methods.models import FAMILIES, batch, pretrained
+
+WORKING = [cell for cell in CELLS if refusal(*cell) is None]
+PAGE = Path(__file__).parents[2] / "docs" / "methods" / "index.md"
+
+
+@pytest.mark.parametrize(("name", "family"), CELLS)
+def test_check_leaves_the_model_as_it_was(name, family):
+    loaded = pretrained(family)
+    before = {key: tensor.clone() for key, tensor in loaded.model.state_dict().items()}
+    needs = [parameter.requires_grad for parameter in loaded.model.parameters()]
+    try:
+        small_method(name).check(loaded, FinetuneConfig())
+    except MethodError as error:
+        assert " expected " in f" {error}" and str(error).endswith("Choose another method.")
+    after = loaded.model.state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[key], before[key]) for key in after)
+    assert needs == [parameter.requires_grad for parameter in loaded.model.parameters()]
+
+
+@pytest.mark.parametrize(("name", "family"), WORKING)
+def test_learns_and_trains_the_head(name, family):
+    outcome = finetune_cell(name, family, epochs=EPOCHS)
+    assert not unmoved_head(outcome, family)
+    assert outcome.passes > 0 and outcome.seconds
+    losses = [record["loss"] for record in outcome.history if "loss" in record]
+    assert losses[-1] < losses[0]
+    with torch.no_grad():
+        logits = outcome.model(**batch()).logits
+    assert torch.isfinite(logits).all() and not outcome.model.training
+
+
+@pytest.mark.parametrize(("name", "family"), WORKING)
+def test_regression(name, family):
+    outcome = finetune_cell(name, family, num_labels=1)
+    with torch.no_grad():
+        result = outcome.model(**batch(num_labels=1))
+    assert result.logits.shape == (8, 1) and math.isfinite(float(result.loss))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_repeats_by_seed(name):
+    jobs = [job_of(pretrained("bert"), seed) for seed in (3, 3, 4)]
+    states = [small_method(name, 1).run(job).model.state_dict() for job in jobs]
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+    assert not all(torch.equal(states[0][key], states[2][key]) for key in states[0])
+
+
+@pytest.mark.parametrize(("name", "family"), WORKING)
+def test_saves_a_loadable_checkpoint(name, family, tmp_path):
+    outcome = finetune_cell(name, family, tokenizer=tmp_path / "tokenizer")
+    folder = tmp_path / "saved"
+    outcome.save(folder)
+    if (folder / "adapter_config.json").exists():
+        again = PeftModel.from_pretrained(pretrained(family).model, folder)
+    else:
+        again = AutoModelForSequenceClassification.from_pretrained(folder)
+    with torch.no_grad():
+        torch.testing.assert_close(again.eval()(**batch()).logits, outcome.model(**batch()).logits)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_says_where_it_acts_and_has_a_card(name):
+    assert METHODS[name].name == name
+    assert set(METHODS[name].acts_on) <= set(PLACES)
+    link = re.search(rf"^\| \[`{name}`\]\((\w+\.md)", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert link and (PAGE.parent / link[1]).exists(), "run python -m docs.make_methods"
+
+
+def test_the_matrix_of_the_page_is_what_is_tested():
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("| | "))
+    assert lines[start].strip("| ").split(" | ") == list(FAMILIES)
+    rows = [line.strip("| ").split(" | ") for line in lines[start + 2 : start + 2 + len(METHODS)]]
+    found = {
+        (row[0].strip("`"), family): cell
+        for row in rows
+        for family, cell in zip(FAMILIES, row[1:], strict=True)
+    }
+    assert found == {cell: "yes" if cell in WORKING else "refused" for cell in CELLS}
