@@ -8,32 +8,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agwm.errors import DataError, MissingExtraError
-from agwm.report import Row, summarize
-from agwm.storage import write_whole
+from agwm.errors import DataError
+from agwm.reporting.picture_parts import grid_of_axes, save_figure, styles_of
+from agwm.reporting.runs import StoredRun, labels_of, run_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-__all__ = ["alpha_grid", "draw_alpha", "draw_scores"]
+__all__ = ["LEARNED", "alpha_grid", "draw_alpha", "draw_scores"]
 
 Record = Mapping[str, Any]
-# Colours that the colour-blind can tell apart (Okabe and Ito), and a mark for each as well.
-_STYLES = {
-    "vanilla": ("#0072B2", "o"),
-    "vanilla_long": ("#56B4E9", "s"),
-    "frozen": ("#E69F00", "^"),
-    "agwm": ("#D55E00", "D"),
-}
-_OTHER_STYLES = (("#009E73", "v"), ("#CC79A7", "P"), ("#000000", "X"), ("#F0E442", "*"))
+# The methods whose alpha is learned; others have none, or one that does not move.
+LEARNED = ("joint_alpha", "agwm")
 _NO_LAYER = -1
 
 
 def draw_scores(records: Iterable[Record], path: str | Path) -> None:
-    """Draw the test score of every run: seeds along x, one mark a method, dashes at the mean.
+    """Draw the test score of every run: a strip a method, in it the seeds from top to bottom.
 
-    There is a panel for each task, model and size.
+    There is a panel for each task, model and size. Bars are means, shades mean ± standard deviation,
+    hollow marks degenerate runs, the dotted line the best constant answer.
 
     Args:
         records: What :func:`agwm.records.load_records` gives.
@@ -43,21 +37,20 @@ def draw_scores(records: Iterable[Record], path: str | Path) -> None:
         DataError: If no record has a score.
         MissingExtraError: If matplotlib is not installed.
     """
-    panels: dict[tuple, list[Row]] = {}
-    for row in summarize(records):
-        if row.scores:
-            panels.setdefault((row.task, row.model, row.train_size, row.metric), []).append(row)
+    runs = [run_of(record) for record in records]
+    panels: dict[tuple, list[StoredRun]] = {}
+    for run in sorted(runs, key=lambda run: (run.model, run.train_size, run.task)):
+        panels.setdefault((run.model, run.train_size, run.task), []).append(run)
+    panels = {key: own for key, own in panels.items() if any(run.score is not None for run in own)}
     if not panels:
         raise DataError("Nothing to draw: expected records with a score, got none. Run something first.")
-    columns = min(len(panels), 2)
-    lines = math.ceil(len(panels) / columns)
-    figure = _new_figure(6.4 * columns, 4.4 * lines)
-    axes = figure.subplots(lines, columns, squeeze=False).flat
-    for axis, (key, rows) in zip(axes, panels.items(), strict=False):
-        _draw_panel(axis, key, rows)
-    for axis in list(axes)[len(panels) :]:
-        axis.set_visible(False)
-    _save(figure, path)
+    labels = labels_of(run for own in panels.values() for run in own)
+    height = 1.6 + 0.3 * len(labels)
+    figure, axes = grid_of_axes(len(panels), 3, 4.6, height, share_y=True)
+    for axis, (key, own) in zip(axes, panels.items(), strict=True):
+        _draw_strips(axis, key, own, labels)
+    axes[0].set_ylim(len(labels) - 0.5, -0.5)
+    save_figure(figure, path)
 
 
 def alpha_grid(records: Iterable[Record]) -> tuple[list[str], list[str], list[list[float]]]:
@@ -76,7 +69,7 @@ def alpha_grid(records: Iterable[Record]) -> tuple[list[str], list[str], list[li
     cells: dict[tuple[int, str], list[float]] = {}
     kinds: dict[str, None] = {}
     for record in records:
-        if record["run_info"]["method"] == "frozen":
+        if record["run_info"]["method"] not in LEARNED:
             continue
         for name, numbers in record["train_info"]["alpha"].items():
             layer, kind = _place(name)
@@ -99,37 +92,35 @@ def alpha_grid(records: Iterable[Record]) -> tuple[list[str], list[str], list[li
 def draw_alpha(records: Iterable[Record], path: str | Path) -> None:
     """Draw how far alpha was moved from 1 towards the pretrained weights, per layer and matrix.
 
+    There is a panel for each method that learned it, task, model and size, in one scale of colours.
+
     Args:
-        records: Runs of one task, model and size.
+        records: What :func:`agwm.records.load_records` gives.
         path: PNG, PDF or SVG file to write, by its ending.
 
     Raises:
         DataError: If no record has a learned alpha.
         MissingExtraError: If matplotlib is not installed.
     """
-    learned = [r for r in records if r["train_info"]["alpha"] and r["run_info"]["method"] != "frozen"]
-    layers, kinds, values = alpha_grid(learned)
-    info = learned[0]["run_info"]
-    figure = _new_figure(2.6 + 1.05 * len(kinds), 2.2 + 0.38 * len(layers))
-    axis = figure.subplots()
-    image = axis.imshow([[1000 * v for v in line] for line in values], cmap="viridis", aspect="auto")
-    low, high = image.get_clim()
-    for y, line in enumerate(values):
-        for x, value in enumerate(line):
-            if not math.isnan(value):
-                color = "white" if 1000 * value < (low + high) / 2 else "black"
-                axis.text(x, y, f"{1000 * value:.1f}", ha="center", va="center", color=color, fontsize=8)
-    axis.set_xticks(range(len(kinds)), kinds, rotation=30, ha="right")
-    axis.set_yticks(range(len(layers)), layers)
-    axis.set_xlabel("mixed matrix")
-    seeds = f"{len(learned)} seed{'s' if len(learned) > 1 else ''}"
-    axis.set_title(
-        f"Learned α: {info['task']}, {info['model']}, n = {info['train_size']}, mean of {seeds}\n"
-        "0: task weights alone; the larger, the more of the pretrained weights",
-        fontsize=10,
+    runs = [run_of(record) for record in records]
+    learned = [run for run in runs if run.alpha and run.method in LEARNED]
+    labels = labels_of(learned)
+    panels: dict[tuple, list[Record]] = {}
+    for run in sorted(learned, key=lambda r: (r.model, r.train_size, labels.index(r.label), r.task)):
+        panels.setdefault((run.label, run.task, run.model, run.train_size), []).append(run.record)
+    grids = {key: alpha_grid(own) for key, own in panels.items()} or {(): alpha_grid([])}
+    width = 1.6 + 0.55 * max(len(kinds) for _, kinds, _ in grids.values())
+    height = 2.3 + 0.28 * max(len(layers) for layers, _, _ in grids.values())
+    figure, axes = grid_of_axes(len(grids), 3, width, height)
+    flat = [1000 * value for *_, lines in grids.values() for line in lines for value in line]
+    known = [value for value in flat if not math.isnan(value)]
+    for axis, (key, grid) in zip(axes, grids.items(), strict=True):
+        image = _draw_grid(axis, key, grid, len(panels[key]), (min(known), max(known)))
+    figure.colorbar(image, ax=list(axes), label="mean of 1 − α, in thousandths", aspect=30)
+    figure.suptitle(
+        "Learned α. 0: task weights alone; the larger, the more of the pretrained weights", fontsize=10
     )
-    figure.colorbar(image, label="mean of 1 − α, in thousandths")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _place(name: str) -> tuple[int, str]:
@@ -142,38 +133,61 @@ def _place(name: str) -> tuple[int, str]:
     return int(parts[number]), ".".join(kind)
 
 
-def _draw_panel(axis: Axes, key: tuple, rows: Sequence[Row]) -> None:
-    task, model, size, metric = key
-    seeds = sorted({seed for row in rows for seed in row.seeds})
-    others = iter(_OTHER_STYLES * len(rows))
-    for index, row in enumerate(rows):
-        color, marker = _STYLES.get(row.method) or next(others)
-        # Side by side, so that equal scores do not hide one another.
-        shift = 0.12 * (index - (len(rows) - 1) / 2)
-        places = [seeds.index(seed) + shift for seed in row.seeds]
-        scores = [100 * score for score in row.scores]
-        label = f"{row.method}: {100 * row.mean:.1f} ± {100 * row.std:.1f}"
-        axis.plot(places, scores, marker, color=color, label=label, markersize=7)
-        axis.axhline(100 * row.mean, color=color, linestyle="--", linewidth=1, alpha=0.7)
-    axis.set_xticks(range(len(seeds)), [str(seed) for seed in seeds], rotation=30 if len(seeds) > 5 else 0)
-    axis.set_xlim(-0.5, len(seeds) - 0.5)
-    axis.set_xlabel("seed")
-    axis.set_ylabel(f"test {metric} × 100")
-    axis.set_title(f"{task}, {model}, n = {size}", fontsize=11)
-    axis.grid(axis="y", alpha=0.3)
-    axis.legend(title="mean ± std (dashes: mean)", loc="upper left", bbox_to_anchor=(1.01, 1.0))
+def _draw_strips(axis: Axes, key: tuple, runs: Sequence[StoredRun], labels: Sequence[str]) -> None:
+    model, size, task = key
+    seeds = sorted({run.seed for run in runs})
+    ends: list[float] = []
+    for row, (label, (color, marker)) in enumerate(styles_of(labels).items()):
+        own = [run for run in runs if run.label == label]
+        done = [run for run in own if run.score is not None]
+        axis.axhspan(row - 0.5, row + 0.5, color="0.5", alpha=0.06 if row % 2 else 0, linewidth=0)
+        for run in done:
+            # Every seed has its own height in each strip, so that it can be followed down the page.
+            shift = 0.6 * ((seeds.index(run.seed) + 0.5) / len(seeds) - 0.5)
+            fill = "none" if run.is_degenerate else color
+            axis.plot(100 * run.score, row + shift, marker, color=color, markerfacecolor=fill, markersize=5)
+        if done:
+            scores = [100 * run.score for run in done]
+            mean, std = statistics.fmean(scores), statistics.pstdev(scores)
+            ends += [*scores, mean - std, mean + std]
+            axis.barh(row, 2 * std, 0.8, mean - std, color=color, alpha=0.18)
+            axis.plot([mean, mean], [row - 0.4, row + 0.4], color=color, linewidth=1.6)
+        if len(done) < len(own):
+            note = f"{len(own) - len(done)} failed"
+            axis.annotate(
+                note, (0.99, row), xycoords=("axes fraction", "data"), ha="right", va="center", fontsize=7
+            )
+    low, high = min(ends), max(ends)
+    margin = 0.05 * (high - low) or 1.0
+    constant = next((c for run in runs if (c := run.record["scores"].get("constant")) is not None), None)
+    # A line far away would squeeze the scores together.
+    if constant is not None and low - 5 * margin <= 100 * constant <= high + margin:
+        axis.axvline(100 * constant, color="0.3", linestyle=":", linewidth=1)
+        low = min(low, 100 * constant)
+    axis.set_xlim(low - margin, high + margin)
+    axis.set_yticks(range(len(labels)), labels, fontsize=8)
+    axis.set_xlabel(f"test {max(run.metric for run in runs)} × 100", fontsize=9)
+    axis.set_title(f"{task}, {model}, n = {size}, {len(seeds)} seed{'s' * (len(seeds) > 1)}", fontsize=10)
+    axis.grid(axis="x", alpha=0.3)
 
 
-def _new_figure(width: float, height: float) -> Figure:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtraError(
-            "Pictures need matplotlib: expected the extra 'plot', got none. Run: pip install 'agwm[plot]'"
-        ) from None
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def _save(figure: Figure, path: str | Path) -> None:
-    ending = Path(path).suffix.lstrip(".") or "png"
-    write_whole(path, lambda temporary: figure.savefig(temporary, format=ending, dpi=150))
+def _draw_grid(axis: Axes, key: tuple, grid: tuple, num_seeds: int, limits: tuple[float, float]) -> Any:
+    label, task, model, size = key
+    layers, kinds, values = grid
+    image = axis.imshow(
+        [[1000 * v for v in line] for line in values],
+        cmap="viridis",
+        aspect="auto",
+        vmin=limits[0],
+        vmax=limits[1],
+    )
+    for y, line in enumerate(values):
+        for x, value in enumerate(line):
+            if not math.isnan(value):
+                color = "white" if 1000 * value < sum(limits) / 2 else "black"
+                axis.text(x, y, f"{1000 * value:.1f}", ha="center", va="center", color=color, fontsize=7)
+    axis.set_xticks(range(len(kinds)), kinds, rotation=35, ha="right", fontsize=8)
+    axis.set_yticks(range(len(layers)), layers, fontsize=8)
+    seeds = f"{num_seeds} seed{'s' * (num_seeds > 1)}"
+    axis.set_title(f"{label}: {task}, {model}, n = {size}\nmean of {seeds}", fontsize=9)
+    return image

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agwm.config import METHODS
+from agwm.reporting.markdown import table
+from agwm.reporting.runs import StoredRun, labels_of, run_of
 
-__all__ = ["Row", "markdown_table", "summarize"]
+__all__ = ["NOTE", "Row", "markdown_table", "rows_table", "summarize"]
 
 Record = Mapping[str, Any]
 _HEADER = (
@@ -25,6 +26,11 @@ _HEADER = (
     "passes",
     "time",
 )
+NOTE = (
+    "Score: on the test set, times 100, mean ± standard deviation over seeds (ddof 0). Degenerate: no"
+    " better than the best constant answer. Failed: not finite, not in the mean."
+)
+_WORDS = ("task", "model", "metric", "method")
 
 
 @dataclass(frozen=True)
@@ -36,13 +42,13 @@ class Row:
         model: Name of the model.
         train_size: Number of training examples.
         metric: What the score is.
-        method: Name of the method.
+        method: Label of the method: its name, or that of a variant of it.
         scores: Test scores of the runs that gave one, as fractions, in the order of ``seeds``.
         seeds: Their seeds.
         num_degenerate: How many of them are no better than the best constant answer.
         num_failed: Runs that gave no score, because numbers were not finite.
-        passes: Mean number of forward and backward passes of a batch in training.
-        seconds: Mean time of training.
+        passes: Mean number of forward and backward passes of a batch in training, over ``seeds``.
+        seconds: Mean time of training, over ``seeds``.
     """
 
     task: str
@@ -75,13 +81,15 @@ def summarize(records: Iterable[Record]) -> list[Row]:
         records: What :func:`agwm.records.load_records` gives; runs of several tasks may be mixed.
 
     Returns:
-        One row a group, by task, model and size, and within these in the order of ``METHODS``.
+        One row a group, by task, model and size, and within these in the order of
+        :func:`agwm.reporting.runs.labels_of`.
     """
-    groups: dict[tuple, list[Record]] = {}
-    for record in records:
-        info = record["run_info"]
-        key = (info["task"], info["model"], info["train_size"], _rank(info["method"]), info["method"])
-        groups.setdefault(key, []).append(record)
+    runs = [run_of(record) for record in records]
+    labels = labels_of(runs)
+    groups: dict[tuple, list[StoredRun]] = {}
+    for run in runs:
+        key = (run.task, run.model, run.train_size, labels.index(run.label))
+        groups.setdefault(key, []).append(run)
     return [_row(groups[key]) for key in sorted(groups)]
 
 
@@ -94,40 +102,31 @@ def markdown_table(rows: Sequence[Row]) -> str:
     Returns:
         The table and a line that explains it, ending in a newline.
     """
-    cells = [_HEADER, *(_cells(row) for row in rows)]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(_HEADER))]
-    is_number = [name not in ("task", "model", "metric", "method") for name in _HEADER]
-    rule = tuple("-" * (w - 1) + ":" if n else "-" * w for w, n in zip(widths, is_number, strict=True))
-    lines = [
-        "| " + " | ".join(_align(c, w, n) for c, w, n in zip(line, widths, is_number, strict=True)) + " |"
-        for line in (cells[0], rule, *cells[1:])
-    ]
-    return "\n".join(lines) + (
-        "\n\nScore: on the test set, times 100, mean ± standard deviation over seeds (ddof 0)."
-        " Degenerate: no better than the best constant answer. Failed: not finite, not in the mean.\n"
-    )
+    return f"{rows_table(rows)}\n{NOTE}\n"
 
 
-def _rank(method: str) -> int:
-    return METHODS.index(method) if method in METHODS else len(METHODS)
+def rows_table(rows: Sequence[Row]) -> str:
+    """Write the table of :func:`markdown_table` without the line that explains it."""
+    numbers = [place for place, name in enumerate(_HEADER) if name not in _WORDS]
+    return table(_HEADER, [_cells(row) for row in rows], right=numbers)
 
 
-def _row(records: Sequence[Record]) -> Row:
-    info = records[0]["run_info"]
-    done = [r for r in records if r["scores"]["test"] is not None]
-    done.sort(key=lambda r: r["run_info"]["seed"])
+def _row(runs: Sequence[StoredRun]) -> Row:
+    done = sorted((run for run in runs if run.score is not None), key=lambda run: run.seed)
+    # A failed run may have stopped anywhere: its cost says nothing of the method's.
+    counted = done or runs
     return Row(
-        task=info["task"],
-        model=info["model"],
-        train_size=info["train_size"],
-        metric=records[0]["scores"]["metric"],
-        method=info["method"],
-        scores=tuple(r["scores"]["test"] for r in done),
-        seeds=tuple(r["run_info"]["seed"] for r in done),
-        num_degenerate=sum(r["scores"]["is_degenerate"] for r in done),
-        num_failed=len(records) - len(done),
-        passes=statistics.fmean(r["train_info"]["passes"] for r in records),
-        seconds=statistics.fmean(r["train_info"]["total_seconds"] for r in records),
+        task=runs[0].task,
+        model=runs[0].model,
+        train_size=runs[0].train_size,
+        metric=counted[0].metric,
+        method=runs[0].label,
+        scores=tuple(run.score for run in done),
+        seeds=tuple(run.seed for run in done),
+        num_degenerate=sum(run.is_degenerate for run in done),
+        num_failed=len(runs) - len(done),
+        passes=statistics.fmean(run.passes for run in counted),
+        seconds=statistics.fmean(run.seconds for run in counted),
     )
 
 
@@ -146,7 +145,3 @@ def _cells(row: Row) -> tuple[str, ...]:
         f"{row.passes:.0f}",
         f"{row.seconds:.0f} s",
     )
-
-
-def _align(cell: str, width: int, is_number: bool) -> str:
-    return cell.rjust(width) if is_number else cell.ljust(width)

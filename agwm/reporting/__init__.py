@@ -1,0 +1,1 @@
+"""Tables, tests, pictures and a page, from records alone."""

@@ -1,0 +1,139 @@
+"""Sections of the report: tests, what alpha did, settings and versions."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+from agwm.reporting.comparison_pictures import AlphaEffect, alpha_effects, start_of_alpha
+from agwm.reporting.comparisons import compare, comparison_table, control_of, other_settings, verdict_table
+from agwm.reporting.markdown import table
+from agwm.reporting.runs import StoredRun, flat_settings, labels_of
+
+__all__ = ["alpha_section", "baseline_section", "control_section", "settings_section", "versions_section"]
+
+BASELINE = "vanilla"
+_PER_TASK = ("task", "seed", "data.", "train_size")
+_TESTS = """Two-sided t-tests of "the means are equal" at 5 %: paired by seed on the seeds that both
+have, and Welch's on all scores. The difference is that of the paired test, times 100, with
+its 95 % interval. Holm: corrected within a family, which is all methods of the table on one
+task, paired and Welch apart. "Over tasks" compares each seed's mean over the tasks of the
+average column and is a family of its own. n: scores of the method and of the baseline.
+Failed: runs of both that gave no score and are in no test. Bold: below 0.05 after
+correction. "Not told apart" does not say "equal", and a test on two or three pairs rests on
+scores being normal, which so few cannot show.
+"""
+
+
+def baseline_section(runs: Sequence[StoredRun]) -> list[str]:
+    """Test every method of one model and size against vanilla."""
+    labels = labels_of(runs)
+    parts = [f"### Against {BASELINE}\n"]
+    if BASELINE in labels and len(labels) > 1:
+        found = compare(runs, {label: BASELINE for label in labels if label != BASELINE})
+        parts.append(_TESTS)
+        parts += [verdict_table(found), comparison_table(found)]
+    else:
+        parts.append(f"No tests: there are no records of `{BASELINE}` and of another method.\n")
+    return parts
+
+
+def control_section(runs: Sequence[StoredRun]) -> list[str]:
+    """Test every label of agwm against its control with alpha held at 1."""
+    agwm = labels_of(run for run in runs if run.method == "agwm")
+    if not agwm:
+        return []
+    parts = ["### What alpha contributes: agwm against its control with alpha held at 1\n"]
+    controls = {label: control for label in agwm if (control := control_of(runs, label)) is not None}
+    found = compare(runs, controls)
+    if found:
+        parts.append("The same tests; the family is all labels of agwm on one task.\n")
+        parts += [verdict_table(found), comparison_table(found, with_baseline=True)]
+    else:
+        parts.append("No tests: there are no records of `frozen` on a task of agwm.\n")
+    for label, control in controls.items():
+        if changed := other_settings(runs, label, control):
+            keys = ", ".join(f"`{key}`" for key in changed)
+            parts.append(f"`{control}` is not the exact control of `{label}`: {keys} differ as well.\n")
+    return parts
+
+
+def alpha_section(runs: Sequence[StoredRun]) -> list[str]:
+    """Say how far alpha moved in each method that learned it."""
+    effects = alpha_effects(runs)
+    if not effects:
+        return []
+    groups: dict[tuple[str, str], list[AlphaEffect]] = {}
+    for one in effects:
+        groups.setdefault((one.run.task, one.run.label), []).append(one)
+    labels = labels_of(one.run for one in effects)
+    lines = []
+    for task, label in sorted(groups, key=lambda key: (key[0], labels.index(key[1]))):
+        own = groups[task, label]
+        start = start_of_alpha(own[0].run)
+        distances = [one.from_start for one in own if one.from_start is not None]
+        gains = [one.difference for one in own if one.difference is not None]
+        lines.append(
+            [
+                task,
+                label,
+                str(len(own)),
+                f"{statistics.fmean(one.moved for one in own):.4f}",
+                "-" if start is None else f"{start:.4f}",
+                f"{statistics.fmean(distances):.4f}" if distances else "-",
+                f"{min(one.lowest for one in own):.3f}",
+                f"{100 * statistics.fmean(gains):+.2f} ({len(gains)})" if gains else "-",
+            ]
+        )
+    head = (
+        "task",
+        "method",
+        "runs",
+        "mean 1 - alpha",
+        "at the start",
+        "moved from it",
+        "lowest alpha",
+        "gain",
+    )
+    note = (
+        "\nMeans over runs and mixed matrices. At the start: what is expected of the initial values. Moved"
+        " from it: mean distance, where the records hold it. Gain: mean difference to the control, times"
+        " 100 (seeds that have both).\n"
+    )
+    return ["### How far alpha moved\n", table(head, lines, right=range(2, 8)) + note]
+
+
+def settings_section(runs: Sequence[StoredRun]) -> list[str]:
+    """Show the settings of a label that differ between tasks, such as those chosen on each dev set."""
+    lines = []
+    for label in labels_of(runs):
+        own = {run.task: flat_settings(run.settings) for run in runs if run.label == label}
+        keys = dict.fromkeys(key for settings in own.values() for key in settings)
+        for key in (key for key in keys if not key.startswith(_PER_TASK)):
+            values = {task: settings.get(key) for task, settings in sorted(own.items())}
+            if len({repr(value) for value in values.values()}) > 1:
+                lines.append([label, f"`{key}`", ", ".join(f"{t}: {value}" for t, value in values.items())])
+    if not lines:
+        return []
+    return ["### Settings that differ between tasks\n", table(("method", "setting", "values"), lines)]
+
+
+def versions_section(runs: Sequence[StoredRun]) -> str:
+    """Say how many runs were made with each version of what computes, and on which device."""
+    counts: dict[str, dict[str, int]] = {}
+    for run in runs:
+        info = run.record["run_info"]
+        found = {**(info.get("versions") or {}), **{k: info[k] for k in ("device", "threads") if k in info}}
+        for name, value in found.items():
+            own = counts.setdefault(name, {})
+            own[str(value)] = own.get(str(value), 0) + 1
+    lines = [
+        [
+            name,
+            "; ".join(
+                f"{value} ({number} runs)" if len(own) > 1 else value for value, number in own.items()
+            ),
+        ]
+        for name, own in counts.items()
+    ]
+    return table(("what", "version"), lines) if lines else "The records do not say.\n"

@@ -1,0 +1,82 @@
+"""Write what is told of results from their records: the README's section and a report in each folder.
+
+Run from the root of the repository: ``python docs/make_results.py``. Each folder of ``docs/results`` holds
+records, and may hold a ``README.md`` that says how they were made; its text stands above the table.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from agwm.reporting.page import PAGE, report_files, write_report
+from agwm.reporting.rows import NOTE, rows_table, summarize
+from agwm.reporting.runs import StoredRun, load_runs, tables_of
+from agwm.reporting.tables import make_table, wide_table
+from agwm.storage import write_text
+
+ROOT = Path(__file__).resolve().parents[1]
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+HEAD = """The numbers between the two marks, and the reports with tests and pictures, are made from the
+records by `python docs/make_results.py`.
+"""
+
+
+def folders(root: Path = ROOT) -> list[Path]:
+    """Return the folders with records, by name."""
+    return sorted(path.parent for path in (root / "docs" / "results").glob("*/results"))
+
+
+def command(folder: Path, root: Path = ROOT) -> str:
+    """Return the command that makes the report of a folder."""
+    name = folder.relative_to(root).as_posix()
+    return f"python examples/report.py {name} --output-dir {name}"
+
+
+def section(root: Path = ROOT) -> str:
+    """Return the README's section without its marks."""
+    return "\n".join([HEAD, *(_part(folder, root) for folder in folders(root)), f"{NOTE}\n"])
+
+
+def readme(root: Path = ROOT) -> str:
+    """Return the README with its section made anew."""
+    text = (root / "README.md").read_text(encoding="utf-8")
+    head, rest = text.split(BEGIN)
+    return f"{head}{BEGIN}\n{section(root)}{END}{rest.split(END)[1]}"
+
+
+def reports(root: Path = ROOT) -> dict[Path, str]:
+    """Return the text files of the reports, by path."""
+    return {
+        folder / name: text
+        for folder in folders(root)
+        for name, text in report_files(load_runs([folder]), command(folder, root)).items()
+    }
+
+
+def main(root: Path = ROOT) -> None:
+    """Write all of it."""
+    for folder in folders(root):
+        write_report(load_runs([folder]), folder, command(folder, root))
+    write_text(root / "README.md", readme(root))
+
+
+def _part(folder: Path, root: Path) -> str:
+    runs = load_runs([folder])
+    about = folder / "README.md"
+    text = about.read_text(encoding="utf-8").strip() if about.exists() else "records without a description."
+    link = (folder / PAGE).relative_to(root).as_posix()
+    return f"**{folder.name}** ([report]({link})): {text}\n\n{_tables(runs)}"
+
+
+def _tables(runs: list[StoredRun]) -> str:
+    """Few rows with their cost; many as methods by tasks."""
+    if len({run.task for run in runs}) == 1:
+        return rows_table(summarize(run.record for run in runs))
+    return "\n".join(
+        f"{model}, {size} training examples:\n\n{wide_table(make_table(own))}"
+        for (model, size), own in tables_of(runs).items()
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""Make a report from the records of runs: tables in Markdown and LaTeX, tests, pictures, one page.
+
+python examples/report.py output/glue_lowres --output-dir output/report
+python examples/report.py output/sst2 output/stsb --output-dir output/report
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from agwm.errors import AgwmError, ConfigError
+from agwm.reporting.page import PAGE, write_report
+from agwm.reporting.runs import load_runs, tables_of
+from agwm.reporting.tables import make_table, wide_table
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the usage, so that every mistake is one line."""
+        raise ConfigError(f"Cannot read the command line: {message}. See --help.")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = _Parser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument(
+        "results", nargs="+", metavar="RESULTS_DIR", help="folder with records, or with results/"
+    )
+    parser.add_argument("--output-dir", required=True, metavar="DIR", help="where the report goes")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: Arguments; None: those of the process.
+
+    Returns:
+        The exit code: 0, or 2 when something is wrong with the input.
+    """
+    try:
+        arguments = make_parser().parse_args(argv)
+        runs = load_runs(arguments.results)
+        parts = ["python", "examples/report.py", *arguments.results, "--output-dir", arguments.output_dir]
+        written = write_report(runs, arguments.output_dir, shlex.join(parts))
+    except AgwmError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    for (model, size), own in tables_of(runs).items():
+        print(f"\n{model}, {size} training examples\n\n{wide_table(make_table(own))}")
+    print(f"{len(written)} files in {arguments.output_dir}; begin with {PAGE}.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
