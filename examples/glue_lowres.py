@@ -4,25 +4,35 @@ python examples/glue_lowres.py                                              # th
 python examples/glue_lowres.py --config configs/demo.yaml
 python examples/glue_lowres.py --task stsb --data-dir glue --method vanilla --method agwm --seeds 3
 python examples/glue_lowres.py --config configs/paper/glue_lowres.yaml --task rte
+python examples/glue_lowres.py --grid configs/grids/minilm.yaml --data-dir glue --jobs 2    # many at once
+python examples/glue_lowres.py --tune --data-dir glue                            # settings by dev score
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from tqdm import tqdm
 
-from agwm.config import METHODS, RunConfig, load_config
+from agwm.config import RunConfig, load_config
 from agwm.errors import AgwmError, ConfigError, MissingExtraError
 from agwm.experiment import run_experiment
-from agwm.pictures import draw_alpha, draw_scores
+from agwm.grid import Cell, load_grid, select_cells
+from agwm.grid_plan import pass_times, plan_rows, plan_summary, plan_table
+from agwm.grid_run import BACKENDS, GridResult, describe_owners, run_grid
+from agwm.methods import METHODS
 from agwm.records import load_records
-from agwm.report import markdown_table, summarize
-from agwm.storage import write_text
+from agwm.reporting.pictures import draw_alpha, draw_scores
+from agwm.reporting.rows import markdown_table, summarize
+from agwm.storage import make_folder, write_text
+from agwm.tuning import choose, load_tuning, tuned_yaml, tuning_table
+
+TUNING = Path(__file__).resolve().parents[1] / "configs" / "grids" / "tuning.yaml"
 
 
 def _list(text: str) -> list[str]:
@@ -40,11 +50,12 @@ def _seeds(text: str) -> int | list[int]:
         ) from None
 
 
-def _size(text: str) -> int:
+def _number(flag: str, text: str, kind: type[int] | type[float] = int) -> Any:
     try:
-        return int(text)
+        return kind(text)
     except ValueError:
-        raise ConfigError(f"Cannot read --train-size: expected an integer, got {text!r}.") from None
+        expected = "an integer" if kind is int else "a number"
+        raise ConfigError(f"Cannot read {flag}: expected {expected}, got {text!r}.") from None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -73,7 +84,42 @@ def make_parser() -> argparse.ArgumentParser:
     add("--label-column", metavar="NAME", help="label column of own files")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="any setting, e.g. search.epochs=5")
     add("--override", action="store_true", help="run finished runs again")
+    several = parser.add_argument_group("several at once; flags above that name cells choose a part")
+    add = several.add_argument
+    add("--grid", metavar="FILE", help="YAML file of methods x tasks x sizes x seeds x models")
+    add("--tune", metavar="FILE", nargs="?", const=str(TUNING), help="choose settings by dev score")
+    add("--jobs", metavar="N", default="1", help="workers at once; 0: run in this process (default: 1)")
+    add(
+        "--backend", metavar="NAME", default="threading", help=f"{', '.join(BACKENDS)} (default: threading)"
+    )
+    add("--threads", metavar="N", default="1", help="torch threads of a worker (default: 1)")
+    add("--retry-failed", action="store_true", help="run failed runs again")
+    add("--dry-run", action="store_true", help="print cells, passes and estimated time, and stop")
+    add("--seconds-per-pass", metavar="S", help="of a batch on your device, for the estimate")
     return parser
+
+
+def _methods(arguments: argparse.Namespace) -> list[str] | None:
+    return [name for text in arguments.method for name in _list(text)] if arguments.method else None
+
+
+def delta_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what the flags that name no cell lay over a file.
+
+    Raises:
+        ConfigError: If one of them is wrong.
+    """
+    data = {
+        "data_dir": arguments.data_dir,
+        "train_file": arguments.train_file,
+        "test_file": arguments.test_file,
+        "text_columns": None if arguments.text_columns is None else _list(arguments.text_columns),
+        "label_column": arguments.label_column,
+    }
+    delta: dict[str, Any] = {"data": {key: value for key, value in data.items() if value is not None}}
+    if arguments.output_dir is not None:
+        delta["output_dir"] = arguments.output_dir
+    return delta
 
 
 def config_of(arguments: argparse.Namespace) -> RunConfig:
@@ -82,26 +128,89 @@ def config_of(arguments: argparse.Namespace) -> RunConfig:
     Raises:
         ConfigError: If one of them is wrong.
     """
+    size = arguments.train_size
     given = {
-        "methods": [name for text in arguments.method for name in _list(text)]
-        if arguments.method
-        else None,
+        "methods": _methods(arguments),
         "task": arguments.task,
         "model": arguments.model,
-        "train_size": None if arguments.train_size is None else _size(arguments.train_size),
+        "train_size": None if size is None else _number("--train-size", size),
         "seeds": None if arguments.seeds is None else _seeds(arguments.seeds),
-        "output_dir": arguments.output_dir,
     }
-    data = {
-        "data_dir": arguments.data_dir,
-        "train_file": arguments.train_file,
-        "test_file": arguments.test_file,
-        "text_columns": None if arguments.text_columns is None else _list(arguments.text_columns),
-        "label_column": arguments.label_column,
-    }
-    delta: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-    delta["data"] = {key: value for key, value in data.items() if value is not None}
-    return load_config(arguments.config, delta, arguments.set)
+    delta = {key: value for key, value in given.items() if value is not None}
+    return load_config(arguments.config, {**delta, **delta_of(arguments)}, arguments.set)
+
+
+def _part(arguments: argparse.Namespace, cells: list[Cell]) -> list[Cell]:
+    """Return the cells that the flags name; a tuning label stands for all of its candidates."""
+    size, labels = arguments.train_size, _methods(arguments)
+    if labels is not None and arguments.tune:
+        every = dict.fromkeys(cell.label for cell in cells)
+        labels = [c for name in labels for c in every if c.rpartition(".")[0] == name] or labels
+    return select_cells(
+        cells,
+        label=labels,
+        task=None if arguments.task is None else _list(arguments.task),
+        model=None if arguments.model is None else [arguments.model],
+        train_size=None if size is None else [size if size == "all" else _number("--train-size", size)],
+    )
+
+
+def run_cells(
+    arguments: argparse.Namespace, cells: list[Cell], assumed: Mapping[str, float], scores_test: bool
+) -> GridResult | None:
+    """Print the plan, and run it unless only that is asked for.
+
+    Returns:
+        What became of the cells, or None after ``--dry-run``.
+    """
+    given = arguments.seconds_per_pass
+    seconds = None if given is None else _number("--seconds-per-pass", given, float)
+    jobs = _number("--jobs", arguments.jobs)
+    rows = plan_rows(cells, scores_test)
+    times = pass_times(rows, cells[0].config.output_dir, assumed, seconds)
+    if arguments.dry_run:
+        print(plan_table(rows, times))
+    tqdm.write(plan_summary(rows, times, jobs))
+    if arguments.dry_run:
+        return None
+    result = run_grid(
+        cells,
+        jobs=jobs,
+        backend=arguments.backend,
+        threads=_number("--threads", arguments.threads),
+        override=arguments.override,
+        retry_failed=arguments.retry_failed,
+        scores_test=scores_test,
+        report=tqdm.write,
+    )
+    print(
+        f"{len(result.records)} runs have ended, {result.num_failed} of them failed and"
+        f" {result.num_degenerate} degenerate; {len(result.refused)} refusals;"
+        f" {len(result.elsewhere)} cells left to other processes.",
+        *describe_owners(result.elsewhere),
+        sep="\n",
+    )
+    return result
+
+
+def tune(arguments: argparse.Namespace) -> None:
+    """Run all candidates, and write the table and the choice of those of which all runs have ended."""
+    delta = delta_of(arguments)
+    folder = Path(delta.get("output_dir", RunConfig().output_dir))
+    delta["output_dir"] = str(folder / "tuning")
+    seeds = None if arguments.seeds is None else _seeds(arguments.seeds)
+    tuning = load_tuning(arguments.tune, delta, arguments.set, seeds)
+    tuning = dataclasses.replace(tuning, cells=_part(arguments, tuning.cells))
+    if tuning.seeds_of_report:
+        print(f"Seeds {tuning.seeds_of_report} are among those of the report.")
+    result = run_cells(arguments, tuning.cells, {}, scores_test=False)
+    if result is None:
+        return
+    chosen, candidates = choose(tuning, result.records)
+    table = tuning_table(chosen, candidates)
+    write_text(make_folder(folder) / "tuning.md", table)
+    write_text(folder / "tuned.yaml", tuned_yaml(chosen))
+    print(f"\n{table}\nTable: {folder / 'tuning.md'}\nChosen settings: {folder / 'tuned.yaml'}")
 
 
 def write_pictures(stored: list[dict[str, Any]], present: list[dict[str, Any]], folder: Path) -> list[str]:
@@ -130,22 +239,47 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments; None: those of the process.
 
     Returns:
-        The exit code: 0, or 2 when something is wrong with the input.
+        The exit code: 0; 2 when something is wrong with the input; 130 when stopped by Ctrl-C.
     """
     try:
-        arguments = make_parser().parse_args(argv)
-        config = config_of(arguments)
-        records = run_experiment(config, arguments.override, report=tqdm.write)
-        folder = Path(config.output_dir)
-        stored = load_records(folder)
-        table = markdown_table(summarize(stored))
-        write_text(folder / "table.md", table)
-        lines = write_pictures(stored, records, folder)
+        run(make_parser().parse_args(argv))
     except AgwmError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    print(f"\n{table}\nTable: {folder / 'table.md'}", *lines, sep="\n")
+    except KeyboardInterrupt:
+        print("Stopped. The same command goes on from here.", file=sys.stderr)
+        return 130
     return 0
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Do what the command line says, and print what came out.
+
+    Raises:
+        AgwmError: If something is wrong with the input.
+    """
+    if sum(value is not None for value in (arguments.grid, arguments.tune, arguments.config)) > 1:
+        raise ConfigError("Two files: expected one of --config, --grid and --tune, got more. Choose one.")
+    if arguments.tune:
+        tune(arguments)
+        return
+    if arguments.grid:
+        seeds = None if arguments.seeds is None else _seeds(arguments.seeds)
+        grid = load_grid(arguments.grid, delta_of(arguments), arguments.set, seeds)
+        cells = _part(arguments, grid.cells)
+        result = run_cells(arguments, cells, grid.seconds_per_pass, scores_test=True)
+        if result is None or not result.records:
+            return
+        folder, records = Path(cells[0].config.output_dir), result.records
+    else:
+        config = config_of(arguments)
+        records = run_experiment(config, arguments.override, report=tqdm.write)
+        folder = Path(config.output_dir)
+    stored = load_records(folder)
+    table = markdown_table(summarize(stored))
+    write_text(folder / "table.md", table)
+    lines = write_pictures(stored, records, folder)
+    print(f"\n{table}\nTable: {folder / 'table.md'}", *lines, sep="\n")
 
 
 if __name__ == "__main__":

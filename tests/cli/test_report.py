@@ -10,9 +10,9 @@ import pytest
 
 from agwm.config import load_config
 from agwm.errors import ConfigError, DataError, MissingExtraError
-from agwm.pictures import alpha_grid, draw_alpha, draw_scores
 from agwm.records import FOLDER, find_finished, load_records, record_path
-from agwm.report import markdown_table, summarize
+from agwm.reporting.pictures import alpha_grid, draw_alpha, draw_scores
+from agwm.reporting.rows import markdown_table, summarize
 from agwm.storage import write_json
 from tests.cli.records import make_record
 

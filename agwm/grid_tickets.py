@@ -1,0 +1,169 @@
+"""Cells that are ready to run: checked, with all that a worker and a record need."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agwm.cell_worker import Stores
+from agwm.errors import ConfigError, MethodError, SelectionError
+from agwm.experiment import MODELS
+from agwm.grid import Cell
+from agwm.loading import load_pretrained
+from agwm.planning import planned_passes
+from agwm.records import failed_record, find_finished, run_info, run_settings
+from agwm.run import check_method, check_sizes
+
+__all__ = ["CLAIMS", "Ticket", "make_tickets"]
+
+CLAIMS = "claims"
+Refusal = tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """A cell to run.
+
+    Attributes:
+        cell: What to run.
+        data: Fingerprint of its examples.
+        metric: Of its task.
+        num_train: Number of training examples.
+        passes: What it will take.
+        scores_test: Score on the test examples.
+        stamp: Time of change of a record that is to be replaced; None: there is none.
+    """
+
+    cell: Cell
+    data: str
+    metric: str
+    num_train: int
+    passes: float
+    scores_test: bool
+    stamp: int | None
+
+    @property
+    def path(self) -> Path:
+        """The record's file."""
+        return self.cell.path()
+
+    @property
+    def claim(self) -> Path:
+        """The claim's file."""
+        return self.path.parent.parent / CLAIMS / self.path.name
+
+    def is_done(self) -> bool:
+        """Whether the record has been written, by whichever process."""
+        return _stamp(self.path) not in (None, self.stamp)
+
+    def request(self) -> dict[str, Any]:
+        """Return what a worker is asked for."""
+        config = self.cell.config
+        folder = Path(config.output_dir) / MODELS / self.path.stem
+        return {
+            "config": config.to_dict(),
+            "method": self.cell.method,
+            "label": self.cell.label,
+            "seed": self.cell.seed,
+            "scores_test": self.scores_test,
+            "model_folder": str(folder) if config.save_model else None,
+        }
+
+    def failed(self, failure: str, seconds: float, threads: int) -> dict[str, Any]:
+        """Return the record of the cell when it has ended without one."""
+        cell = self.cell
+        info = run_info(cell.config, cell.method, cell.seed, self.data, self.num_train, cell.label)
+        return failed_record({**info, "threads": threads}, self.metric, failure, seconds)
+
+
+def make_tickets(
+    cells: Sequence[Cell], override: bool = False, retry_failed: bool = False, scores_test: bool = True
+) -> tuple[list[Ticket], list[Refusal]]:
+    """Check all cells, and find out which are finished.
+
+    Args:
+        cells: All cells.
+        override: Replace all records.
+        retry_failed: Replace those of failed runs.
+        scores_test: Of the runs.
+
+    Returns:
+        Tickets of the cells that can be run or have been, and label, model and reason of those refused.
+
+    Raises:
+        AgwmError: If a cell is wrong, or a record is there that was made otherwise.
+    """
+    stores = Stores()
+    tickets = []
+    for cell in cells:
+        config, path = cell.config, cell.path()
+        examples = stores.examples(config)
+        settings = run_settings(config, cell.method, cell.seed)
+        record = None if override else find_finished(path, settings, examples.fingerprint)
+        again = override or (retry_failed and record is not None and _has_failed(record))
+        num_train = config.train_size or len(examples.train)
+        tickets.append(
+            Ticket(
+                cell,
+                examples.fingerprint,
+                examples.task.metric,
+                num_train,
+                planned_passes(config, cell.method, num_train),
+                scores_test,
+                _stamp(path) if again else None,
+            )
+        )
+    refused = _refusals([ticket.cell for ticket in tickets if not ticket.is_done()], stores)
+    shown = {(label, model): reason for (label, model, _), reason in refused.items()}
+    kept = [
+        ticket
+        for ticket in tickets
+        if (ticket.cell.label, ticket.cell.config.model, ticket.cell.config.task) not in refused
+    ]
+    return kept, [(label, model, reason) for (label, model), reason in shown.items()]
+
+
+def _refusals(cells: Sequence[Cell], stores: Stores) -> dict[tuple[str, str, str], str]:
+    """Check each label on each model and task, with one loading of a model for all tasks alike."""
+    models: dict[tuple, Any] = {}
+    checked: set[tuple] = set()
+    refused: dict[tuple[str, str, str], str] = {}
+
+    def kind(cell: Cell) -> tuple[str, str]:
+        return cell.config.model, str(stores.examples(cell.config).task.label_names)
+
+    for cell in sorted(cells, key=kind):
+        config = cell.config
+        examples = stores.examples(config)
+        size, place = (config.task, config.train_size), (cell.label, config.model, config.task)
+        if size not in checked:
+            checked.add(size)
+            check_sizes(config, examples, cell.seed)
+        if place in checked:
+            continue
+        checked.add(place)
+        names = examples.task.label_names
+        key = (config.model, names if names is None else tuple(names))
+        if key not in models:
+            models.clear()  # one at a time in memory
+            models[key] = load_pretrained(config.model, names, cell.seed, config.trust_remote_code)
+        try:
+            check_method(config, cell.method, models[key])
+        except (MethodError, SelectionError) as error:
+            refused[place] = " ".join(str(error).split())
+        except ConfigError as error:
+            raise ConfigError(f"Cell {cell.path().stem!r}: {error}") from None
+    return refused
+
+
+def _has_failed(record: dict[str, Any]) -> bool:
+    return record["train_info"]["failure"] is not None
+
+
+def _stamp(path: Path) -> int | None:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return None

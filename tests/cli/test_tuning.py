@@ -1,0 +1,168 @@
+"""Settings are chosen by dev score alone, of as many candidates for every method."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from agwm.config import OFFICIAL_SEEDS
+from agwm.errors import ConfigError
+from agwm.grid import load_grid
+from agwm.methods import METHODS
+from agwm.tuning import TUNING_SEEDS, choose, load_tuning, tuned_yaml, tuning_table
+
+ROOT = Path(__file__).resolve().parents[2]
+TUNING = ROOT / "configs" / "grids" / "tuning.yaml"
+
+
+def rates(*values):
+    return [{"vanilla": {"learning_rate": value}} for value in values]
+
+
+@pytest.fixture
+def tuning_file(tmp_path):
+    def write(methods=None, **changes):
+        methods = methods or {
+            "vanilla": rates(1e-4, 2e-4),
+            "long": [{"method": "vanilla_long", **one} for one in rates(1e-4, 2e-4)],
+        }
+        block = {"tasks": ["rte", "stsb"], "train_sizes": [300], "models": ["minilm"], "methods": methods}
+        path = tmp_path / "tuning.yaml"
+        path.write_text(yaml.safe_dump({"tune": {**block, **changes}}))
+        return path
+
+    return write
+
+
+def record(label, task, seed, dev, passes=57):
+    return {
+        "run_info": {"label": label, "task": task, "train_size": 300, "model": "minilm", "seed": seed},
+        "train_info": {"passes": passes},
+        "scores": {"dev": dev, "test": None},
+    }
+
+
+def records(label, scores, passes=57):
+    """Of both tasks, one score a seed."""
+    return [
+        record(label, task, seed, score, passes)
+        for task, row in zip(("rte", "stsb"), scores, strict=True)
+        for seed, score in zip(TUNING_SEEDS, row, strict=True)
+    ]
+
+
+def test_the_best_mean_over_tasks_is_chosen(tuning_file):
+    tuning = load_tuning(tuning_file())
+    runs = [
+        *records("vanilla.1", [(0.5, 0.6, 0.7), (0.9, 0.9, 0.9)]),
+        *records("vanilla.2", [(0.6, 0.6, 0.6), (0.8, 0.8, 0.95)]),
+        *records("long.1", [(0.5, 0.5, 0.5), (0.5, 0.5, 0.5)], passes=200),
+        *records("long.2", [(0.5, 0.5, 0.5), (0.5, 0.5, 0.5)], passes=100),
+    ]
+    chosen, candidates = choose(tuning, runs)
+    assert chosen["vanilla"].number == 1 and chosen["vanilla"].mean == pytest.approx((0.6 + 0.9) / 2)
+    assert chosen["long"].number == 2  # the cheaper of equal ones
+    table = tuning_table(chosen, candidates)
+    row = next(line for line in table.splitlines() if "| vanilla | 1 |" in line)
+    assert "| 75.00 ± 4.08 | 6 | 0 | 57 | yes |" in row and "vanilla.learning_rate=0.0001" in row
+    assert table.count("yes |") == 2
+
+
+def test_failed_runs_come_last_and_missing_ones_leave_no_choice(tuning_file):
+    tuning = load_tuning(tuning_file())
+    runs = [
+        *records("vanilla.1", [(0.9, 0.9, None), (0.9, 0.9, 0.9)]),
+        *records("vanilla.2", [(0.5, 0.5, 0.5), (0.5, 0.5, 0.5)]),
+        *records("long.1", [(0.5, 0.5, 0.5), (0.5, 0.5, 0.5)])[:-1],
+        *records("long.2", [(0.5, 0.5, 0.5), (0.5, 0.5, 0.5)]),
+    ]
+    chosen, candidates = choose(tuning, runs)
+    assert chosen["vanilla"].number == 2 and set(chosen) == {"vanilla"}
+    assert next(c for c in candidates if (c.label, c.number) == ("vanilla", 1)).num_failed == 1
+
+
+@pytest.mark.parametrize(
+    ("methods", "changes", "message"),
+    [
+        (
+            {"vanilla": rates(1e-4), "agwm": [{}, {"search": {"epochs": 1}}]},
+            {},
+            "Budgets in .* differ.*agwm: 2",
+        ),
+        ({"vanilla": []}, {}, "Budgets"),
+        ({"vanilla": {}}, {}, "Wrong candidates of 'vanilla'"),
+        ({"vanilla": rates(1e-4, 1e-4)}, {}, "repeat"),
+        ({"vanila": rates(1e-4)}, {}, "Did you mean 'vanilla'"),
+        ({"vanilla": [{"search": {"epochs": 1}}]}, {}, "does nothing"),
+        (None, {"seeds": 3}, "expected a list of seeds"),
+        (None, {"train_sizes": ["all"]}, "no dev set"),
+        (None, {"sizes": [300]}, "Unknown key 'tune.sizes'"),
+    ],
+)
+def test_mistakes_in_a_tuning_file(tuning_file, methods, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        load_tuning(tuning_file(methods, **changes))
+
+
+def test_tuning_seeds_are_not_those_of_the_report(tuning_file):
+    assert not set(TUNING_SEEDS) & set(OFFICIAL_SEEDS)
+    assert load_tuning(tuning_file()).seeds_of_report == []
+    assert load_tuning(tuning_file(), seeds=[1017]).seeds_of_report == [1017]
+    assert {cell.seed for cell in load_tuning(tuning_file(), seeds=2).cells} == set(TUNING_SEEDS[:2])
+
+
+def test_the_project_s_file_is_fair():
+    tuning = load_tuning(TUNING)
+    assert {len(several) for several in tuning.candidates.values()} == {6}
+    assert {cell.method for cell in tuning.cells} == set(METHODS)
+    assert tuning.seeds_of_report == []
+    # what is written is what a grid takes
+    first = {label: one for label, one in tuning.candidates.items()}
+    assert list(first) == [name for name in METHODS if name in first]
+
+
+def test_tune_from_the_command_line(tiny_model, own_files, tmp_path, capsys):
+    spec = importlib.util.spec_from_file_location("glue_lowres", ROOT / "examples" / "glue_lowres.py")
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    block = {
+        "tasks": ["order"],
+        "train_sizes": [20],
+        "models": [str(tiny_model)],
+        "seeds": [11],
+        "methods": {
+            "vanilla": rates(1e-4, 1e-3),
+            "frozen": [{"search": {"epochs": 1}}, {"search": {"epochs": 2}}],
+        },
+    }
+    settings = {
+        "vanilla": {"epochs": 1},
+        "final": {"epochs": 1},
+        "search": {"evaluations": 0},
+        "device": "cpu",
+    }
+    path = tmp_path / "tuning.yaml"
+    path.write_text(yaml.safe_dump({"settings": settings, "tune": block}))
+    train, test = map(str, own_files)
+    out = tmp_path / "out"
+    options = ["--tune", str(path), "--jobs", "0", "--output-dir", str(out), "--train-file", train]
+    options += ["--test-file", test, "--text-columns", "text"]
+    assert example.main([*options, "--method", "vanilla"]) == 0
+    assert set(yaml.safe_load((out / "tuned.yaml").read_text())) == {"vanilla"}
+    assert example.main(options) == 0
+    assert "No test example was scored" in capsys.readouterr().out
+    stored = [json.loads(file.read_text()) for file in (out / "tuning" / "results").iterdir()]
+    assert len(stored) == 4 and not (out / "results").exists()
+    for run in stored:
+        assert run["scores"]["test"] is None and run["scores"]["dev"] is not None
+        assert run["train_info"]["num_test"] == 0 and run["run_info"]["label"].count(".") == 1
+    tuned = yaml.safe_load((out / "tuned.yaml").read_text())
+    assert tuned["vanilla"] in block["methods"]["vanilla"] and set(tuned) == {"vanilla", "frozen"}
+    (out / "grid.yaml").write_text(yaml.safe_dump({"grid": {**block, "seeds": 1, "methods": "tuned.yaml"}}))
+    assert {cell.label for cell in load_grid(out / "grid.yaml").cells} == {"vanilla", "frozen"}
+    assert (out / "tuning.md").read_text().count("yes |") == 2
+    assert tuned_yaml({}) == "{}\n"
