@@ -22,15 +22,15 @@ from tqdm import tqdm
 from agwm.config import RunConfig, load_config
 from agwm.errors import AgwmError, ConfigError, MissingExtraError
 from agwm.experiment import run_experiment
-from agwm.grid import Cell, load_grid, select_cells
-from agwm.grid_plan import pass_times, plan_rows, plan_summary, plan_table
-from agwm.grid_run import BACKENDS, GridResult, describe_owners, run_grid
+from agwm.grid.cells import Cell, load_grid, select_cells
+from agwm.grid.plan import pass_times, plan_rows, plan_summary, plan_table
+from agwm.grid.run import BACKENDS, GridResult, describe_owners, run_grid
+from agwm.grid.tuning import choose, load_tuning, tuned_yaml, tuning_table
 from agwm.methods import METHODS
 from agwm.records import load_records
 from agwm.reporting.pictures import draw_alpha, draw_scores
 from agwm.reporting.rows import markdown_table, summarize
 from agwm.storage import make_folder, write_text
-from agwm.tuning import choose, load_tuning, tuned_yaml, tuning_table
 
 TUNING = Path(__file__).resolve().parents[1] / "configs" / "grids" / "tuning.yaml"
 

@@ -11,10 +11,10 @@ import yaml
 from agwm.config import OFFICIAL_SEEDS, RunConfig, load_config
 from agwm.data import GLUE_TASKS
 from agwm.errors import ConfigError
-from agwm.grid import load_grid, select_cells
-from agwm.grid_plan import pass_times, plan_rows, plan_summary, plan_table
+from agwm.grid.cells import load_grid, select_cells
+from agwm.grid.estimate import evaluation_passes, planned_passes
+from agwm.grid.plan import pass_times, plan_rows, plan_summary, plan_table
 from agwm.methods import METHODS
-from agwm.planning import evaluation_passes, planned_passes
 from agwm.records import record_path
 from agwm.run import run_one
 from agwm.sources import load_examples

@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from agwm.cell_client import CellWorker
-from agwm.claims import claim, is_stale, owner_of, release
 from agwm.errors import ConfigError, MissingExtraError
-from agwm.grid import load_grid
-from agwm.grid_run import describe_owners, run_grid
-from agwm.grid_tickets import CLAIMS, make_tickets
+from agwm.grid.cells import load_grid
+from agwm.grid.claims import claim, is_stale, owner_of, release
+from agwm.grid.client import CellWorker
+from agwm.grid.run import describe_owners, run_grid
+from agwm.grid.tickets import CLAIMS, make_tickets
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "glue_lowres.py"

@@ -11,9 +11,9 @@ import yaml
 
 from agwm.config import OFFICIAL_SEEDS
 from agwm.errors import ConfigError
-from agwm.grid import load_grid
+from agwm.grid.cells import load_grid
+from agwm.grid.tuning import TUNING_SEEDS, choose, load_tuning, tuned_yaml, tuning_table
 from agwm.methods import METHODS
-from agwm.tuning import TUNING_SEEDS, choose, load_tuning, tuned_yaml, tuning_table
 
 ROOT = Path(__file__).resolve().parents[2]
 TUNING = ROOT / "configs" / "grids" / "tuning.yaml"

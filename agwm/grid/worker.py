@@ -1,6 +1,6 @@
 """The program that runs cells of a grid, one after another, in a process of its own.
 
-``python -m agwm.cell_worker`` reads a JSON request from each line of standard input and writes a JSON
+``python -m agwm.grid.worker`` reads a JSON request from each line of standard input and writes a JSON
 answer to standard output: one line when it is ready, then one for each request. It ends with its input,
 even in the middle of a run: nobody waits for the answer any more.
 """

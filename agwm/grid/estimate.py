@@ -74,7 +74,7 @@ def planned_passes(config: RunConfig, method: str, num_examples: int) -> float:
         return steps * made.passes_per_step + made.extra_passes(steps) + fisher
     raise ConfigError(
         f"The cost of method {method!r} is not known: expected one of the two-level recipe or a one-level"
-        f" method, got {METHODS[method].__name__}. Add it to agwm.planning."
+        f" method, got {METHODS[method].__name__}. Add it to agwm.grid.estimate."
     )
 
 

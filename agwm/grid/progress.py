@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from agwm.errors import DataError
 from agwm.experiment import describe
-from agwm.grid_tickets import Ticket
+from agwm.grid.tickets import Ticket
 from agwm.storage import read_json
 
 __all__ = ["Monitor", "duration"]

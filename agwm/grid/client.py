@@ -1,4 +1,4 @@
-"""The other end of :mod:`agwm.cell_worker`: starts the process, hands cells to it, outlives it."""
+"""The other end of :mod:`agwm.grid.worker`: starts the process, hands cells to it, outlives it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar
 
-from agwm.cell_worker import Stores, answer
 from agwm.errors import AgwmError
+from agwm.grid.worker import Stores, answer
 
 __all__ = ["CellWorker", "InProcess"]
 
 _PATIENCE = 5.0  # seconds
-_ROOT = Path(__file__).resolve().parents[1]
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 class InProcess:
@@ -35,7 +35,7 @@ class InProcess:
         """Do nothing: this process runs already."""
 
     def run(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Run one cell; see :func:`agwm.cell_worker.answer`."""
+        """Run one cell; see :func:`agwm.grid.worker.answer`."""
         return answer(request, self._stores, progress=None)
 
     def __enter__(self) -> InProcess:
@@ -81,7 +81,7 @@ class CellWorker:
             "TOKENIZERS_PARALLELISM": "false",
         }
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "agwm.cell_worker"],
+            [sys.executable, "-m", "agwm.grid.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -93,14 +93,14 @@ class CellWorker:
             reason = self._end()
             raise AgwmError(
                 f"Cannot start a worker: expected a Python that can import agwm, got: {reason}."
-                " Run python -m agwm.cell_worker to see more."
+                " Run python -m agwm.grid.worker to see more."
             )
 
     def run(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Run one cell.
 
         Args:
-            request: See :func:`agwm.cell_worker.answer`.
+            request: See :func:`agwm.grid.worker.answer`.
 
         Returns:
             Its answer, or ``{"error": ...}`` that says how the process ended.

@@ -25,7 +25,7 @@ import yaml
 
 from agwm.config import OFFICIAL_SEEDS
 from agwm.errors import ConfigError
-from agwm.grid import Cell, base_values, check_keys, expand, read_methods
+from agwm.grid.cells import Cell, base_values, check_keys, expand, read_methods
 from agwm.yaml_config import read_yaml
 
 __all__ = ["TUNING_SEEDS", "Candidate", "Tuning", "choose", "load_tuning", "tuned_yaml", "tuning_table"]

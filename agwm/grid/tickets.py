@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agwm.cell_worker import Stores
 from agwm.errors import ConfigError, MethodError, SelectionError
 from agwm.experiment import MODELS
-from agwm.grid import Cell
+from agwm.grid.cells import Cell
+from agwm.grid.estimate import planned_passes
+from agwm.grid.worker import Stores
 from agwm.loading import load_pretrained
-from agwm.planning import planned_passes
 from agwm.records import failed_record, find_finished, run_info, run_settings
 from agwm.run import check_method, check_sizes
 

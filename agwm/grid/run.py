@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agwm.claims import is_stale, owner_of
 from agwm.errors import AgwmError
-from agwm.grid import Cell
-from agwm.grid_backends import BACKENDS, run_loops
-from agwm.grid_progress import Monitor
-from agwm.grid_tickets import CLAIMS, Ticket, make_tickets
+from agwm.grid.backends import BACKENDS, run_loops
+from agwm.grid.cells import Cell
+from agwm.grid.claims import is_stale, owner_of
+from agwm.grid.progress import Monitor
+from agwm.grid.tickets import CLAIMS, Ticket, make_tickets
 from agwm.records import FOLDER
 from agwm.storage import make_folder, read_json
 

@@ -9,10 +9,10 @@ from concurrent.futures.process import BrokenProcessPool
 
 import joblib
 
-from agwm.cell_client import CellWorker, InProcess
-from agwm.claims import claim, release
 from agwm.errors import ConfigError, MissingExtraError, close_names
-from agwm.grid_tickets import Ticket
+from agwm.grid.claims import claim, release
+from agwm.grid.client import CellWorker, InProcess
+from agwm.grid.tickets import Ticket
 from agwm.storage import write_json
 
 __all__ = ["BACKENDS", "run_loops"]

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from agwm.errors import DataError
-from agwm.grid import Cell
-from agwm.planning import PassTime, evaluation_passes, measured_pass_times, num_train, planned_passes
+from agwm.grid.cells import Cell
+from agwm.grid.estimate import PassTime, evaluation_passes, measured_pass_times, num_train, planned_passes
 from agwm.records import load_records
 
 __all__ = ["Row", "pass_times", "plan_rows", "plan_summary", "plan_table"]

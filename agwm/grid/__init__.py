@@ -1,0 +1,1 @@
+"""Many runs with one command: cells, who runs them, and settings chosen by dev score."""
