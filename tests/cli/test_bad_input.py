@@ -147,7 +147,7 @@ def test_no_resplit(refused):
     ("text", "message"),
     [
         ("search: {num_resplit: 5}", "Did you mean 'search.num_resplits'"),
-        ("train_size: many", "expected an integer, got 'many'"),
+        ("train_size: many", "expected an integer or null, got 'many'"),
         ("search: [", "is not YAML"),
     ],
 )
