@@ -58,6 +58,8 @@ def finetune_cell(
 ) -> Outcome:
     """Finetune a tiny model of a family."""
     loaded = pretrained(family, num_labels, tokenizer)
+    if tokenizer is not None and family == "llama":
+        loaded.tokenizer.padding_side = "left"  # it classifies at the last token
     return small_method(name, epochs).run(job_of(loaded, num_labels=num_labels, epochs=epochs))
 
 
