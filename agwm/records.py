@@ -162,6 +162,7 @@ def versions() -> dict[str, str]:
     """Return the versions of what computes, and of the machine it computes on."""
     names = ("betty-ml", "datasets", "numpy", "tokenizers", "torch", "transformers")
     found = {name: importlib.metadata.version(name) for name in names}
+    found["torch"] = str(torch.__version__)  # tells the build, +cpu or +cu130, which metadata may not
     return {
         "agwm": __version__,
         **found,
