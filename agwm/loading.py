@@ -115,7 +115,7 @@ def pick_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).cpu()
-    except (RuntimeError, AssertionError, NotImplementedError):
+    except (RuntimeError, AssertionError):  # NotImplementedError is one of the former
         raise ConfigError(
             f"Device is not usable: expected auto, cpu or one that PyTorch finds here, got {name!r}."
             " Set device=auto."

@@ -16,6 +16,7 @@ from agwm.errors import ConfigError, DataError
 from agwm.loading import pick_device
 from agwm.methods import METHODS
 from agwm.storage import read_json
+from agwm.yaml_config import flat_settings
 
 __all__ = [
     "FOLDER",
@@ -133,8 +134,8 @@ def find_finished(path: Path, settings: Mapping[str, Any], data: str) -> dict[st
     if not path.exists():
         return None
     record = _read(path)
-    old = _flatten({**record["run_info"]["settings"], "data_fingerprint": record["run_info"]["data"]})
-    new = _flatten({**settings, "data_fingerprint": data})
+    old = flat_settings({**record["run_info"]["settings"], "data_fingerprint": record["run_info"]["data"]})
+    new = flat_settings({**settings, "data_fingerprint": data})
     changed = [key for key in (*old, *new) if old.get(key) != new.get(key)]
     if changed:
         key = changed[0]
@@ -193,13 +194,3 @@ def _read(path: Path) -> dict[str, Any]:
             " Move it away."
         )
     return record
-
-
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat.update(_flatten(value, f"{prefix}{key}."))
-        else:
-            flat[prefix + key] = value
-    return flat

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from agwm.finetune_config import TrainingConfig
 
-__all__ = ["TrainingHooks", "decays", "make_optimizer"]
+__all__ = ["TrainingHooks", "decay_groups", "decays", "make_optimizer"]
 
 
 def decays(model: nn.Module) -> dict[str, bool]:
@@ -31,6 +31,30 @@ def decays(model: nn.Module) -> dict[str, bool]:
     }
 
 
+def decay_groups(
+    model: nn.Module, weight_decay: float, without: Container[str] = ()
+) -> list[dict[str, Any]]:
+    """Return an optimizer's groups of the parameters that take gradient: decayed ones, and others.
+
+    Args:
+        model: The model.
+        weight_decay: Of the first group; 0 for the second, see :func:`decays`.
+        without: Names of parameters to leave out.
+
+    Returns:
+        The two groups, of which one may be empty.
+    """
+    parameters = dict(model.named_parameters())
+    chosen = {name: flag for name, flag in decays(model).items() if name not in without}
+    return [
+        {
+            "params": [parameters[name] for name, flag in chosen.items() if flag is is_decayed],
+            "weight_decay": weight_decay if is_decayed else 0.0,
+        }
+        for is_decayed in (True, False)
+    ]
+
+
 def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
     """Return AdamW over the parameters that take gradient; no decay of biases and norms.
 
@@ -38,15 +62,7 @@ def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Adam
         model: The model.
         config: Gives learning rate and weight decay.
     """
-    is_decayed = decays(model)
-    parameters = {name: parameter for name, parameter in model.named_parameters() if name in is_decayed}
-    groups = [
-        {
-            "params": [parameters[name] for name, flag in is_decayed.items() if flag is chosen],
-            "weight_decay": config.weight_decay if chosen else 0.0,
-        }
-        for chosen in (True, False)
-    ]
+    groups = decay_groups(model, config.weight_decay)
     return torch.optim.AdamW([group for group in groups if group["params"]], lr=config.learning_rate)
 
 

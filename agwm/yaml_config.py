@@ -15,7 +15,7 @@ import yaml
 
 from agwm.errors import ConfigError
 
-__all__ = ["build", "merge", "parse_assignment", "read_yaml"]
+__all__ = ["build", "flat_settings", "merge", "parse_assignment", "read_yaml"]
 
 _T = TypeVar("_T")
 _NAMES = {int: "an integer", float: "a number", bool: "true or false", str: "a text"}
@@ -93,6 +93,17 @@ def merge(base: Mapping[str, Any], delta: Mapping[str, Any]) -> dict[str, Any]:
         both = isinstance(old, Mapping) and isinstance(value, Mapping)
         merged[key] = merge(old, value) if both else value
     return merged
+
+
+def flat_settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested settings as one dict with dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat.update(flat_settings(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat
 
 
 def build(cls: type[_T], values: Mapping[str, Any], source: str, prefix: str = "") -> _T:

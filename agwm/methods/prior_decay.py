@@ -12,7 +12,7 @@ from agwm.finetune_config import FinetuneConfig, TrainingConfig, check_choice, c
 from agwm.loading import Pretrained
 from agwm.methods.method import OneLevelMethod, Settings
 from agwm.methods.pull import copy_pretrained, pull_
-from agwm.training_hooks import decays
+from agwm.training_hooks import decay_groups, decays
 
 __all__ = ["PriorDecay", "PriorDecaySettings"]
 
@@ -80,18 +80,11 @@ class PriorDecay(OneLevelMethod):
 
     def make_optimizer(self, model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
         """Return AdamW that decays only the head."""
-        is_decayed, parameters = decays(model), dict(model.named_parameters())
+        parameters = dict(model.named_parameters())
         self.pulled = {name: parameters[name] for name in self.pretrained}
-        rest = [name for name in is_decayed if name not in self.pulled]
-        groups = [
-            {"params": list(self.pulled.values()), "weight_decay": 0.0},
-            {
-                "params": [parameters[name] for name in rest if is_decayed[name]],
-                "weight_decay": config.weight_decay,
-            },
-            {"params": [parameters[name] for name in rest if not is_decayed[name]], "weight_decay": 0.0},
-        ]
-        return torch.optim.AdamW(groups, lr=config.learning_rate)
+        pulled = {"params": list(self.pulled.values()), "weight_decay": 0.0}
+        others = decay_groups(model, config.weight_decay, without=self.pulled)
+        return torch.optim.AdamW([pulled, *others], lr=config.learning_rate)
 
     def edit_gradients(self, model: nn.Module) -> None:
         """Add the gradient of the coupled form."""

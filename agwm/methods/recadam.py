@@ -14,7 +14,7 @@ from agwm.finetune_config import FinetuneConfig, TrainingConfig, check_choice, c
 from agwm.loading import Pretrained
 from agwm.methods.method import OneLevelMethod, Settings
 from agwm.methods.pull import copy_pretrained, pull_
-from agwm.training_hooks import decays
+from agwm.training_hooks import decay_groups
 
 __all__ = ["RecAdam", "RecAdamOptimizer", "RecAdamSettings", "task_share"]
 
@@ -163,18 +163,10 @@ class RecAdam(OneLevelMethod):
 
     def make_optimizer(self, model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
         """Return RecAdam over the backbone, with Adam over the head."""
-        is_decayed, parameters = decays(model), dict(model.named_parameters())
-        rest = [name for name in is_decayed if name not in self.pretrained]
-        others = [
-            {
-                "params": [parameters[name] for name in rest if is_decayed[name] is chosen],
-                "weight_decay": config.weight_decay if chosen else 0.0,
-            }
-            for chosen in (True, False)
-        ]
+        parameters = dict(model.named_parameters())
         return RecAdamOptimizer(
             {name: parameters[name] for name in self.pretrained},
-            others,
+            decay_groups(model, config.weight_decay, without=self.pretrained),
             self.pretrained,
             learning_rate=config.learning_rate,
             strength=self.settings.strength,

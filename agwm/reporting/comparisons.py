@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from agwm.reporting.markdown import table
-from agwm.reporting.runs import StoredRun, flat_settings, labels_of
+from agwm.reporting.runs import StoredRun, labels_of
 from agwm.reporting.significance import LEVEL, TTest, holm, paired_t_test, welch_t_test
 from agwm.reporting.tables import OVER_TASKS, common_tasks
+from agwm.yaml_config import flat_settings
 
 __all__ = ["Comparison", "compare", "comparison_table", "control_of", "other_settings", "verdict_table"]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from agwm.reporting.markdown import table
 from agwm.reporting.runs import StoredRun, labels_of, run_of
+from agwm.reporting.spread import Spread
 
 __all__ = ["NOTE", "Row", "markdown_table", "rows_table", "summarize"]
 
@@ -34,7 +35,7 @@ _WORDS = ("task", "model", "metric", "method")
 
 
 @dataclass(frozen=True)
-class Row:
+class Row(Spread):
     """One method on one task, over seeds.
 
     Attributes:
@@ -62,16 +63,6 @@ class Row:
     num_failed: int
     passes: float
     seconds: float
-
-    @property
-    def mean(self) -> float | None:
-        """Mean score, or None where every run failed."""
-        return statistics.fmean(self.scores) if self.scores else None
-
-    @property
-    def std(self) -> float | None:
-        """Standard deviation of the score with ddof 0, as published, or None."""
-        return statistics.pstdev(self.scores) if self.scores else None
 
 
 def summarize(records: Iterable[Record]) -> list[Row]:

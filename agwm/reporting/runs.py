@@ -12,8 +12,9 @@ from agwm.errors import DataError
 from agwm.methods import METHODS
 from agwm.records import FOLDER
 from agwm.storage import read_json
+from agwm.yaml_config import flat_settings
 
-__all__ = ["StoredRun", "check_runs", "flat_settings", "labels_of", "load_runs", "run_of", "tables_of"]
+__all__ = ["StoredRun", "check_runs", "labels_of", "load_runs", "run_of", "tables_of"]
 
 Record = Mapping[str, Any]
 # What has to be the same for all methods of one task, or their scores do not compare.
@@ -171,17 +172,6 @@ def tables_of(runs: Iterable[StoredRun]) -> dict[tuple[str, int], list[StoredRun
     for run in runs:
         groups.setdefault((run.model, run.train_size), []).append(run)
     return {key: groups[key] for key in sorted(groups)}
-
-
-def flat_settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested settings as one dict with dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat.update(flat_settings(value, f"{prefix}{key}."))
-        else:
-            flat[prefix + key] = value
-    return flat
 
 
 def _own(run: StoredRun) -> dict[str, Any]:

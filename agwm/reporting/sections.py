@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from agwm.reporting.comparison_pictures import AlphaEffect, alpha_effects, start_of_alpha
 from agwm.reporting.comparisons import compare, comparison_table, control_of, other_settings, verdict_table
 from agwm.reporting.markdown import table
-from agwm.reporting.runs import StoredRun, flat_settings, labels_of
+from agwm.reporting.runs import StoredRun, labels_of
+from agwm.yaml_config import flat_settings
 
 __all__ = ["alpha_section", "baseline_section", "control_section", "settings_section", "versions_section"]
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from agwm.errors import DataError
 from agwm.reporting.markdown import table
 from agwm.reporting.runs import StoredRun, labels_of
+from agwm.reporting.spread import Spread
 
 __all__ = [
     "OVER_TASKS",
@@ -32,7 +33,7 @@ _LATEX = {
 
 
 @dataclass(frozen=True)
-class Cell:
+class Cell(Spread):
     """One method on one task.
 
     Attributes:
@@ -46,16 +47,6 @@ class Cell:
     num_failed: int
     num_degenerate: int
     is_complete: bool
-
-    @property
-    def mean(self) -> float | None:
-        """Mean score, or None without one."""
-        return statistics.fmean(self.scores) if self.scores else None
-
-    @property
-    def std(self) -> float | None:
-        """Standard deviation with ddof 0, or None."""
-        return statistics.pstdev(self.scores) if self.scores else None
 
 
 @dataclass(frozen=True)
