@@ -118,7 +118,9 @@ def draw_alpha(records: Iterable[Record], path: str | Path) -> None:
         image = _draw_grid(axis, key, grid, len(panels[key]), (min(known), max(known)))
     figure.colorbar(image, ax=list(axes), label="mean of 1 − α, in thousandths", aspect=30)
     figure.suptitle(
-        "Learned α. 0: task weights alone; the larger, the more of the pretrained weights", fontsize=10
+        # two lines: one is wider than a picture of a single panel
+        "Learned α. 0: task weights alone;\nthe larger, the more of the pretrained weights",
+        fontsize=10,
     )
     save_figure(figure, path)
 
