@@ -10,6 +10,7 @@ The file::
       train_sizes: [300]        # `all`: all examples, and no dev set
       models: [minilm]
       seeds: 5
+      settings: {}              # laid over for the cells of this block
       methods:                  # label -> settings; or a file that holds this mapping
         vanilla: {}
         agwm_k5: {method: agwm, search: {num_resplits: 5}}
@@ -101,7 +102,7 @@ def load_grid(
         )
     cells: list[Cell] = []
     for block in blocks:
-        check_keys(block, (*_AXES, "seeds", "methods"), path, "grid.")
+        check_keys(block, (*_AXES, "seeds", "settings", "methods"), path, "grid.")
         methods = read_methods(block.get("methods"), path)
         cells += expand(base, block, methods, assignments, seeds, path)
     _check_files(cells, path)
@@ -115,17 +116,8 @@ def base_values(content: Mapping[str, Any], path: Path, delta: Mapping[str, Any]
     base = content.get("base")
     if base is not None and not isinstance(base, str):
         raise ConfigError(f"Wrong key 'base' in {path}: expected a file name, got {base!r}. Correct it.")
-    settings = content.get("settings") or {}
-    if not isinstance(settings, Mapping):
-        raise ConfigError(f"Wrong key 'settings' in {path}: expected a section, got {settings!r}.")
-    for key in ("methods", "task", "model", "train_size", "seeds"):
-        if key in settings:
-            raise ConfigError(
-                f"Wrong key 'settings.{key}' in {path}: expected it in the section 'grid', got it for all"
-                " cells. Move it."
-            )
     start = None if base is None else path.parent / base
-    values = merge(load_config(start).to_dict(), settings)
+    values = merge(load_config(start).to_dict(), _settings(content, path))
     RunConfig.from_dict(values, f"'settings' of {path}")
     values = merge(values, delta or {})
     RunConfig.from_dict(values, "the command line")
@@ -144,13 +136,14 @@ def expand(
 
     Args:
         base: Nested settings under all of them.
-        block: ``tasks``, ``train_sizes``, ``models`` and ``seeds``.
+        block: ``tasks``, ``train_sizes``, ``models``, ``seeds`` and perhaps ``settings``.
         methods: Label -> settings.
         assignments: Texts of ``--set``.
         seeds: Instead of the block's.
         path: The file, for messages.
     """
     axes = [_axis(block, name, path) for name in _AXES]
+    shared = _settings(block, path, "grid.")
     seeds = block.get("seeds", 1) if seeds is None else seeds
     last: dict[str, Any] = {}
     for text in assignments:
@@ -163,7 +156,7 @@ def expand(
                 for model in axes[2]:
                     place = {"methods": [method], "task": task, "model": model, "seeds": seeds}
                     place["train_size"] = None if size == "all" else size
-                    values = merge(merge(merge(base, own), last), place)
+                    values = merge(merge(merge(merge(base, shared), own), last), place)
                     config = RunConfig.from_dict(values, f"'{label}' of {path}")
                     cells += [
                         Cell(label, method, seed, dataclasses.replace(config, seeds=[seed]))
@@ -216,6 +209,22 @@ def check_keys(values: Mapping[str, Any], known: Sequence[str], path: Path, pref
             raise ConfigError(
                 f"Unknown key {prefix + str(key)!r} in {path}: expected a key of such a file.{hint}"
             )
+
+
+def _settings(content: Mapping[str, Any], path: Path, prefix: str = "") -> Mapping[str, Any]:
+    """Return the section ``settings`` of a file or of a block, empty where it is not written."""
+    settings = content.get("settings") or {}
+    if not isinstance(settings, Mapping):
+        raise ConfigError(
+            f"Wrong key '{prefix}settings' in {path}: expected a section, got {settings!r}. Correct it."
+        )
+    for key in ("methods", "task", "model", "train_size", "seeds"):
+        if key in settings:
+            raise ConfigError(
+                f"Wrong key '{prefix}settings.{key}' in {path}: expected it in the section 'grid', got it"
+                " for all cells. Move it."
+            )
+    return settings
 
 
 def _value(cell: Cell, name: str) -> Any:

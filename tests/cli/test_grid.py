@@ -74,6 +74,25 @@ def test_base_then_settings_then_method_then_flags(tmp_path):
     assert (second.vanilla.epochs, second.final.epochs, second.search.epochs) == (6, 6, 7)
 
 
+def test_a_block_has_settings_of_its_own(tmp_path):
+    content = yaml.safe_load(write(tmp_path).read_text())
+    block = {**content["grid"], "methods": {"vanilla": {}, "long": {"method": "vanilla_long"}}}
+    content["settings"] = {"vanilla": {"epochs": 6, "learning_rate": 1e-4}}
+    content["grid"] = [
+        {**block, "tasks": ["sst2"], "settings": {"vanilla": {"epochs": 3}}},
+        {**block, "tasks": ["stsb"], "methods": {"vanilla": {"vanilla": {"epochs": 9}}}},
+        {**block, "tasks": ["rte"], "settings": None},
+    ]
+    path = tmp_path / "grid.yaml"
+    path.write_text(yaml.safe_dump(content))
+    cells = load_grid(path, seeds=1).cells
+    epochs = {c.config.task: c.config.vanilla.epochs for c in cells}
+    assert epochs == {"sst2": 3, "stsb": 9, "rte": 6}
+    assert {c.config.vanilla.learning_rate for c in cells} == {1e-4}
+    cells = load_grid(path, assignments=["vanilla.epochs=1"], seeds=1).cells
+    assert {c.config.vanilla.epochs for c in cells} == {1}
+
+
 def test_methods_may_stand_in_a_file_of_their_own(tmp_path):
     (tmp_path / "tuned.yaml").write_text("vanilla:\n  vanilla: {learning_rate: 3.0e-5}\n")
     cells = load_grid(write(tmp_path, methods="tuned.yaml")).cells
@@ -103,6 +122,9 @@ def test_methods_may_stand_in_a_file_of_their_own(tmp_path):
         ({"tasks": ["stsb", "stsb"]}, "Wrong key 'grid.tasks'"),
         ({"train_sizes": [5]}, "train_size is out of range"),
         ({"seeds": 11}, "seeds is out of range"),
+        ({"settings": 3}, "Wrong key 'grid.settings'"),
+        ({"settings": {"seeds": 3}}, "Wrong key 'grid.settings.seeds'"),
+        ({"settings": {"vanilla": {"epoch": 3}}}, "'vanilla.epoch' in .*'vanilla.epochs'"),
         ({"models": ["a/x", "b/x"]}, "have one record"),
     ],
 )
