@@ -18,14 +18,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from agwm.mixing import (
-    convex,
-    convex_gradients,
-    factored,
-    factored_gradients,
-    mix_weights,
-    mixing_function,
-)
+from agwm.formulas import convex, convex_gradients, factored, factored_gradients
+from agwm.mixing import mix_weights, mixing_function
 
 __all__ = ["mix_weights_compiled"]
 

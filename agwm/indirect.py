@@ -110,7 +110,6 @@ def indirect_term(vector: list[Tensor], curr: SearchStep, prev: SearchStep) -> l
         )
     indirect, norm = [torch.zeros_like(p) for p in uppers], 0.0
     is_last = prev is curr._parents[-1]
-    vector_norm = float(global_norm(vector))
     if not recording.is_skipped:
         direction = response_vector(settings.best_response, vector, recording.step)
         norm = float(global_norm(direction))
@@ -139,7 +138,7 @@ def indirect_term(vector: list[Tensor], curr: SearchStep, prev: SearchStep) -> l
         indirect = average_(indirect)
     if prev.scaler is None:
         size = float(global_norm(indirect))
-        check_finite(curr, v=vector_norm, u=norm, indirect=size)
+        check_finite(curr, u=norm, indirect=size)
     if is_last:
         recording.weights = None
         recording.upper_gradients = {}

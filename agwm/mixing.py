@@ -1,4 +1,4 @@
-r"""Weights mixup as a pure function of tensors: task weights, pretrained weights, factors of alpha.
+r"""Weights mixup as a function of tensors: task weights, pretrained weights, factors of alpha.
 
 The attention parameters :math:`\alpha = \prod_i f_i` are given by factors :math:`f_i` that broadcast
 to the shape of the weight, so that a rank-1 :math:`\alpha = a b^\top` is two vectors and is never
@@ -8,121 +8,19 @@ stored as a matrix for backward.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import reduce
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from agwm.errors import ConfigError, ShapeError
+from agwm.formulas import convex, convex_gradients, factored, factored_gradients
 from agwm.wanted import needed, note_inputs
 
-__all__ = [
-    "FORMULAS",
-    "Formula",
-    "check_factors",
-    "convex",
-    "convex_gradients",
-    "factored",
-    "factored_gradients",
-    "mix_weights",
-    "mixing_function",
-]
+__all__ = ["FORMULAS", "Formula", "check_factors", "mix_weights", "mixing_function"]
 
-Reduce = Callable[[Tensor, "Tensor | None", torch.Size], Tensor]
 Formula = Literal["convex", "factored"]
 FORMULAS: tuple[str, ...] = ("convex", "factored")
-
-
-def _product(factors: Sequence[Tensor]) -> Tensor:
-    return reduce(torch.mul, factors)
-
-
-def _others(factors: Sequence[Tensor], index: int) -> Tensor | None:
-    """Product of all factors but one, or None when there is no other."""
-    rest = [factor for i, factor in enumerate(factors) if i != index]
-    return _product(rest) if rest else None
-
-
-def _times(left: Tensor, right: Tensor | None) -> Tensor:
-    return left if right is None else left * right
-
-
-def _reduce_against(field: Tensor, other: Tensor | None, shape: torch.Size) -> Tensor:
-    """Sum ``field * other`` down to ``shape`` without storing the product of two matrices."""
-    if other is not None and field.dim() == 2 and other.dim() == 2:
-        if shape[1] == 1 and other.shape == (1, field.shape[1]):
-            return field @ other.t()
-        if shape[0] == 1 and other.shape == (field.shape[0], 1):
-            return other.t() @ field
-    return _times(field, other).sum_to_size(shape)
-
-
-def _common_dtype(task: Tensor, factors: Sequence[Tensor]) -> torch.dtype:
-    return reduce(torch.promote_types, (factor.dtype for factor in factors), task.dtype)
-
-
-def _widen(task: Tensor, factors: Sequence[Tensor], *others: Tensor) -> list[Tensor]:
-    """Return W, the other tensors and then the factors in the wider of the two dtypes."""
-    dtype = _common_dtype(task, factors)
-    return [tensor.to(dtype) for tensor in (task, *others, *factors)]
-
-
-def convex(task: Tensor, pretrained: Tensor, *factors: Tensor) -> Tensor:
-    """Return ``lerp(W0, W, prod f)``."""
-    wide, wide_pretrained, *wide_factors = _widen(task, factors, pretrained)
-    return torch.lerp(wide_pretrained, wide, _product(wide_factors)).to(task.dtype)
-
-
-def factored(task: Tensor, pretrained: Tensor, *factors: Tensor) -> Tensor:
-    """Return ``(prod f) W + (prod (1 - f)) W0``, the weight formulation of the official code."""
-    wide, wide_pretrained, *wide_factors = _widen(task, factors, pretrained)
-    complement = _product([1 - factor for factor in wide_factors])
-    mixed = torch.addcmul(wide * _product(wide_factors), wide_pretrained, complement)
-    return mixed.to(task.dtype)
-
-
-def convex_gradients(
-    needs: Sequence[bool],
-    grad: Tensor,
-    saved_task: Tensor,
-    saved_pretrained: Tensor,
-    *saved: Tensor,
-    reduced: Reduce = _reduce_against,
-) -> tuple[Tensor | None, ...]:
-    """Return the gradients of :func:`convex` by W and the factors where needed; of W0 always None."""
-    task, pretrained, grad, *factors = _widen(saved_task, saved, saved_pretrained, grad)
-    grad_task = (grad * _product(factors)).to(saved_task.dtype) if needs[0] else None
-    grads: list[Tensor | None] = [None] * len(factors)
-    if any(needs[2:]):
-        field = grad * (task - pretrained)
-        for i, factor in enumerate(saved):
-            if needs[2 + i]:
-                grads[i] = reduced(field, _others(factors, i), factor.shape).to(factor.dtype)
-    return (grad_task, None, *grads)
-
-
-def factored_gradients(
-    needs: Sequence[bool],
-    grad: Tensor,
-    saved_task: Tensor,
-    saved_pretrained: Tensor,
-    *saved: Tensor,
-    reduced: Reduce = _reduce_against,
-) -> tuple[Tensor | None, ...]:
-    """Return the gradients of :func:`factored`, as :func:`convex_gradients` does."""
-    task, pretrained, grad, *factors = _widen(saved_task, saved, saved_pretrained, grad)
-    grad_task = (grad * _product(factors)).to(saved_task.dtype) if needs[0] else None
-    grads: list[Tensor | None] = [None] * len(factors)
-    if any(needs[2:]):
-        complements = [1 - factor for factor in factors]
-        towards_task, towards_pretrained = grad * task, grad * pretrained
-        for i, factor in enumerate(saved):
-            if needs[2 + i]:
-                gain = reduced(towards_task, _others(factors, i), factor.shape)
-                loss = reduced(towards_pretrained, _others(complements, i), factor.shape)
-                grads[i] = (gain - loss).to(factor.dtype)
-    return (grad_task, None, *grads)
 
 
 def mixing_function(

@@ -66,8 +66,9 @@ def test_gradients_are_the_same_bits_with_less_work(wanted):
     for one, other in zip(gradients, expected, strict=True):
         assert (one is None and other is None) or torch.equal(one, other)
     saved = {
-        "alpha": {"mul": 2 * num_mixed},  # the product of the factors, and times the gradient
-        "weights": {"sub": num_mixed, "mul": num_mixed, "mm": 2 * num_mixed, "t": 2 * num_mixed},
+        # the product of the factors, and times the gradient
+        "alpha": {"mul": num_mixed, "mul_": num_mixed},
+        "weights": {"sub": num_mixed, "mul_": num_mixed, "mm": 2 * num_mixed, "t": 2 * num_mixed},
         "both": {},
     }
     assert all_calls - calls == saved[wanted]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from torch.func import functional_call, grad, vmap
 
+from agwm import formulas
 from agwm.attention import ALPHA_FORMS, alpha_class
 from agwm.mixing import FORMULAS, mix_weights
 from tests.hook.hook_checks import formula
@@ -46,6 +49,41 @@ def test_rank_one_gradients_are_those_of_autograd(which):
     theirs = torch.autograd.grad(formula(task, pretrained, a, b, which), (task, a, b), upstream)
     torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
     assert all(gradient.norm() > 0 for gradient in theirs)
+
+
+@pytest.mark.parametrize("which", FORMULAS)
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("shape", "num_batch_dims"), STACKS)
+def test_memory_used_again_changes_no_bit_and_no_input(form, which, shape, num_batch_dims):
+    value, gradients = getattr(formulas, which), getattr(formulas, f"{which}_gradients")
+    task, pretrained, factors = inputs(form, shape, num_batch_dims)
+    tensors = [t.detach().float() for t in (task, pretrained, *factors)]
+    upstream = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    before = [t.clone() for t in (*tensors, upstream)]
+    for needs in itertools.product([False, True], repeat=2):
+        wanted = [needs[0], False] + [needs[1]] * len(factors)
+        with torch.enable_grad():  # here nothing is written over
+            plain = value(*tensors), *gradients(wanted, upstream, *tensors)
+        with torch.no_grad():
+            ours = value(*tensors), *gradients(wanted, upstream, *tensors)
+        for left, right in zip(ours, plain, strict=True):
+            assert (left is None) == (right is None)
+            assert left is None or torch.equal(left, right)
+    assert all(map(torch.equal, (*tensors, upstream), before))
+
+
+@pytest.mark.parametrize("which", FORMULAS)
+def test_several_backward_passes_at_once(which):
+    task, pretrained, factors = inputs("rank1", (4, 3), 0)
+    upstream = torch.randn(5, 4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    mixed = mix_weights(task, pretrained, factors, which)
+
+    def gradients(grad, **how):
+        return torch.autograd.grad(mixed, (task, *factors), grad, retain_graph=True, **how)
+
+    together = gradients(upstream, is_grads_batched=True)
+    each = [torch.stack(column) for column in zip(*map(gradients, upstream), strict=True)]
+    torch.testing.assert_close(list(together), each)
 
 
 def test_pretrained_weights_never_receive_gradient():
