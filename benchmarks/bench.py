@@ -6,12 +6,17 @@ and a ratio is taken within a turn. Synthetic batches, a BERT classifier with ra
     python benchmarks/bench.py
     python benchmarks/bench.py --smoke
     python benchmarks/bench.py --device cuda --precision bf16 --layers 24 --hidden 1024 --heads 16
+
+Memory that the C library gives back between steps comes again as fresh pages. To keep it::
+
+    MALLOC_MMAP_THRESHOLD_=8000000000 MALLOC_TRIM_THRESHOLD_=8000000000 python benchmarks/bench.py --parts time
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -85,7 +90,16 @@ def _command(options: argparse.Namespace) -> str:
         for name, value in vars(options).items()
         if value is not None and value != defaults.get(name)
     ]
-    return " ".join(["python benchmarks/bench.py", *(["--smoke"] if options.smoke else []), *given])
+    settings = [f"{name}={value}" for name, value in _allocator().items()]
+    return " ".join(
+        [*settings, "python benchmarks/bench.py", *(["--smoke"] if options.smoke else []), *given]
+    )
+
+
+def _allocator() -> dict[str, str]:
+    """Return when the environment lets the C library give memory back: fresh pages take time."""
+    names = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
+    return {name: os.environ[name] for name in names if name in os.environ}
 
 
 def _measures(
@@ -118,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
 
     Returns:
         What was written to the JSON file. The names of the files tell device and precision where these
-        are not the default.
+        are not the default, and whether the environment has settings of the C library's allocator.
 
     Raises:
         ConfigError: If an option is out of range.
@@ -147,6 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         "card": machine.card,
         "processor": packages.pop("processor"),
         "threads": torch.get_num_threads(),
+        "allocator": _allocator(),
         "versions": packages,
         "size": asdict(size),
         "parameters": sum(p.numel() for p in size.model().parameters()),
@@ -159,7 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         "parts": measured,
     }
     tags = [tag for tag, usual in ((machine.device, "cpu"), (machine.precision, "fp32")) if tag != usual]
-    name = "_".join([NAME, *tags])
+    name = "_".join([NAME, *tags, *(["malloc"] if result["allocator"] else [])])
     write_json(folder / f"{name}.json", result)
     write_text(folder / f"{name}.md", render(result))
     return result

@@ -10,7 +10,7 @@ every derivative, that of the optimizer's update too, is autograd's.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +23,7 @@ from torch.overrides import TorchFunctionMode
 
 from agwm.rng import RngState, replay
 
-__all__ = ["Draw", "ExactModel", "adam_response", "convex", "factored", "record_masks"]
+__all__ = ["Draw", "ExactModel", "adam_response", "adam_step", "convex", "factored", "record_masks"]
 
 Weights = dict[str, Tensor]
 Pairs = dict[str, tuple[Tensor, Tensor]]  # shapes: (rows, 1) and (1, columns)
@@ -174,12 +174,82 @@ class ExactModel:
         )
         return list(torch.autograd.grad(product, [vector for pair in wide.values() for vector in pair]))
 
+    def step_back(
+        self,
+        weights: Weights,
+        pairs: Pairs,
+        draw: Draw,
+        masks: list[Tensor],
+        optimizer: Mapping[str, tuple[Mapping[str, Any], Any]],
+        after: Mapping[str, Sequence[Tensor]],
+    ) -> tuple[dict[str, list[Tensor]], list[Tensor]]:
+        """Take derivatives of something through one step of AdamW, its moments included.
+
+        Args:
+            weights: W before the step.
+            pairs: The attention parameters of each mixed weight, by its name.
+            draw: The step's pass.
+            masks: Its masks.
+            optimizer: Settings and state before the step, of each weight.
+            after: Derivatives by W and the two moments after the step, of each weight.
+
+        Returns:
+            The same before the step, and by alpha as :meth:`indirect` returns it.
+        """
+        leaves, wide = _leaves(weights), self._wide(pairs)
+        loss = self.loss(leaves, wide, draw, masks)
+        gradients = torch.autograd.grad(loss, list(leaves.values()), create_graph=True)
+        before, product = {}, torch.zeros((), dtype=torch.float64)
+        for (name, leaf), gradient in zip(leaves.items(), gradients, strict=True):
+            group, state = optimizer[name]
+            before[name] = [leaf, *_moments(leaf, state)]
+            moved = adam_step(gradient, before[name], _number(state), group)
+            product = product + sum((c * m).sum() for c, m in zip(after[name], moved, strict=True))
+        states = [tensor for triple in before.values() for tensor in triple]
+        vectors = [vector for pair in wide.values() for vector in pair]
+        found = torch.autograd.grad(product, [*states, *vectors])
+        triples = iter(found[: len(states)])
+        return {name: [next(triples) for _ in range(3)] for name in before}, list(found[len(states) :])
+
     @staticmethod
     def _wide(pairs: Pairs) -> Pairs:
         return {
             name: tuple(vector.detach().double().requires_grad_() for vector in pair)
             for name, pair in pairs.items()
         }
+
+
+def _moments(weight: Tensor, state: Any) -> list[Tensor]:
+    """Return Adam's two moments before a step, in float64; zeros before the first."""
+    moments = [state.get(key, torch.zeros_like(weight)) for key in ("exp_avg", "exp_avg_sq")]
+    return [moment.detach().double().requires_grad_() for moment in moments]
+
+
+def _number(state: Any) -> float:
+    return float(state.get("step", 0)) + 1
+
+
+def adam_step(
+    gradient: Tensor, before: Sequence[Tensor], number: float, group: Mapping[str, Any]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return W and the two moments after a step of AdamW, differentiable.
+
+    Args:
+        gradient: What enters the moments.
+        before: W and the moments before the step.
+        number: Number of the step, from 1.
+        group: Settings of the weight.
+    """
+    weight, first, second = before
+    beta1, beta2 = group["betas"]
+    first = beta1 * first + (1 - beta1) * gradient
+    second = beta2 * second + (1 - beta2) * gradient**2
+    mean, square = first / (1 - beta1**number), second / (1 - beta2**number)
+    # the root has no derivative where the gradient has always been zero; nor has it an effect there
+    is_positive = square > 0
+    root = torch.where(is_positive, torch.where(is_positive, square, 1.0).sqrt(), 0.0)
+    weight = weight * (1 - group["lr"] * group["weight_decay"])
+    return weight - group["lr"] * mean / (root + group["eps"]), first, second
 
 
 def adam_response(gradient: Tensor, vector: Tensor, group: Mapping[str, Any], state: Any) -> Tensor:
@@ -192,14 +262,7 @@ def adam_response(gradient: Tensor, vector: Tensor, group: Mapping[str, Any], st
         state: State of the weight before the step; empty at the first.
     """
     gradient = gradient.detach().requires_grad_()
-    beta1, beta2 = group["betas"]
-    number = float(state.get("step", 0)) + 1
-    first = beta1 * state["exp_avg"].double() + (1 - beta1) * gradient
-    second = beta2 * state["exp_avg_sq"].double() + (1 - beta2) * gradient**2
-    first, second = first / (1 - beta1**number), second / (1 - beta2**number)
-    # the root has no derivative where the gradient has always been zero; nor has it an effect there
-    is_positive = second > 0
-    root = torch.where(is_positive, torch.where(is_positive, second, 1.0).sqrt(), 0.0)
-    update = -group["lr"] * first / (root + group["eps"])
-    (direction,) = torch.autograd.grad(update, gradient, vector)
+    before = [torch.zeros_like(gradient), *_moments(gradient, state)]
+    moved, _, _ = adam_step(gradient, before, _number(state), group)
+    (direction,) = torch.autograd.grad(moved, gradient, vector)
     return torch.where(gradient.detach() == 0, 0.0, direction)

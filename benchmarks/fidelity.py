@@ -20,11 +20,22 @@ from variants import PARTS, SEARCHES, STOCKS, Variant, search, stock
 from agwm.rng import RngState
 from agwm.selection import select
 
-__all__ = ["EVALUATION", "FIRST_STEP", "LAST_STEP", "MASKS", "STOCK_LAST_STEP", "measure_fidelity"]
+__all__ = [
+    "ALL_STEPS",
+    "EVALUATION",
+    "FIRST_STEP",
+    "LAST_STEP",
+    "MASKS",
+    "STOCK_LAST_STEP",
+    "UNROLLED_LAST_STEP",
+    "measure_fidelity",
+]
 
 FIRST_STEP, LAST_STEP = 2, 6
 STOCK_LAST_STEP = 4  # two exact derivatives a step, of figures that are far from any limit
+UNROLLED, UNROLLED_LAST_STEP = (1, 2, 4), 3
 MASKS, EVALUATION = "the inner step's masks", "evaluation mode"
+ALL_STEPS = "the masks of all inner steps"
 TOLERANCE = {"fp32": 1e-4, "bf16": 3e-2}  # of a loss, to tell the right masks from others
 DIFFERENCES = {name: SEARCHES[name] for name in ("agwm, central scheme", "agwm, forward scheme")} | PARTS
 Term = list[Tensor]
@@ -36,6 +47,7 @@ class _Watched:
     def __init__(self, variant: Variant, names: list[str], machine: Machine) -> None:
         self.variant, self.machine = variant, machine
         self.draws: dict[str, list[Draw]] = {}
+        self.starts: list[tuple[dict[str, Tensor], dict[str, Any]]] = []
         self.named = {
             name.replace(".parametrizations", "").removesuffix(".original"): parameter
             for name, parameter in variant.model.named_parameters()
@@ -60,9 +72,9 @@ class _Watched:
         problem.training_step = training_step
 
     def _before_inner_step(self, *_: Any) -> None:
-        optimizer = self.variant.optimizer
-        self.before = self.weights()
-        self.states = {n: copy.deepcopy(optimizer.state.get(p, {})) for n, p in self.named.items()}
+        state = self.variant.optimizer.state
+        states = {name: copy.deepcopy(state.get(p, {})) for name, p in self.named.items()}
+        self.starts.append((self.weights(), states))
 
     def weights(self) -> dict[str, Tensor]:
         """Return a copy of W by the names of the plain model."""
@@ -70,7 +82,7 @@ class _Watched:
 
     def run(self, then: Callable[[Term], Term]) -> None:
         """Take an iteration; ``then`` gets the indirect term and returns the one to be applied."""
-        self.draws = {}
+        self.draws, self.starts = {}, []
 
         def wrap(own: Callable[..., Any]) -> Callable[..., None]:
             def captured(vector: Any, curr: Any, prev: Any, sync: bool) -> None:
@@ -96,22 +108,18 @@ class _Watched:
             masked: For each term, whether the inner loss is in the inner step's masks or in evaluation
                 mode.
         """
-        inner, outer = self.draws["inner"][0], self.draws["outer"][0]
-        masks, outer_masks = (record_masks(self.variant.model, d, self.machine) for d in (inner, outer))
-        updated = self.weights()
-        for weights, draw, drawn in ((self.before, inner, masks), (updated, outer, outer_masks)):
-            model.check(weights, self.pairs, draw, drawn, TOLERANCE[self.machine.precision])
-        vector = model.gradient(updated, self.pairs, outer, outer_masks)
-        groups = {id(p): g for g in self.variant.optimizer.param_groups for p in g["params"]}
+        inner, masks = self.draws["inner"][0], self._masks("inner")
+        (before, states), updated = self.starts[0], self.weights()
+        model.check(before, self.pairs, inner, masks, TOLERANCE[self.machine.precision])
+        vector, groups = self._outer_gradient(model, updated), self._groups()
 
         def through_adam(name: str, gradient: Tensor) -> Tensor:
-            group = groups[id(self.named[name])]
-            return adam_response(gradient, vector[name], group, self.states[name])
+            return adam_response(gradient, vector[name], groups[name], states[name])
 
         is_adam = response == "optimizer"
         return [
             model.indirect(
-                self.before if is_adam else updated,
+                before if is_adam else updated,
                 self.pairs,
                 inner,
                 masks if is_masked else None,
@@ -119,6 +127,35 @@ class _Watched:
             )
             for is_masked in masked
         ]
+
+    def exact_unrolled(self, model: ExactModel) -> Term:
+        """Return the exact indirect term through all inner steps of the present iteration.
+
+        Args:
+            model: The loss in float64.
+        """
+        vector, groups = self._outer_gradient(model, self.weights()), self._groups()
+        adjoint = {name: [v, torch.zeros_like(v), torch.zeros_like(v)] for name, v in vector.items()}
+        total: Term = []
+        for number, (before, states) in reversed(list(enumerate(self.starts))):
+            draw, masks = self.draws["inner"][number], self._masks("inner", number)
+            model.check(before, self.pairs, draw, masks, TOLERANCE[self.machine.precision])
+            optimizer = {name: (groups[name], states[name]) for name in self.named}
+            adjoint, term = model.step_back(before, self.pairs, draw, masks, optimizer, adjoint)
+            total = [a + b for a, b in zip(total, term, strict=True)] if total else term
+        return total
+
+    def _masks(self, kind: str, number: int = 0) -> list[Tensor]:
+        return record_masks(self.variant.model, self.draws[kind][number], self.machine)
+
+    def _groups(self) -> dict[str, dict[str, Any]]:
+        groups = {id(p): group for group in self.variant.optimizer.param_groups for p in group["params"]}
+        return {name: groups[id(parameter)] for name, parameter in self.named.items()}
+
+    def _outer_gradient(self, model: ExactModel, updated: dict[str, Tensor]) -> dict[str, Tensor]:
+        outer, masks = self.draws["outer"][0], self._masks("outer")
+        model.check(updated, self.pairs, outer, masks, TOLERANCE[self.machine.precision])
+        return model.gradient(updated, self.pairs, outer, masks)
 
 
 def _compare(step: int, actual: Term, expected: Term) -> dict[str, float]:
@@ -150,8 +187,9 @@ def measure_fidelity(size: Size, machine: Machine) -> list[dict[str, Any]]:
         machine: Where.
 
     Returns:
-        One record a scheme and, for stock Betty, one for each of two exact derivatives: ``cosine``
-        and ``error`` are the worst of all steps, ``error`` relative.
+        One record a scheme, one for each number of unroll steps, whose exact derivative is through all
+        inner steps, and for stock Betty one for each of two exact derivatives: ``cosine`` and ``error``
+        are the worst of all steps, ``error`` relative.
     """
     plain = size.model(machine, "eager")
     names = [candidate.name for candidate in select(plain, None, None)]
@@ -176,7 +214,27 @@ def measure_fidelity(size: Size, machine: Machine) -> list[dict[str, Any]]:
         for _ in range(LAST_STEP):
             watched.run(compare)
         records.append(_record(name, MASKS, steps[FIRST_STEP - 1 :]))
+    records += [_measure_unrolled(model, names, size, machine, number) for number in UNROLLED]
     return records + _measure_stock(ExactModel(plain, factored, size.dropout), names, size, machine)
+
+
+def _measure_unrolled(
+    model: ExactModel, names: list[str], size: Size, machine: Machine, unroll_steps: int
+) -> dict[str, Any]:
+    """Compare the indirect term, which is of the last inner step, with that of all of them."""
+    kind = "agwm, central scheme"
+    variant = search(kind, size, machine, SEARCHES[kind], unroll_steps, "eager")
+    watched, steps = _Watched(variant, names, machine), []
+    torch.manual_seed(0)
+    for number in range(1, UNROLLED_LAST_STEP + 1):
+
+        def compare(indirect: Term, number: int = number) -> Term:
+            if number >= FIRST_STEP:
+                steps.append(_compare(number, indirect, watched.exact_unrolled(model)))
+            return indirect
+
+        watched.run(compare)
+    return _record(f"{kind}, unroll_steps {unroll_steps}", ALL_STEPS, steps)
 
 
 def _measure_stock(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from fidelity import FIRST_STEP, LAST_STEP, STOCK_LAST_STEP
+from fidelity import FIRST_STEP, LAST_STEP, STOCK_LAST_STEP, UNROLLED_LAST_STEP
 from memory import HELD, PHASES
 
 __all__ = ["render"]
@@ -127,6 +127,10 @@ def _fidelity(records: list[dict[str, Any]], _: dict[str, Any]) -> list[str]:
         "whose masks can be recorded. agwm is compared for the step of AdamW that was taken, stock Betty",
         "for its own formula (Hessian = identity, no learning rate; roll-back changes nothing in it). The",
         "outer gradient is in the masks of the outer step; the column says in what the inner loss is.",
+        f"With unroll_steps (outer steps {FIRST_STEP} to {UNROLLED_LAST_STEP}) the exact derivative goes"
+        " through all inner",
+        "steps since the last outer one, moments included, agwm's through the last alone; what that saves",
+        "is under Growth.",
         "",
         *_table(("", "Exact derivative in", "Least cosine", "Largest error"), rows),
     ]

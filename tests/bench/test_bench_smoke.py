@@ -28,12 +28,15 @@ PASSES = {
 }
 SEARCHES = ("agwm, forward scheme", "agwm, central scheme", "agwm, first order")
 MASKS, EVALUATION = "the inner step's masks", "evaluation mode"
+ALL_STEPS = "the masks of all inner steps"
 
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):
     """The result of one run of all parts, and its folder."""
     with pytest.MonkeyPatch.context() as patch:
+        for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"):
+            patch.delenv(name, raising=False)
         from tests.bench.conftest import FOLDER
 
         patch.syspath_prepend(str(FOLDER))
@@ -86,7 +89,10 @@ def test_indirect_term_is_compared_with_the_exact_one(smoke):
         assert records[f"agwm, central scheme, 1/{share} of the batch", MASKS]["error"] > forward["error"]
     for against in (MASKS, EVALUATION):
         assert records["stock Betty, darts", against]["cosine"] < 0.9
-    assert len(records) == 6
+    unrolled = {n: records[f"agwm, central scheme, unroll_steps {n}", ALL_STEPS] for n in (1, 2, 4)}
+    assert unrolled[1]["cosine"] > 0.999 and unrolled[1]["error"] < 0.05
+    assert unrolled[1]["error"] < unrolled[2]["error"]  # one of two steps is left out
+    assert len(records) == 9
 
 
 def test_growth_is_per_inner_step(smoke):
@@ -155,12 +161,15 @@ def test_targets_are_judged_by_what_was_measured(smoke, load):
     assert lines[persistent].endswith("| not measured |")
 
 
-def test_parts_device_and_precision_are_in_the_result(bench, tmp_path):
+def test_parts_device_and_precision_are_in_the_result(bench, tmp_path, monkeypatch):
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "8000000000")
     result = bench.main(["--smoke", "--parts", "fidelity", "--precision", "bf16", "--out", str(tmp_path)])
     assert list(result["parts"]) == ["fidelity"] and result["card"] is None
     assert "--parts fidelity" in result["command"] and "--precision bf16" in result["command"]
-    assert {path.name for path in tmp_path.iterdir()} == {"search_step_bf16.json", "search_step_bf16.md"}
-    assert "bfloat16" in (tmp_path / "search_step_bf16.md").read_text(encoding="utf-8")
+    name = "search_step_bf16_malloc"
+    assert {path.name for path in tmp_path.iterdir()} == {f"{name}.json", f"{name}.md"}
+    page = (tmp_path / f"{name}.md").read_text(encoding="utf-8")
+    assert "bfloat16" in page and "`MALLOC_TRIM_THRESHOLD_=8000000000 python benchmarks/bench.py" in page
     # bfloat16 has 8 bits: the masks are the right ones, the difference is not to four digits
     central = by_name(result["parts"]["fidelity"])["agwm, central scheme"]
     assert 0.9 < central["cosine"] < 0.99999

@@ -90,6 +90,58 @@ def test_exact_term_is_the_oracles(moment, bench, load):
     assert oracles.relative_error(dict(zip(expected, unmasked, strict=True)), expected) > 0.1
 
 
+def test_steps_taken_back_are_those_of_one_long_graph(moment, bench, load):
+    exact, models = load("exact"), load("models")
+    plain, pairs, before, states, first, second = moment
+    group = {"lr": 2e-5, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.01}
+    model = exact.ExactModel(plain, exact.convex, bench.SMOKE.dropout)
+    masks = [exact.record_masks(plain, draw, models.CPU) for draw in (first, second)]
+    wide = {name: [v.double().requires_grad_() for v in pair] for name, pair in pairs.items()}
+    triples = {
+        name: [
+            w.double().requires_grad_(),
+            states[name]["exp_avg"].double(),
+            states[name]["exp_avg_sq"].double(),
+        ]
+        for name, w in before.items()
+    }
+    starts = [triples]
+    for number, (draw, drawn) in enumerate(zip((first, second), masks, strict=True)):
+        weights = {name: triple[0] for name, triple in triples.items()}
+        loss = model.loss(weights, wide, draw, drawn)
+        gradients = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
+        triples = {
+            name: exact.adam_step(gradient, triples[name], 4.0 + number, group)
+            for name, gradient in zip(weights, gradients, strict=True)
+        }
+        starts.append(triples)
+    held = {name: [vector.detach() for vector in pair] for name, pair in wide.items()}
+    loss = model.loss({name: triple[0] for name, triple in triples.items()}, held, first, masks[0])
+    expected = torch.autograd.grad(loss, [vector for pair in wide.values() for vector in pair])
+
+    updated = {name: triple[0].detach() for name, triple in triples.items()}
+    vector = model.gradient(updated, held, first, masks[0])
+    adjoint = {name: [v, torch.zeros_like(v), torch.zeros_like(v)] for name, v in vector.items()}
+    terms = []
+    for number, draw in ((1, second), (0, first)):
+        start = {name: [t.detach() for t in triple] for name, triple in starts[number].items()}
+        state = {
+            name: {"step": 3.0 + number, "exp_avg": mean, "exp_avg_sq": square}
+            for name, (_, mean, square) in start.items()
+        }
+        optimizer = {name: (group, state[name]) for name in start}
+        weights = {name: triple[0] for name, triple in start.items()}
+        adjoint, term = model.step_back(weights, held, draw, masks[number], optimizer, adjoint)
+        terms.append(term)
+    whole, exact_whole = (
+        torch.cat([t.flatten() for t in side]) for side in (map(torch.add, *terms), expected)
+    )
+    last = torch.cat([t.flatten() for t in terms[0]])
+    assert exact_whole.norm() > 0
+    torch.testing.assert_close(whole, exact_whole, rtol=1e-8, atol=1e-12 * float(exact_whole.norm()))
+    assert (last - exact_whole).norm() > 0.1 * exact_whole.norm()
+
+
 def test_masks_of_another_pass_are_refused(moment, bench, load):
     exact, models = load("exact"), load("models")
     plain, pairs, _, _, inner, outer = moment
