@@ -44,6 +44,11 @@ Low-Resource Texts, NAACL 2024.
 """
 
 
+@torch.no_grad()
+def _in_full(attention: Attention) -> dict[str, Tensor]:
+    return {name: attention[name]().detach() for name in attention}
+
+
 @dataclass(frozen=True)
 class FinetuneResult:
     """Outcome of :func:`agwm.finetune`.
@@ -51,6 +56,7 @@ class FinetuneResult:
     Attributes:
         model: The finetuned model, plain, with the mixed weights, in evaluation mode.
         attention: The learned factors of alpha, averaged over the K searches.
+        initial_attention: What the factors started from, averaged likewise: how far did alpha move?
         history: Records of ``phase``, ``step``, losses and what ``evaluate`` returned.
         seconds: Wall time of the stages ``search`` and ``final``.
         num_steps: Optimizer steps on W in the stages ``search`` (all K together) and ``final``.
@@ -60,6 +66,7 @@ class FinetuneResult:
 
     model: nn.Module
     attention: Attention
+    initial_attention: Attention
     history: list[dict[str, Any]]
     seconds: dict[str, float]
     num_steps: dict[str, int]
@@ -69,8 +76,12 @@ class FinetuneResult:
     @property
     def alpha(self) -> dict[str, Tensor]:
         """The learned alpha of each mixed weight, in full."""
-        with torch.no_grad():
-            return {name: self.attention[name]().detach() for name in self.attention}
+        return _in_full(self.attention)
+
+    @property
+    def initial_alpha(self) -> dict[str, Tensor]:
+        """The alpha that the factors of ``initial_attention`` make of each mixed weight, in full."""
+        return _in_full(self.initial_attention)
 
     def save_pretrained(self, directory: str | Path) -> None:
         """Save a plain Hugging Face checkpoint, the factors of alpha and a model card.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import time
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
+from agwm.attention import Attention
 from agwm.batches import to_device
 from agwm.data.sampling import split_train
 from agwm.engine import MixupEngine, build_engine
@@ -79,7 +81,7 @@ def finetune(
     history: list[dict[str, Any]] = []
     start = time.perf_counter()
     search = _Search(train_dataset, collate, evaluate, config, progress, inner, outer)
-    mixup, num_search = _search_all(model, search, history)
+    mixup, initial, num_search = _search_all(model, search, history)
     seconds["search"] = time.perf_counter() - start
     start = time.perf_counter()
     mixup.attention.requires_grad_(False)
@@ -102,6 +104,7 @@ def finetune(
     return FinetuneResult(
         model=model,
         attention=mixup.attention,
+        initial_attention=initial,
         history=history + final,
         seconds=seconds,
         num_steps={"search": num_search, "final": final[-1]["step"] if final else 0},
@@ -123,8 +126,14 @@ class _Search:
     outer: type[AttentionProblem]
 
 
-def _search_all(model: nn.Module, search: _Search, history: list[dict[str, Any]]) -> tuple[Mixup, int]:
-    """Search K times and leave the averages in the model and the mixup that is returned."""
+def _search_all(
+    model: nn.Module, search: _Search, history: list[dict[str, Any]]
+) -> tuple[Mixup, Attention, int]:
+    """Search K times, and leave the averages in the model and the mixup.
+
+    Returns:
+        The mixup, the average of what alpha started from, and the number of inner steps.
+    """
     config = search.config
     num = config.search.num_resplits
     # Only a second search has to go back.
@@ -132,6 +141,7 @@ def _search_all(model: nn.Module, search: _Search, history: list[dict[str, Any]]
     start = {name: tensor.detach().clone() for name, tensor in state.items()}
     task_mean: list[Tensor] = []
     attention_mean: list[Tensor] = []
+    initial_mean: list[Tensor] = []
     num_steps = 0
     mixup: Mixup | None = None
     for k in range(num):
@@ -139,6 +149,7 @@ def _search_all(model: nn.Module, search: _Search, history: list[dict[str, Any]]
             mixup.remove()
             model.load_state_dict(start)
         mixup = inject(model, **dataclasses.asdict(config.mixing), seed=config.seed + k)
+        initial_mean = _add(initial_mean, list(mixup.attention.parameters()))
         try:
             engine = _build(mixup, search, k)
             engine.run()
@@ -151,7 +162,9 @@ def _search_all(model: nn.Module, search: _Search, history: list[dict[str, Any]]
         attention_mean = _add(attention_mean, list(mixup.attention.parameters()))
     _write_mean(list(model.parameters()), task_mean, num)
     _write_mean(list(mixup.attention.parameters()), attention_mean, num)
-    return mixup, num_steps
+    initial = copy.deepcopy(mixup.attention)
+    _write_mean(list(initial.parameters()), initial_mean, num)
+    return mixup, initial, num_steps
 
 
 def _build(mixup: Mixup, given: _Search, k: int) -> MixupEngine:

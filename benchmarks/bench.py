@@ -9,7 +9,8 @@ and a ratio is taken within a turn. Synthetic batches, a BERT classifier with ra
 
 Memory that the C library gives back between steps comes again as fresh pages. To keep it::
 
-    MALLOC_MMAP_THRESHOLD_=8000000000 MALLOC_TRIM_THRESHOLD_=8000000000 python benchmarks/bench.py --parts time
+    MALLOC_MMAP_THRESHOLD_=8000000000 MALLOC_TRIM_THRESHOLD_=8000000000 \
+        python benchmarks/bench.py --parts time
 """
 
 from __future__ import annotations

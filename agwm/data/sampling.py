@@ -26,7 +26,7 @@ def _labels(source: Labels) -> np.ndarray:
                 "The data set has no labels: expected a column 'label' or 'labels', got "
                 f"{', '.join(source.column_names)}."
             )
-        source = list(source[names[0]])
+        source = source[names[0]][:]  # at once; a column is iterated row by row
     array = np.asarray(source)
     if array.ndim != 1 or array.size == 0:
         raise SplitError(f"Labels have the wrong shape: expected one each, got {array.shape}.")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from agwm.finetune_config import FinetuneConfig, TrainingConfig, check_range
+from agwm.attention import Attention
+from agwm.finetune_config import FinetuneConfig, MixingConfig, TrainingConfig, check_range
 from agwm.loading import Pretrained
 from agwm.methods.method import OneLevelMethod, Settings
 from agwm.methods.two_level import summary_of
@@ -22,14 +24,22 @@ class _Mixed(OneLevelMethod):
     acts_on = ("reparametrization",)
     sections = ("vanilla", "mixing")
     mixup: Mixup
+    initial: Attention
 
     def check(self, loaded: Pretrained, recipe: FinetuneConfig) -> None:
         """Raise where nothing can be mixed."""
         inject(loaded.model, **dataclasses.asdict(recipe.mixing)).remove()
 
     def alpha(self) -> dict[str, dict[str, float]]:
-        """Return mean, min and max of alpha of each mixed weight."""
-        return {name: summary_of(self.mixup.alpha(name)) for name in self.mixup.names}
+        """Return what a record keeps of the alpha of each mixed weight."""
+        with torch.no_grad():
+            starts = {name: self.initial[name]() for name in self.mixup.names}
+        return {name: summary_of(self.mixup.alpha(name), start) for name, start in starts.items()}
+
+    def inject(self, model: nn.Module, mixing: MixingConfig, seed: int) -> None:
+        """Inject mixed weights, and keep what alpha starts from."""
+        self.mixup = inject(model, **dataclasses.asdict(mixing), seed=seed)
+        self.initial = copy.deepcopy(self.mixup.attention)
 
     def finish(self, model: nn.Module) -> nn.Module:
         """Write the mixed weights into the model."""
@@ -65,7 +75,7 @@ class RandomAlpha(_Mixed):
     def reparametrize(self, loaded: Pretrained, recipe: FinetuneConfig, seed: int) -> nn.Module:
         """Inject mixed weights whose alpha takes no gradient."""
         mixing = dataclasses.replace(recipe.mixing, init_std=self.settings.init_std)
-        self.mixup = inject(loaded.model, **dataclasses.asdict(mixing), seed=seed)
+        self.inject(loaded.model, mixing, seed)
         self.mixup.attention.requires_grad_(False)
         return loaded.model
 
@@ -100,7 +110,7 @@ class JointAlpha(_Mixed):
 
     def reparametrize(self, loaded: Pretrained, recipe: FinetuneConfig, seed: int) -> nn.Module:
         """Inject mixed weights."""
-        self.mixup = inject(loaded.model, **dataclasses.asdict(recipe.mixing), seed=seed)
+        self.inject(loaded.model, recipe.mixing, seed)
         return loaded.model
 
     def make_optimizer(self, model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:

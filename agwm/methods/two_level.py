@@ -17,10 +17,20 @@ from agwm.recipe import finetune
 __all__ = ["Agwm", "Frozen", "summary_of"]
 
 
-def summary_of(alpha: Tensor) -> dict[str, float]:
-    """Return what a record keeps of the alpha of one weight."""
+def summary_of(alpha: Tensor, start: Tensor) -> dict[str, float]:
+    """Return what a record keeps of the alpha of one weight.
+
+    Args:
+        alpha: Learned, in full.
+        start: What it started from, in full.
+    """
     alpha = alpha.detach()
-    return {"mean": float(alpha.double().mean()), "min": float(alpha.min()), "max": float(alpha.max())}
+    return {
+        "mean": float(alpha.double().mean()),
+        "min": float(alpha.min()),
+        "max": float(alpha.max()),
+        "from_start": float((alpha.double() - start.detach().double()).abs().mean()),
+    }
 
 
 class Agwm(Method):
@@ -59,7 +69,12 @@ class Agwm(Method):
             passes=finetune_passes(config, len(job.examples)),
             history=result.history,
             save=save,
-            alpha={name: summary_of(alpha) for name, alpha in result.alpha.items()},
+            alpha={
+                name: summary_of(alpha, start)
+                for (name, alpha), start in zip(
+                    result.alpha.items(), result.initial_alpha.values(), strict=True
+                )
+            },
             seconds={stage: round(seconds, 3) for stage, seconds in result.seconds.items()},
         )
 

@@ -83,8 +83,9 @@ def test_four_methods_two_seeds(arguments, tmp_path, capsys):
     assert "bert.encoder.layer.0.attention.self.query.weight" in alpha and len(alpha) == 13
     assert all(0 <= numbers["min"] <= numbers["mean"] <= numbers["max"] <= 1 for numbers in alpha.values())
     assert min(numbers["mean"] for numbers in alpha.values()) < 1
+    assert all(0 <= numbers["from_start"] < 1 for numbers in alpha.values())
     frozen = stored["frozen--order--tiny--n20--seed5.json"]["train_info"]
-    assert all(numbers["mean"] == 1 for numbers in frozen["alpha"].values())
+    assert all((numbers["mean"], numbers["from_start"]) == (1, 0) for numbers in frozen["alpha"].values())
     assert not stored["vanilla--order--tiny--n20--seed5.json"]["train_info"]["alpha"]
     long = stored["vanilla_long--order--tiny--n20--seed5.json"]["train_info"]["passes"]
     assert train["passes"] <= long < train["passes"] + 2

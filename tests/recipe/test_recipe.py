@@ -12,6 +12,7 @@ from transformers import AutoModelForSequenceClassification
 import agwm
 from agwm.data.sampling import split_train
 from agwm.errors import ConfigError, SelectionError, SplitError
+from agwm.methods.two_level import summary_of
 from agwm.training import make_loader, make_scheduler, train
 from agwm.training_hooks import make_optimizer
 from tests.tiny_models import tiny_bert
@@ -108,6 +109,15 @@ def test_the_searches_are_averaged_and_each_starts_from_the_pretrained_weights()
     mean = {name: (factors[0][name] + factors[1][name]) / 2 for name in factors[0]}
     for name, value in result.attention.state_dict().items():
         assert torch.equal(value, mean[name])
+    starts = [
+        agwm.inject(tiny_bert(), **dataclasses.asdict(settings.mixing), seed=5 + k).attention.state_dict()
+        for k in range(2)
+    ]
+    for name, value in result.initial_attention.state_dict().items():
+        assert torch.equal(value, (starts[0][name] + starts[1][name]) / 2)
+        assert not torch.equal(value, mean[name])
+    name = mixed[0]
+    assert torch.equal(result.initial_alpha[name], result.initial_attention[name]())
     moved = 0
     for name, tensor in result.model.state_dict().items():
         if name not in mixed and tensor.is_floating_point():
@@ -243,3 +253,8 @@ def test_loader_order_depends_on_its_seed_alone():
 def test_precisions_on_the_cpu(precision):
     settings = config(precision=precision, num_resplits=1)
     assert run(settings).history[-1]["loss"] > 0
+
+
+def test_what_a_record_keeps_of_alpha():
+    alpha, start = torch.tensor([[0.5, 1.0], [0.25, 0.75]]), torch.tensor([[1.0, 0.5], [0.25, 0.75]])
+    assert summary_of(alpha, start) == {"mean": 0.625, "min": 0.25, "max": 1.0, "from_start": 0.25}
