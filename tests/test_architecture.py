@@ -13,7 +13,7 @@ TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
 
 # Layers, lowest first: a module of one imports none of a later one.
 LAYERS = (
-    ("errors", "_version", "progress"),
+    ("errors", "_version", "progress", "formulas"),
     ("wanted", "mixing", "attention", "rng", "storage", "best_response", "finite_difference", "processes"),
     ("compiled", "hook", "hypergradient", "selection", "batches", "recording"),
     ("mixup", "_betty"),
@@ -24,6 +24,7 @@ LAYERS = (
 )
 MODEL_CODE = {
     "compiled",
+    "formulas",
     "indirect",
     "attention",
     "hook",
