@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import time
 from collections.abc import Sequence
@@ -96,6 +97,8 @@ def _run(ticket: Ticket, worker: CellWorker | InProcess, threads: int) -> None:
 def _start_ray(jobs: int) -> None:
     """Start Ray on this machine's loopback address, unless the program runs in a Ray already."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray puts the machine's own address in place of a loopback one, unless this is 0 when it is imported
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     try:
         import ray
         from ray.util.joblib import register_ray
@@ -106,4 +109,11 @@ def _start_ray(jobs: int) -> None:
         ) from None
     if not ray.is_initialized():
         ray.init(num_cpus=max(jobs, 1), include_dashboard=False, _node_ip_address="127.0.0.1")
+        address = ray.util.get_node_ip_address()
+        if not ipaddress.ip_address(address).is_loopback:
+            ray.shutdown()
+            raise ConfigError(
+                f"Ray listens on the network: expected a loopback address, got {address}. Set"
+                " RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0, or start Ray yourself before the grid."
+            )
     register_ray()

@@ -261,13 +261,49 @@ def test_a_worker_survives_no_leader(grid_file):
     assert process.returncode == 0
 
 
+def skip_without_ray():
+    """Look for Ray without importing it: what it reads of the environment then has to be set before."""
+    if importlib.util.find_spec("ray") is None:
+        pytest.skip("the extra 'ray' is not installed")
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 @pytest.mark.parametrize("backend", ["threading", "loky", "multiprocessing", "ray"])
 def test_every_backend(backend, grid_file, tmp_path):
     if backend == "ray":
-        pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+        skip_without_ray()
     cells = load_grid(grid_file()).cells
     result = run_grid(cells, jobs=2, backend=backend, progress=False)
     assert len(result.records) == 4 and result.num_failed == 0
     assert list((tmp_path / "out" / CLAIMS).glob("*.json")) == []
+
+
+_LISTENS = """
+import socket, sys
+from agwm.grid.backends import _start_ray
+
+def listening():
+    found = set()
+    for name in ("tcp", "tcp6"):
+        with open(f"/proc/net/{name}") as file:
+            rows = [line.split() for line in file.readlines()[1:]]
+        found |= {row[1] for row in rows if row[3] == "0A"}
+    return found
+
+before = listening()
+_start_ray(1)
+print(*sorted(listening() - before))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/net")
+def test_ray_listens_on_the_loopback_address_alone():
+    skip_without_ray()
+    done = subprocess.run([sys.executable, "-c", _LISTENS], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    addresses = [entry.split(":")[0] for entry in done.stdout.splitlines()[-1].split()]
+    # 127.0.0.1, as IPv4 and as IPv6 write it, in the kernel's order of bytes
+    loopback = {"0100007F", "0000000000000000FFFF00000100007F"}
+    assert addresses and set(addresses) <= loopback
