@@ -168,7 +168,7 @@ def versions() -> dict[str, str]:
         "agwm": __version__,
         **found,
         "python": platform.python_version(),
-        "platform": platform.platform(),
+        "platform": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
     }
 

@@ -155,7 +155,6 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         seconds[name] = time.perf_counter() - start
         gc.collect()
     packages = versions()
-    del packages["platform"]  # a kernel's name says nothing of its speed
     result = {
         "command": _command(options),
         **asdict(machine),
