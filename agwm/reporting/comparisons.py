@@ -12,11 +12,19 @@ from agwm.reporting.significance import LEVEL, TTest, holm, paired_t_test, welch
 from agwm.reporting.tables import OVER_TASKS, common_tasks
 from agwm.yaml_config import flat_settings
 
-__all__ = ["Comparison", "compare", "comparison_table", "control_of", "other_settings", "verdict_table"]
+__all__ = [
+    "Comparison",
+    "compare",
+    "comparison_table",
+    "control_of",
+    "other_settings",
+    "unlearned_of",
+    "verdict_table",
+]
 
-# Settings of the search that do nothing where alpha is held at 1.
-_OF_ALPHA = ("attention_learning_rate", "attention_weight_decay", "attention_schedule", "unroll_steps")
-_UNUSED = (*_OF_ALPHA, "roll_back")
+# Settings of the search that do nothing where alpha is not learned, and where it is held at 1.
+_OF_LEARNING = ("attention_learning_rate", "attention_weight_decay", "attention_schedule", "roll_back")
+_UNUSED = (*_OF_LEARNING, "unroll_steps")
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,21 @@ def control_of(runs: Sequence[StoredRun], label: str) -> str | None:
     labels = labels_of(run for run in runs if run.method == "frozen")
     same = [control for control in labels if not other_settings(runs, label, control)]
     return next(iter(same), "frozen" if "frozen" in labels else None)
+
+
+def unlearned_of(runs: Sequence[StoredRun], label: str) -> str | None:
+    """Return the label of ``agwm`` that differs from this one in learning nothing of alpha, if any.
+
+    Its learning rate of alpha is 0. Its splits, passes, dropout masks and first alpha are the same.
+    """
+    first = {run.task: run for run in runs if run.label == label}
+    for other in labels_of(run for run in runs if run.method == "agwm" and _learning_rate(run) == 0):
+        second = {run.task: run for run in runs if run.label == other}
+        common = first.keys() & second.keys()
+        is_same = all(_but_learning(first[task]) == _but_learning(second[task]) for task in common)
+        if common and is_same and all(_learning_rate(run) for run in first.values()):
+            return other
+    return None
 
 
 def other_settings(runs: Sequence[StoredRun], label: str, control: str) -> list[str]:
@@ -185,6 +208,16 @@ def _means(runs: Sequence[StoredRun], tasks: Sequence[str]) -> list[StoredRun]:
         if has_failed or len(own) == len(tasks):
             means.append(replace(own[0], score=None if has_failed else statistics.fmean(scores)))
     return means
+
+
+def _learning_rate(run: StoredRun) -> float | None:
+    return run.settings.get("search", {}).get("attention_learning_rate")
+
+
+def _but_learning(run: StoredRun) -> dict[str, object]:
+    search = {k: v for k, v in run.settings.get("search", {}).items() if k not in _OF_LEARNING}
+    rest = {name: run.settings.get(name, {}) for name in ("mixing", "final")}
+    return flat_settings({"search": search, **rest})
 
 
 def _stages(run: StoredRun) -> dict[str, object]:

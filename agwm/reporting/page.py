@@ -16,6 +16,7 @@ from agwm.reporting.sections import (
     baseline_section,
     control_section,
     settings_section,
+    unlearned_section,
     versions_section,
 )
 from agwm.reporting.tables import latex_table, make_table, wide_table
@@ -65,7 +66,8 @@ def report_files(runs: Sequence[StoredRun], command: str) -> dict[str, str]:
         markdown.append(f"## {model}, {size} training examples\n\n{wide_table(table)}")
         latex.append(latex_table(table))
         parts.append(markdown[-1])
-        parts += [*baseline_section(own), *control_section(own), *alpha_section(own)]
+        parts += [*baseline_section(own), *control_section(own)]
+        parts += [*unlearned_section(own), *alpha_section(own)]
         pictures = pictures_of(own)
         parts += ["### Pictures\n"] if pictures else []
         parts += [f"![{picture.text}]({picture.name})\n\n{picture.text}\n" for picture in pictures]

@@ -6,12 +6,26 @@ import statistics
 from collections.abc import Sequence
 
 from agwm.reporting.comparison_pictures import AlphaEffect, alpha_effects, start_of_alpha
-from agwm.reporting.comparisons import compare, comparison_table, control_of, other_settings, verdict_table
+from agwm.reporting.comparisons import (
+    compare,
+    comparison_table,
+    control_of,
+    other_settings,
+    unlearned_of,
+    verdict_table,
+)
 from agwm.reporting.markdown import table
 from agwm.reporting.runs import StoredRun, labels_of
 from agwm.yaml_config import flat_settings
 
-__all__ = ["alpha_section", "baseline_section", "control_section", "settings_section", "versions_section"]
+__all__ = [
+    "alpha_section",
+    "baseline_section",
+    "control_section",
+    "settings_section",
+    "unlearned_section",
+    "versions_section",
+]
 
 BASELINE = "vanilla"
 _PER_TASK = ("task", "seed", "data.", "train_size")
@@ -57,6 +71,26 @@ def control_section(runs: Sequence[StoredRun]) -> list[str]:
             keys = ", ".join(f"`{key}`" for key in changed)
             parts.append(f"`{control}` is not the exact control of `{label}`: {keys} differ as well.\n")
     return parts
+
+
+def unlearned_section(runs: Sequence[StoredRun]) -> list[str]:
+    """Test every label of agwm against the same with alpha as it is drawn, where there is such a label."""
+    agwm = labels_of(run for run in runs if run.method == "agwm")
+    controls = {label: control for label in agwm if (control := unlearned_of(runs, label)) is not None}
+    found = compare(runs, controls)
+    if not found:
+        return []
+    text = """The same tests; the family is all labels of agwm that have such a control, on one task. In it
+the learning rate of alpha is 0: seed by seed splits, batches, dropout masks and the first alpha are
+the same, and what differs is learning alone. `frozen` makes no outer passes, so its searches see
+other masks.
+"""
+    return [
+        "### What learning alpha contributes: agwm against agwm with alpha as it is drawn\n",
+        text,
+        verdict_table(found),
+        comparison_table(found, with_baseline=True),
+    ]
 
 
 def alpha_section(runs: Sequence[StoredRun]) -> list[str]:

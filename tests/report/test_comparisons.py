@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from scipy import stats
 
-from agwm.reporting.comparisons import compare, comparison_table, control_of, other_settings, verdict_table
+from agwm.reporting.comparisons import (
+    compare,
+    comparison_table,
+    control_of,
+    other_settings,
+    unlearned_of,
+    verdict_table,
+)
+from agwm.reporting.runs import run_of
+from agwm.reporting.sections import unlearned_section
 from agwm.reporting.tables import OVER_TASKS
-from tests.report.synthetic import SCORES, make_runs
+from tests.report.synthetic import SCORES, make_records, make_runs
 
 BASELINES = {label: "vanilla" for label in SCORES if label != "vanilla"}
 
@@ -75,6 +86,23 @@ def test_the_control_is_the_one_of_the_same_stages():
     both = make_runs({**SCORES, "frozen_k5": SCORES["frozen"]})
     assert control_of(both, "agwm_k5") == "frozen_k5" and control_of(both, "agwm") == "frozen"
     assert control_of([run for run in runs if run.method != "frozen"], "agwm") is None
+
+
+def test_what_is_not_learned_is_a_control_too():
+    rates = {"agwm_k1_lr0": 0.0, "agwm_k1": 2e-3, "agwm_k1_lr1e-2": 1e-2, "agwm_k5": 2e-3}
+    records = make_records({**SCORES, **dict.fromkeys(rates, SCORES["agwm_k5"])})
+    for record in records:
+        label = record["run_info"].get("label", record["run_info"]["method"])
+        if label in rates:
+            record["run_info"]["settings"]["search"]["attention_learning_rate"] = rates[label]
+    runs = [run_of(record, "a record") for record in records]
+    assert [unlearned_of(runs, label) for label in ("agwm_k1", "agwm_k1_lr1e-2")] == ["agwm_k1_lr0"] * 2
+    assert unlearned_of(runs, "agwm_k5") is None  # of another K
+    assert unlearned_of(runs, "agwm_k1_lr0") is None
+    assert unlearned_of(runs, "vanilla") is None and unlearned_of(make_runs(), "agwm") is None
+    page = "\n".join(unlearned_section(runs))
+    assert re.search(r"\| stsb +\| agwm_k1 +\| agwm_k1_lr0 +\|", page) and "agwm_k5" not in page
+    assert unlearned_section(make_runs()) == []
 
 
 def test_tables_show_tests_reasons_and_counts():
