@@ -227,6 +227,11 @@ class Attention(nn.Module):
     def __len__(self) -> int:
         return len(self._modules)
 
+    @torch.no_grad()
+    def in_full(self) -> dict[str, Tensor]:
+        """Return alpha of every weight, of the shape of the weight, without gradient."""
+        return {name: self[name]().detach() for name in self}
+
     @property
     def is_trainable(self) -> bool:
         """Whether any attention parameter takes gradient (none does in the frozen form)."""

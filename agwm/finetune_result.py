@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -44,11 +43,6 @@ Low-Resource Texts, NAACL 2024.
 """
 
 
-@torch.no_grad()
-def _in_full(attention: Attention) -> dict[str, Tensor]:
-    return {name: attention[name]().detach() for name in attention}
-
-
 @dataclass(frozen=True)
 class FinetuneResult:
     """Outcome of :func:`agwm.finetune`.
@@ -76,12 +70,12 @@ class FinetuneResult:
     @property
     def alpha(self) -> dict[str, Tensor]:
         """The learned alpha of each mixed weight, in full."""
-        return _in_full(self.attention)
+        return self.attention.in_full()
 
     @property
     def initial_alpha(self) -> dict[str, Tensor]:
         """The alpha that the factors of ``initial_attention`` make of each mixed weight, in full."""
-        return _in_full(self.initial_attention)
+        return self.initial_attention.in_full()
 
     def save_pretrained(self, directory: str | Path) -> None:
         """Save a plain Hugging Face checkpoint, the factors of alpha and a model card.

@@ -111,43 +111,70 @@ def _reduced(
 
 
 def convex_gradients(
-    needs: Sequence[bool],
-    grad: Tensor,
-    saved_task: Tensor,
-    saved_pretrained: Tensor,
-    *saved: Tensor,
-    reduced: Reduce = _reduce_against,
+    needs: Sequence[bool], *tensors: Tensor, reduced: Reduce = _reduce_against
 ) -> tuple[Tensor | None, ...]:
-    """Return the gradients of :func:`convex` by W and the factors where needed; of W0 always None."""
-    overwrites = _overwrites(grad, saved_task, saved_pretrained, *saved)
-    task, pretrained, grad, *factors = _widen(saved_task, saved, saved_pretrained, grad)
-    grads: list[Tensor | None] = [None] * len(factors)
-    if any(needs[2:]):
-        grads = _reduced(_scaled(task - pretrained, grad, overwrites), factors, needs[2:], reduced)
-    grad_task = _by_alpha(grad, factors, overwrites) if needs[0] else None
-    return _narrow(grad_task, grads, saved_task, saved)
+    """Return the gradients of :func:`convex` by W and the factors where needed; of W0 always None.
+
+    Args:
+        needs: For each input of :func:`convex` whether its gradient is needed.
+        *tensors: Gradient by the mixed weights, then the inputs.
+        reduced: Sums a field of the weight's shape, times the other factors, down to a factor's shape.
+    """
+    return _gradients(_convex_sums, needs, *tensors, reduced=reduced)
 
 
 def factored_gradients(
+    needs: Sequence[bool], *tensors: Tensor, reduced: Reduce = _reduce_against
+) -> tuple[Tensor | None, ...]:
+    """Return the gradients of :func:`factored`, as :func:`convex_gradients` does."""
+    return _gradients(_factored_sums, needs, *tensors, reduced=reduced)
+
+
+def _gradients(
+    sums: Callable[..., list[Tensor | None]],
     needs: Sequence[bool],
     grad: Tensor,
     saved_task: Tensor,
     saved_pretrained: Tensor,
     *saved: Tensor,
-    reduced: Reduce = _reduce_against,
+    reduced: Reduce,
 ) -> tuple[Tensor | None, ...]:
-    """Return the gradients of :func:`factored`, as :func:`convex_gradients` does."""
+    """Return the gradients of a formula, of which ``sums`` gives those by the factors."""
     overwrites = _overwrites(grad, saved_task, saved_pretrained, *saved)
     task, pretrained, grad, *factors = _widen(saved_task, saved, saved_pretrained, grad)
     grads: list[Tensor | None] = [None] * len(factors)
     if any(needs[2:]):
-        complements = [1 - factor for factor in factors]
-        gains = _reduced(grad * task, factors, needs[2:], reduced)
-        losses = _reduced(grad * pretrained, complements, needs[2:], reduced)
-        pairs = zip(gains, losses, strict=True)
-        grads = [None if gain is None or loss is None else gain - loss for gain, loss in pairs]
+        grads = sums(needs[2:], grad, task, pretrained, factors, reduced, overwrites)
     grad_task = _by_alpha(grad, factors, overwrites) if needs[0] else None
     return _narrow(grad_task, grads, saved_task, saved)
+
+
+def _convex_sums(
+    needs: Sequence[bool],
+    grad: Tensor,
+    task: Tensor,
+    pretrained: Tensor,
+    factors: Sequence[Tensor],
+    reduced: Reduce,
+    overwrites: bool,
+) -> list[Tensor | None]:
+    return _reduced(_scaled(task - pretrained, grad, overwrites), factors, needs, reduced)
+
+
+def _factored_sums(
+    needs: Sequence[bool],
+    grad: Tensor,
+    task: Tensor,
+    pretrained: Tensor,
+    factors: Sequence[Tensor],
+    reduced: Reduce,
+    overwrites: bool,
+) -> list[Tensor | None]:
+    complements = [1 - factor for factor in factors]
+    gains = _reduced(grad * task, factors, needs, reduced)
+    losses = _reduced(grad * pretrained, complements, needs, reduced)
+    pairs = zip(gains, losses, strict=True)
+    return [None if gain is None or loss is None else gain - loss for gain, loss in pairs]
 
 
 def _narrow(

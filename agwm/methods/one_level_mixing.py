@@ -13,7 +13,7 @@ from agwm.attention import Attention
 from agwm.finetune_config import FinetuneConfig, MixingConfig, TrainingConfig, check_range
 from agwm.loading import Pretrained
 from agwm.methods.method import OneLevelMethod, Settings
-from agwm.methods.two_level import summary_of
+from agwm.methods.two_level import summaries
 from agwm.mixup import Mixup, inject
 from agwm.training_hooks import make_optimizer
 
@@ -32,9 +32,7 @@ class _Mixed(OneLevelMethod):
 
     def alpha(self) -> dict[str, dict[str, float]]:
         """Return what a record keeps of the alpha of each mixed weight."""
-        with torch.no_grad():
-            starts = {name: self.initial[name]() for name in self.mixup.names}
-        return {name: summary_of(self.mixup.alpha(name), start) for name, start in starts.items()}
+        return summaries(self.mixup.attention, self.initial)
 
     def inject(self, model: nn.Module, mixing: MixingConfig, seed: int) -> None:
         """Inject mixed weights, and keep what alpha starts from."""

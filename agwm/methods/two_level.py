@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from agwm.attention import Attention
 from agwm.finetune_config import FinetuneConfig
 from agwm.loading import Pretrained
 from agwm.methods.method import Job, Method, Outcome
@@ -14,7 +15,7 @@ from agwm.mixup import inject
 from agwm.passes import finetune_passes
 from agwm.recipe import finetune
 
-__all__ = ["Agwm", "Frozen", "summary_of"]
+__all__ = ["Agwm", "Frozen", "summaries", "summary_of"]
 
 
 def summary_of(alpha: Tensor, start: Tensor) -> dict[str, float]:
@@ -24,13 +25,18 @@ def summary_of(alpha: Tensor, start: Tensor) -> dict[str, float]:
         alpha: Learned, in full.
         start: What it started from, in full.
     """
-    alpha = alpha.detach()
     return {
         "mean": float(alpha.double().mean()),
         "min": float(alpha.min()),
         "max": float(alpha.max()),
-        "from_start": float((alpha.double() - start.detach().double()).abs().mean()),
+        "from_start": float((alpha.double() - start.double()).abs().mean()),
     }
+
+
+def summaries(attention: Attention, initial: Attention) -> dict[str, dict[str, float]]:
+    """Return what a record keeps of alpha, by the name of the weight, beside what it started from."""
+    starts = initial.in_full()
+    return {name: summary_of(alpha, starts[name]) for name, alpha in attention.in_full().items()}
 
 
 class Agwm(Method):
@@ -69,12 +75,7 @@ class Agwm(Method):
             passes=finetune_passes(config, len(job.examples)),
             history=result.history,
             save=save,
-            alpha={
-                name: summary_of(alpha, start)
-                for (name, alpha), start in zip(
-                    result.alpha.items(), result.initial_alpha.values(), strict=True
-                )
-            },
+            alpha=summaries(result.attention, result.initial_attention),
             seconds={stage: round(seconds, 3) for stage, seconds in result.seconds.items()},
         )
 

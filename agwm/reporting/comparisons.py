@@ -215,14 +215,17 @@ def _learning_rate(run: StoredRun) -> float | None:
 
 
 def _but_learning(run: StoredRun) -> dict[str, object]:
-    search = {k: v for k, v in run.settings.get("search", {}).items() if k not in _OF_LEARNING}
-    rest = {name: run.settings.get(name, {}) for name in ("mixing", "final")}
-    return flat_settings({"search": search, **rest})
+    return _settings(run, _OF_LEARNING, "mixing", "final")
 
 
 def _stages(run: StoredRun) -> dict[str, object]:
-    search = {key: value for key, value in run.settings.get("search", {}).items() if key not in _UNUSED}
-    return flat_settings({"search": search, "final": run.settings.get("final", {})})
+    return _settings(run, _UNUSED, "final")
+
+
+def _settings(run: StoredRun, unused: Sequence[str], *sections: str) -> dict[str, object]:
+    """Return the settings of the search but those that do nothing, and of other sections."""
+    search = {key: value for key, value in run.settings.get("search", {}).items() if key not in unused}
+    return flat_settings({"search": search, **{name: run.settings.get(name, {}) for name in sections}})
 
 
 def _difference(test: TTest) -> str:
