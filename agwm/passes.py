@@ -13,7 +13,32 @@ from agwm.data.sampling import outer_split_size
 from agwm.finetune_config import FinetuneConfig, TrainingConfig
 from agwm.hypergradient import Hypergradient
 
-__all__ = ["finetune_passes", "outer_step_passes", "same_passes", "search_passes", "training_passes"]
+__all__ = [
+    "COUNTED",
+    "finetune_passes",
+    "outer_step_passes",
+    "same_passes",
+    "search_passes",
+    "training_passes",
+]
+
+# The settings of the two-level recipe that its number of passes depends on.
+COUNTED: frozenset[str] = frozenset(
+    {
+        "mixing.alpha",
+        "hypergradient.scheme",
+        "hypergradient.order",
+        "hypergradient.batch_fraction",
+        "search.epochs",
+        "search.batch_size",
+        "search.num_resplits",
+        "search.outer_fraction",
+        "search.unroll_steps",
+        "search.roll_back",
+        "final.epochs",
+        "final.batch_size",
+    }
+)
 
 
 def training_passes(config: TrainingConfig, num_examples: int) -> int:

@@ -14,7 +14,7 @@ from agwm._version import __version__
 from agwm.config import RunConfig
 from agwm.errors import ConfigError, DataError
 from agwm.loading import pick_device
-from agwm.methods import METHODS
+from agwm.methods import METHODS, make_method
 from agwm.storage import read_json
 from agwm.yaml_config import flat_settings
 
@@ -51,6 +51,9 @@ def run_settings(config: RunConfig, method: str, seed: int) -> dict[str, Any]:
     values = config.to_dict()
     data = {key: values["data"][key] for key in _DATA}
     chosen = {key: values[key] for key in (*_SHARED, *METHODS[method].sections)}
+    for name in make_method(method, config.rivals).unused():
+        section, _, key = name.partition(".")
+        del chosen[section][key]
     if method in values["rivals"]:
         chosen["rivals"] = {method: values["rivals"][method]}
     return {"method": method, "seed": seed, **chosen, "data": data}

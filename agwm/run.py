@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import time
 from collections.abc import Mapping, MutableMapping
@@ -16,11 +15,9 @@ from agwm.data import DynamicPadding, encode, sample_low_resource
 from agwm.engine_checks import check_precision
 from agwm.errors import HypergradientError
 from agwm.evaluation import DivergenceError, constant_score, evaluate
-from agwm.finetune_config import FinetuneConfig
 from agwm.loading import Pretrained, load_pretrained, pick_device
 from agwm.methods import METHODS, Job, Outcome, make_method
 from agwm.records import run_info
-from agwm.selection import select
 from agwm.sources import Examples, quiet_datasets
 
 __all__ = ["check_method", "check_run", "check_sizes", "run_one"]
@@ -56,9 +53,8 @@ def check_method(config: RunConfig, method: str, loaded: Pretrained) -> None:
     Raises:
         AgwmError: If it does not.
     """
-    settings = _without_fresh(config.finetune_config(config.seed_list[0]), loaded)
     made = make_method(method, config.rivals)
-    made.check(loaded, settings)
+    made.check(loaded, config.finetune_config(config.seed_list[0]))
     made.check_length(loaded.model, config.max_length)
 
 
@@ -122,7 +118,7 @@ def run_one(
         evaluate=None if encoded[1] is None else on_dev,
         seed=seed,
         training=config.vanilla,
-        recipe=_without_fresh(config.finetune_config(seed), loaded),
+        recipe=config.finetune_config(seed),
         progress=progress,
     )
     start, outcome, failure = time.perf_counter(), None, None
@@ -158,17 +154,6 @@ def run_one(
         },
     }
     return record, outcome
-
-
-def _without_fresh(config: FinetuneConfig, loaded: Pretrained) -> FinetuneConfig:
-    """Leave weights that the checkpoint does not hold, such as a new pooler, out of the mixing."""
-    mixing = config.mixing
-    chosen = {candidate.name for candidate in select(loaded.model, mixing.include, mixing.exclude)}
-    fresh = [name for name in loaded.fresh if name in chosen]
-    if mixing.include is not None or not fresh:
-        return config
-    mixing = dataclasses.replace(mixing, exclude=[*(mixing.exclude or []), *fresh])
-    return dataclasses.replace(config, mixing=mixing)
 
 
 def _draw(

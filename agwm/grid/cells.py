@@ -27,9 +27,9 @@ from typing import Any
 
 from agwm.config import RunConfig, load_config
 from agwm.errors import ConfigError, close_names
-from agwm.methods import METHODS
+from agwm.methods import METHODS, Method, make_method
 from agwm.records import record_path
-from agwm.yaml_config import merge, parse_assignment, read_yaml
+from agwm.yaml_config import flat_settings, merge, parse_assignment, read_yaml
 
 __all__ = ["Cell", "Grid", "load_grid", "select_cells"]
 
@@ -158,6 +158,7 @@ def expand(
                     place["train_size"] = None if size == "all" else size
                     values = merge(merge(merge(merge(base, shared), own), last), place)
                     config = RunConfig.from_dict(values, f"'{label}' of {path}")
+                    _check_used(label, own, make_method(method, config.rivals), path)
                     cells += [
                         Cell(label, method, seed, dataclasses.replace(config, seeds=[seed]))
                         for seed in config.seed_list
@@ -259,19 +260,21 @@ def _settings_of(label: object, settings: object, path: Path) -> tuple[str, dict
             f"Unknown method {method!r} of {label!r} in {path}: expected one of {', '.join(METHODS)}."
             f"{close_names(str(method), METHODS)} A label that is no method needs 'method:'."
         )
-    used = [name for name in _SECTIONS if name in METHODS[method].sections]
-    if METHODS[method].settings_class is not None:
-        used.append("rivals")
     check_keys(own, ("method", *_SECTIONS), path, f"{label}.")
-    others = [name for name in own if name not in used]
-    rivals = own.get("rivals")
-    others += [f"rivals.{name}" for name in rivals if name != method] if isinstance(rivals, Mapping) else []
-    if others:
-        raise ConfigError(
-            f"Setting '{label}.{others[0]}' in {path} does nothing: expected settings of method {method!r},"
-            f" which uses {', '.join(used)}. Remove it."
-        )
     return method, own
+
+
+def _check_used(label: str, own: Mapping[str, Any], method: Method, path: Path) -> None:
+    """Raise where a label's own settings hold one that its method does not use."""
+    used = [*method.sections, *([] if method.settings_class is None else [f"rivals.{method.name}"])]
+    rivals = [f"rivals.{name}" for name in own.get("rivals", ())]
+    for name in (*(name for name in own if name != "rivals"), *rivals, *flat_settings(own)):
+        is_used = any(f"{name}.".startswith(f"{section}.") for section in used)
+        if not is_used or name in method.unused():
+            raise ConfigError(
+                f"Setting '{label}.{name}' in {path} does nothing: expected settings of method"
+                f" {method.name!r}, which uses {', '.join(used)}, got one that it does not read. Remove it."
+            )
 
 
 def _check_files(cells: Sequence[Cell], path: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agwm.config import RunConfig
+from agwm.data.tasks import TASKS
 from agwm.errors import ConfigError
 from agwm.methods import METHODS, OneLevelMethod, make_method
 from agwm.methods.child_d import ChildD
@@ -71,11 +72,18 @@ def planned_passes(config: RunConfig, method: str, num_examples: int) -> float:
         training = made.training(config.vanilla)
         steps = training_passes(training, num_examples)
         fisher = math.ceil(num_examples / training.batch_size) if isinstance(made, ChildD) else 0
-        return steps * made.passes_per_step + made.extra_passes(steps) + fisher
+        return steps * made.step_passes(_is_regression(config)) + made.extra_passes(steps) + fisher
     raise ConfigError(
         f"The cost of method {method!r} is not known: expected one of the two-level recipe or a one-level"
         f" method, got {METHODS[method].__name__}. Add it to agwm.grid.estimate."
     )
+
+
+def _is_regression(config: RunConfig) -> bool:
+    """Whether labels are scores; of own files as far as the settings say so."""
+    if config.data.train_file is not None:
+        return bool(config.data.regression)
+    return config.task in TASKS and TASKS[config.task].is_regression
 
 
 def evaluation_passes(config: RunConfig) -> float:

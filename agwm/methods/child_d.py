@@ -103,7 +103,7 @@ class ChildD(OneLevelMethod):
     """
 
     name = "child_d"
-    acts_on = ("gradient",)
+    acts_on = ("gradient", "optimizer")
     settings_class = ChildDSettings
 
     def __init__(self, settings: ChildDSettings | None = None) -> None:

@@ -41,7 +41,7 @@ class DpsDenseSettings(Settings):
 
     Attributes:
         masked_fraction: Part of each weight matrix that rests in the second stage, in [0, 1).
-        update_ratio: Length of a window in parts of all steps.
+        update_ratio: Length of a window in parts of all steps, at most 0.5; with 1 no weight would rest.
         mask_head: Mask the weight matrices of the head too, as the authors do.
         hold: Keep resting weights bit for bit; False: momentum and weight decay move them, as in the
             authors' code.
@@ -57,7 +57,7 @@ class DpsDenseSettings(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(self, "masked_fraction", 0.0, 0.99)
-        check_range(self, "update_ratio", 0.0, 1.0)
+        check_range(self, "update_ratio", 0.0, 0.5)
         check_choice(self, "dropout", DROPOUTS)
 
 
@@ -120,7 +120,7 @@ class DpsDense(Dps):
     """
 
     name = "dps_dense"
-    acts_on = ("gradient",)
+    acts_on = ("gradient", "optimizer")
     settings_class = DpsDenseSettings
 
     def _candidates(self, loaded: Pretrained) -> list[Candidate]:

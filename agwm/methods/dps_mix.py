@@ -53,7 +53,7 @@ class DpsMixSettings(Settings):
     Attributes:
         masked_fraction: p: probability of Mixout in the first stage, and the part of each weight matrix
             that rests in the second; in [0, 1).
-        update_ratio: Length of a window in parts of all steps.
+        update_ratio: Length of a window in parts of all steps, at most 0.5; with 1 no weight would rest.
         gradient: ``"exact"``: the derivative of the mixed weights; ``"official"``: that times 1 - p.
         hold: Keep resting weights bit for bit; False: momentum and weight decay move them, as in the
             authors' code.
@@ -69,7 +69,7 @@ class DpsMixSettings(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range(self, "masked_fraction", 0.0, 0.99)
-        check_range(self, "update_ratio", 0.0, 1.0)
+        check_range(self, "update_ratio", 0.0, 0.5)
         check_choice(self, "gradient", GRADIENTS)
         check_choice(self, "dropout", DROPOUTS)
 
@@ -88,7 +88,7 @@ class DpsMix(Dps):
     """
 
     name = "dps_mix"
-    acts_on = ("reparametrization", "gradient")
+    acts_on = ("reparametrization", "gradient", "optimizer")
     settings_class = DpsMixSettings
 
     def check(self, loaded: Pretrained, recipe: FinetuneConfig) -> None:

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from agwm.errors import MethodError
 from agwm.finetune_config import FinetuneConfig, TrainingConfig, check_range
 from agwm.loading import Pretrained
+from agwm.methods.families import is_regression
 from agwm.passes import training_passes
 from agwm.training import Collate, Evaluate, train
 from agwm.training_hooks import TrainingHooks
@@ -100,7 +101,7 @@ class Method(ABC, Generic[S]):
         name: What configs, tables and files call it.
         acts_on: Which of ``PLACES`` it changes.
         settings_class: Its own settings, under ``rivals.<name>`` in a config; None: it has none there.
-        sections: Names of the config's other sections that decide the outcome.
+        sections: Names of the config's other sections that decide the outcome; but see :meth:`unused`.
 
     Args:
         settings: Own settings; None: the defaults.
@@ -115,6 +116,10 @@ class Method(ABC, Generic[S]):
         if settings is None and self.settings_class is not None:
             settings = self.settings_class()
         self.settings: Any = settings
+
+    def unused(self) -> frozenset[str]:
+        """Return the settings in ``sections`` that do nothing, by their dotted names."""
+        return frozenset()
 
     def check(self, loaded: Pretrained, recipe: FinetuneConfig) -> None:
         """Raise where the method cannot work on a model; called before any training.
@@ -185,10 +190,26 @@ class OneLevelMethod(TrainingHooks, Method[S]):
         """Return mean, min and max of alpha of each mixed weight; empty without mixing."""
         return {}
 
+    def _own(self) -> dict[str, Any]:
+        """Return what this method sets itself of the settings of training."""
+        own = {name: getattr(self.settings, name, None) for name in ("learning_rate", "epochs")}
+        return {name: value for name, value in own.items() if value is not None}
+
+    def unused(self) -> frozenset[str]:
+        """Return the settings of vanilla that this method has its own of, by their dotted names."""
+        return super().unused() | {f"vanilla.{name}" for name in self._own()}
+
     def training(self, config: TrainingConfig) -> TrainingConfig:
         """Return the settings of training: those given, but for what this method sets itself."""
-        own = {name: getattr(self.settings, name, None) for name in ("learning_rate", "epochs")}
-        return replace(config, **{name: value for name, value in own.items() if value is not None})
+        return replace(config, **self._own())
+
+    def step_passes(self, is_regression: bool) -> int:
+        """Return the forward and backward passes of a batch in a step.
+
+        Args:
+            is_regression: Whether labels are scores, not classes.
+        """
+        return self.passes_per_step
 
     def extra_passes(self, num_steps: int) -> int:
         """Return passes besides those of the steps; a forward alone counts as a third."""
@@ -197,6 +218,7 @@ class OneLevelMethod(TrainingHooks, Method[S]):
     def run(self, job: Job) -> Outcome:
         """Finetune on all examples."""
         config = self.training(job.training)
+        step_passes = self.step_passes(is_regression(job.loaded.model))
         start = time.perf_counter()
         self.initialize(job.loaded, job.seed)
         model = self.reparametrize(job.loaded, job.recipe, job.seed)
@@ -215,7 +237,7 @@ class OneLevelMethod(TrainingHooks, Method[S]):
         model = self.finish(model)
         seconds = {self.name: round(time.perf_counter() - start, 3)}
         steps = training_passes(config, len(job.examples))
-        passes = steps * self.passes_per_step + self.extra_passes(steps)
+        passes = steps * step_passes + self.extra_passes(steps)
 
         def save(folder: Path) -> None:
             model.save_pretrained(folder)

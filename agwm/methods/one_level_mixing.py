@@ -10,9 +10,11 @@ import torch
 from torch import nn
 
 from agwm.attention import Attention
+from agwm.errors import ConfigError
 from agwm.finetune_config import FinetuneConfig, MixingConfig, TrainingConfig, check_range
 from agwm.loading import Pretrained
 from agwm.methods.method import OneLevelMethod, Settings
+from agwm.methods.pretrained_weights import pretrained_only
 from agwm.methods.two_level import summaries
 from agwm.mixup import Mixup, inject
 from agwm.training_hooks import make_optimizer
@@ -27,16 +29,27 @@ class _Mixed(OneLevelMethod):
     initial: Attention
 
     def check(self, loaded: Pretrained, recipe: FinetuneConfig) -> None:
-        """Raise where nothing can be mixed."""
-        inject(loaded.model, **dataclasses.asdict(recipe.mixing)).remove()
+        """Raise where nothing can be mixed, or alpha would be 1 for ever.
+
+        Raises:
+            ConfigError: If alpha is held at 1, which is vanilla finetuning.
+            SelectionError: If no weight can be mixed.
+        """
+        if recipe.mixing.alpha == "frozen":
+            raise ConfigError(
+                f"Method {self.name!r} would be vanilla finetuning: expected an alpha that is not held at"
+                " 1, got mixing.alpha 'frozen'. Choose another form of alpha, or method vanilla."
+            )
+        inject(loaded.model, **dataclasses.asdict(pretrained_only(recipe.mixing, loaded))).remove()
 
     def alpha(self) -> dict[str, dict[str, float]]:
         """Return what a record keeps of the alpha of each mixed weight."""
         return summaries(self.mixup.attention, self.initial)
 
-    def inject(self, model: nn.Module, mixing: MixingConfig, seed: int) -> None:
+    def inject(self, loaded: Pretrained, mixing: MixingConfig, seed: int) -> None:
         """Inject mixed weights, and keep what alpha starts from."""
-        self.mixup = inject(model, **dataclasses.asdict(mixing), seed=seed)
+        mixing = pretrained_only(mixing, loaded)
+        self.mixup = inject(loaded.model, **dataclasses.asdict(mixing), seed=seed)
         self.initial = copy.deepcopy(self.mixup.attention)
 
     def finish(self, model: nn.Module) -> nn.Module:
@@ -70,10 +83,14 @@ class RandomAlpha(_Mixed):
     name = "random_alpha"
     settings_class = RandomAlphaSettings
 
+    def unused(self) -> frozenset[str]:
+        """Return the settings that do nothing; the method has an ``init_std`` of its own."""
+        return super().unused() | {"mixing.init_std"}
+
     def reparametrize(self, loaded: Pretrained, recipe: FinetuneConfig, seed: int) -> nn.Module:
         """Inject mixed weights whose alpha takes no gradient."""
         mixing = dataclasses.replace(recipe.mixing, init_std=self.settings.init_std)
-        self.inject(loaded.model, mixing, seed)
+        self.inject(loaded, mixing, seed)
         self.mixup.attention.requires_grad_(False)
         return loaded.model
 
@@ -108,7 +125,7 @@ class JointAlpha(_Mixed):
 
     def reparametrize(self, loaded: Pretrained, recipe: FinetuneConfig, seed: int) -> nn.Module:
         """Inject mixed weights."""
-        self.inject(loaded.model, recipe.mixing, seed)
+        self.inject(loaded, recipe.mixing, seed)
         return loaded.model
 
     def make_optimizer(self, model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from agwm.finetune_config import FinetuneConfig, TrainingConfig, check_choice, check_range
 from agwm.loading import Pretrained
+from agwm.methods.masks import has_finite_gradients
 from agwm.methods.method import OneLevelMethod, Settings
 from agwm.methods.pull import copy_pretrained, pull_
 from agwm.training_hooks import decay_groups, decays
@@ -64,6 +65,7 @@ class PriorDecay(OneLevelMethod):
     settings_class = PriorDecaySettings
     pretrained: dict[str, Tensor]
     pulled: dict[str, nn.Parameter]
+    is_step: bool = True
 
     @property
     def strength(self) -> float:
@@ -87,16 +89,17 @@ class PriorDecay(OneLevelMethod):
         return torch.optim.AdamW([pulled, *others], lr=config.learning_rate)
 
     def edit_gradients(self, model: nn.Module) -> None:
-        """Add the gradient of the coupled form."""
+        """Add the gradient of the coupled form; for the other, find out whether there will be a step."""
         if self.settings.form != "coupled":
+            self.is_step = has_finite_gradients(model)
             return
         for name, weight in self.pulled.items():
             if weight.grad is not None:
                 weight.grad.add_(weight.detach() - self.pretrained[name], alpha=self.strength)
 
     def before_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Take the step of the decoupled form."""
-        if self.settings.form != "decoupled":
+        """Take the step of the decoupled form; none where Adam skips its own, after fp16 overflow."""
+        if self.settings.form != "decoupled" or not self.is_step:
             return
         strength = optimizer.param_groups[0]["lr"] * self.strength
         for name, weight in self.pulled.items():

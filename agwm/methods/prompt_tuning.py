@@ -15,9 +15,9 @@ from agwm.finetune_config import FinetuneConfig, check_choice
 from agwm.loading import Pretrained
 from agwm.methods.adapters import ADAPTER, fresh_modules, peft_library
 from agwm.methods.families import word_embeddings
-from agwm.methods.virtual_tokens import VirtualTokens, VirtualTokenSettings
+from agwm.methods.virtual_tokens import VirtualTokens, VirtualTokenSettings, pools_last_token
 
-__all__ = ["PromptTuning", "PromptTuningSettings", "pools_first", "pools_last_token"]
+__all__ = ["PromptTuning", "PromptTuningSettings", "pools_first"]
 
 _INITS = {"vocabulary": "SAMPLE_VOCAB", "normal": "RANDOM"}
 
@@ -39,11 +39,6 @@ class PromptTuningSettings(VirtualTokenSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice(self, "init", tuple(_INITS))
-
-
-def pools_last_token(model: PreTrainedModel) -> bool:
-    """Whether a decoder's classifier looks for the last token, which it cannot in embeddings."""
-    return hasattr(model, "score")
 
 
 def pools_first(model: PreTrainedModel) -> bool:

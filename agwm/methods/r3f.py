@@ -95,8 +95,9 @@ class R3F(OneLevelMethod):
 
     with the word embeddings :math:`e` (before positions are added) and noise :math:`z`; of one label
     :math:`\lambda \cdot MSE(f(e), f(e + z))`. Both passes are in training mode, with dropout masks of their
-    own, and gradient flows through both; the table of word embeddings gets it from the clean pass alone.
-    Both are computed in float32 under autocast too: half precision would round noise of 1e-5 away.
+    own, and gradient flows through both; the noisy pass gives none to the word embeddings it disturbs (in
+    BART the encoder's: the table that it shares with the decoder gets gradient there). Both passes are
+    computed in float32 under autocast too: half precision would round noise of 1e-5 away.
 
     Reference:
         Aghajanyan et al., "Better fine-tuning by reducing representational collapse", ICLR 2021; fairseq,
@@ -108,6 +109,10 @@ class R3F(OneLevelMethod):
     settings_class = R3FSettings
     passes_per_step = 2
 
+    def unused(self) -> frozenset[str]:
+        """Return the settings that do nothing; the precision is one of them, see above."""
+        return super().unused() | {"vanilla.precision"}
+
     def check(self, loaded: Pretrained, recipe: FinetuneConfig) -> None:
         """Raise where there are no word embeddings."""
         try:
@@ -115,17 +120,16 @@ class R3F(OneLevelMethod):
         except (NotImplementedError, AttributeError):
             raise self.refuse(loaded.model, "expected an embedding of tokens, got none.") from None
 
-    def initialize(self, loaded: Pretrained, seed: int) -> None:
-        """Count one pass a step where the second has no use."""
-        if is_regression(loaded.model) and self.settings.regression == "none":
-            self.passes_per_step = 1
+    def step_passes(self, is_regression: bool) -> int:
+        """Return one pass a step where the second has no use, else two."""
+        return 1 if is_regression and self.settings.regression == "none" else 2
 
     def loss(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
         """Return the loss of a batch, of two passes."""
         device = batch["labels"].device.type
         with torch.autocast(device, enabled=False):
             clean = model(**batch)
-            if self.passes_per_step == 1:
+            if self.step_passes(is_regression(model)) == 1:
                 return clean.loss
             inputs = {key: value for key, value in batch.items() if key != "labels"}
             # Of BART the encoder's alone, as in the official code.

@@ -74,6 +74,10 @@ class RDrop(OneLevelMethod):
                 loaded.model, "expected dropout above 0, without which both passes are the same, got 0."
             )
 
+    def initialize(self, loaded: Pretrained, seed: int) -> None:
+        """Raise where there is no dropout, before it would be vanilla at twice the price."""
+        self.check(loaded, FinetuneConfig())
+
     def loss(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
         """Return the loss of a batch, of two passes."""
         output = model(**{key: torch.cat([value, value]) for key, value in batch.items()})

@@ -8,14 +8,19 @@ from pathlib import Path
 from torch import Tensor
 
 from agwm.attention import Attention
-from agwm.finetune_config import FinetuneConfig
+from agwm.finetune_config import FinetuneConfig, MixingConfig
 from agwm.loading import Pretrained
 from agwm.methods.method import Job, Method, Outcome
+from agwm.methods.pretrained_weights import pretrained_only
 from agwm.mixup import inject
 from agwm.passes import finetune_passes
 from agwm.recipe import finetune
 
-__all__ = ["Agwm", "Frozen", "summaries", "summary_of"]
+__all__ = ["OF_ALPHA", "OF_LEARNING", "Agwm", "Frozen", "summaries", "summary_of"]
+
+# Settings of the search that do nothing where alpha is not learned, and where it is held at 1.
+OF_LEARNING = ("attention_learning_rate", "attention_weight_decay", "attention_schedule", "roll_back")
+OF_ALPHA = (*OF_LEARNING, "unroll_steps")
 
 
 def summary_of(alpha: Tensor, start: Tensor) -> dict[str, float]:
@@ -43,7 +48,7 @@ class Agwm(Method):
     """Attention-guided weights mixup: searches, their average, final finetuning with alpha fixed."""
 
     name = "agwm"
-    acts_on = ("reparametrization", "gradient")
+    acts_on = ("reparametrization", "gradient", "optimizer")
     sections = ("mixing", "hypergradient", "search", "final")
 
     def recipe(self, config: FinetuneConfig) -> FinetuneConfig:
@@ -52,11 +57,13 @@ class Agwm(Method):
 
     def check(self, loaded: Pretrained, recipe: FinetuneConfig) -> None:
         """Raise where nothing can be mixed."""
-        inject(loaded.model, **dataclasses.asdict(self.recipe(recipe).mixing)).remove()
+        mixing = pretrained_only(self.recipe(recipe).mixing, loaded)
+        inject(loaded.model, **dataclasses.asdict(mixing)).remove()
 
     def run(self, job: Job) -> Outcome:
         """Finetune by :func:`agwm.finetune`."""
         config = self.recipe(job.recipe)
+        config = dataclasses.replace(config, mixing=pretrained_only(config.mixing, job.loaded))
         result = finetune(
             job.loaded.model,
             job.examples,
@@ -83,13 +90,19 @@ class Agwm(Method):
 class Frozen(Agwm):
     """The control: the same stages, splits, averaging and passes on W, with alpha held at 1.
 
-    ``mixing.alpha`` and ``mixing.formula`` are not used.
+    Nothing is mixed and no outer pass is made, so ``mixing``, ``hypergradient`` and what the search says of
+    alpha are not used. With all passes of agwm the control is agwm itself with ``mixing.init_std`` and
+    ``search.attention_learning_rate`` at 0.
     """
 
     name = "frozen"
     acts_on = ()
+    sections = ("search", "final")
+
+    def unused(self) -> frozenset[str]:
+        """Return the settings of the search that are of alpha, by their dotted names."""
+        return frozenset(f"search.{key}" for key in OF_ALPHA)
 
     def recipe(self, config: FinetuneConfig) -> FinetuneConfig:
         """Return the settings with alpha held at 1."""
-        mixing = dataclasses.replace(config.mixing, alpha="frozen", formula="convex")
-        return dataclasses.replace(config, mixing=mixing)
+        return dataclasses.replace(config, mixing=MixingConfig(alpha="frozen"))

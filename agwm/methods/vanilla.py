@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
-from agwm.finetune_config import TrainingConfig
+from agwm.finetune_config import FinetuneConfig, TrainingConfig
 from agwm.methods.method import Job, OneLevelMethod, Outcome
-from agwm.passes import finetune_passes, same_passes
+from agwm.passes import COUNTED, finetune_passes, same_passes
 
 __all__ = ["Vanilla", "VanillaLong"]
 
@@ -24,7 +24,16 @@ class VanillaLong(OneLevelMethod):
     name = "vanilla_long"
     settings_class = None
     # The number of passes follows from the settings of agwm.
-    sections = ("vanilla", "hypergradient", "search", "final")
+    sections = ("vanilla", "mixing", "hypergradient", "search", "final")
+
+    def unused(self) -> frozenset[str]:
+        """Return the settings of agwm that do not change how many passes it takes."""
+        keys = (
+            f"{section}.{key.name}"
+            for section in self.sections[1:]
+            for key in fields(getattr(FinetuneConfig(), section))
+        )
+        return super().unused() | (frozenset(keys) - COUNTED)
 
     def run(self, job: Job) -> Outcome:
         """Finetune on all examples."""

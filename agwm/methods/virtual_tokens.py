@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from agwm.errors import MethodError
-from agwm.finetune_config import check_range
+from agwm.finetune_config import FinetuneConfig, check_range
+from agwm.loading import Pretrained
 from agwm.methods.adapters import Adapter, quiet_peft
 from agwm.methods.method import Job, Outcome, Settings
 
-__all__ = ["VirtualTokenSettings", "VirtualTokens", "positions"]
+__all__ = [
+    "VirtualTokenSettings",
+    "VirtualTokens",
+    "count_from_first_token",
+    "pools_last_token",
+    "positions",
+]
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,11 @@ class VirtualTokenSettings(Settings):
         check_range(self, "num_virtual_tokens", 1)
 
 
+def pools_last_token(model: PreTrainedModel) -> bool:
+    """Whether a decoder's classifier looks for the last token, which it cannot in embeddings."""
+    return hasattr(model, "score")
+
+
 def positions(model: PreTrainedModel) -> int | None:
     """Return how many tokens the model has absolute positions for; None where positions do not end."""
     for name, module in model.base_model.named_modules():
@@ -46,8 +60,33 @@ def positions(model: PreTrainedModel) -> int | None:
     return None
 
 
+def count_from_first_token(
+    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Give a decoder positions that count virtual tokens and tokens, but no padding; a forward pre-hook.
+
+    Padding on the left lies between both. Left to itself the model would count it, and how far an example
+    is from its virtual tokens would depend on the longest of its batch. peft takes no positions.
+    """
+    mask = kwargs.get("attention_mask")
+    tokens = kwargs.get("input_ids")
+    tokens = kwargs.get("inputs_embeds") if tokens is None else tokens
+    if mask is None or tokens is None or kwargs.get("position_ids") is not None:
+        return args, kwargs
+    places = (mask.long().cumsum(1) - 1).clamp(min=0)[:, -tokens.shape[1] :]
+    return args, {**kwargs, "position_ids": places}
+
+
 class VirtualTokens(Adapter):
     """An adapter that puts vectors before the tokens of every example; it is saved as peft does."""
+
+    def reparametrize(self, loaded: Pretrained, recipe: FinetuneConfig, seed: int) -> nn.Module:
+        """Put the adapter around the model; in a decoder, leave padding out of the positions."""
+        model = super().reparametrize(loaded, recipe, seed)
+        plain = model.get_base_model()
+        if pools_last_token(plain) and "position_ids" in inspect.signature(plain.forward).parameters:
+            plain.register_forward_pre_hook(count_from_first_token, with_kwargs=True)
+        return model
 
     def added(self, model: PreTrainedModel) -> int:
         """Return how many positions the adapter takes.

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from agwm.methods.two_level import OF_ALPHA, OF_LEARNING
 from agwm.reporting.markdown import table
 from agwm.reporting.runs import StoredRun, labels_of
 from agwm.reporting.significance import LEVEL, TTest, holm, paired_t_test, welch_t_test
@@ -21,10 +22,6 @@ __all__ = [
     "unlearned_of",
     "verdict_table",
 ]
-
-# Settings of the search that do nothing where alpha is not learned, and where it is held at 1.
-_OF_LEARNING = ("attention_learning_rate", "attention_weight_decay", "attention_schedule", "roll_back")
-_UNUSED = (*_OF_LEARNING, "unroll_steps")
 
 
 @dataclass(frozen=True)
@@ -215,11 +212,11 @@ def _learning_rate(run: StoredRun) -> float | None:
 
 
 def _but_learning(run: StoredRun) -> dict[str, object]:
-    return _settings(run, _OF_LEARNING, "mixing", "final")
+    return _settings(run, OF_LEARNING, "mixing", "final")
 
 
 def _stages(run: StoredRun) -> dict[str, object]:
-    return _settings(run, _UNUSED, "final")
+    return _settings(run, OF_ALPHA, "final")
 
 
 def _settings(run: StoredRun, unused: Sequence[str], *sections: str) -> dict[str, object]:

@@ -108,7 +108,28 @@ def test_methods_may_stand_in_a_file_of_their_own(tmp_path):
         ({"methods": {"vanilla": {"vanila": {}}}}, r"Unknown key 'vanilla.vanila' .* 'vanilla'"),
         ({"methods": {"vanilla": {"vanilla": {"epoch": 1}}}}, r"'vanilla.epoch' in .*'vanilla.epochs'"),
         ({"methods": {"vanilla": {"search": {"epochs": 1}}}}, "'vanilla.search' in .* does nothing"),
-        ({"methods": {"agwm": {"rivals": {"joint_alpha": {}}}}}, r"'agwm.rivals' .* does nothing"),
+        (
+            {"methods": {"agwm": {"rivals": {"joint_alpha": {}}}}},
+            r"'agwm.rivals.joint_alpha' .* does nothing",
+        ),
+        ({"methods": {"frozen": {"mixing": {"alpha": "full"}}}}, r"'frozen.mixing' .* does nothing"),
+        (
+            {"methods": {"frozen": {"search": {"attention_learning_rate": 0.1}}}},
+            r"'frozen.search.attention_learning_rate' .* does nothing",
+        ),
+        (
+            {"methods": {"random_alpha": {"mixing": {"init_std": 0.4}}}},
+            r"'random_alpha.mixing.init_std' .* does nothing",
+        ),
+        ({"methods": {"lora": {"vanilla": {"epochs": 1}}}}, r"'lora.vanilla.epochs' .* does nothing"),
+        (
+            {"methods": {"r3f": {"vanilla": {"precision": "bf16"}}}},
+            r"'r3f.vanilla.precision' .* does nothing",
+        ),
+        (
+            {"methods": {"vanilla_long": {"search": {"learning_rate": 0.1}}}},
+            r"'vanilla_long.search.learning_rate' .* does nothing",
+        ),
         (
             {"methods": {"joint_alpha": {"rivals": {"random_alpha": {}}}}},
             r"rivals.random_alpha' .* does nothing",
@@ -131,6 +152,20 @@ def test_methods_may_stand_in_a_file_of_their_own(tmp_path):
 def test_mistakes_are_found_in_the_file(tmp_path, changes, message):
     with pytest.raises(ConfigError, match=message):
         load_grid(write(tmp_path, **changes))
+
+
+@pytest.mark.parametrize(
+    "methods",
+    [
+        # its own epochs are given up, so vanilla's count
+        {"lora": {"vanilla": {"epochs": 1}, "rivals": {"lora": {"epochs": None}}}},
+        {"lora": {"vanilla": {"batch_size": 4}}},
+        {"vanilla_long": {"mixing": {"alpha": "frozen"}, "search": {"num_resplits": 2}}},
+        {"frozen": {"search": {"learning_rate": 0.1}}},
+    ],
+)
+def test_settings_that_act_are_taken(tmp_path, methods):
+    assert load_grid(write(tmp_path, methods=methods)).cells
 
 
 @pytest.mark.parametrize(

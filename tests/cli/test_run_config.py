@@ -9,9 +9,11 @@ import pytest
 import yaml
 
 from agwm.config import OFFICIAL_SEEDS, RunConfig, load_config
-from agwm.errors import ConfigError
+from agwm.errors import ConfigError, SelectionError
 from agwm.methods.two_level import Frozen
+from agwm.run import check_method
 from agwm.yaml_config import merge
+from tests.methods.models import pretrained
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
@@ -122,12 +124,19 @@ def test_seeds_are_a_number_or_a_list():
 
 
 def test_frozen_changes_alpha_alone():
-    config = load_config(assignments=["mixing.formula=factored", "mixing.exclude=['*.0.*']"])
+    config = load_config(assignments=["mixing.formula=factored"])
     learned = config.finetune_config(3)
     frozen = Frozen().recipe(learned)
     assert frozen.mixing.alpha == "frozen" and learned.mixing.alpha == "rank1"
-    assert frozen.mixing.exclude == learned.mixing.exclude
     assert (frozen.search, frozen.final, frozen.seed) == (learned.search, learned.final, 3)
+
+
+def test_patterns_of_the_mixing_are_nothing_to_methods_that_do_not_mix():
+    config = RunConfig.from_dict({"mixing": {"exclude": ["roberta.*"]}})
+    for name in ("vanilla", "lora", "frozen"):
+        check_method(config, name, pretrained("bert"))
+    with pytest.raises(SelectionError, match="roberta"):
+        check_method(config, "agwm", pretrained("bert"))
 
 
 BAD = [

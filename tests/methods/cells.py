@@ -16,18 +16,34 @@ from agwm.methods.families import head_names
 from agwm.methods.method import Job
 from tests.methods.models import FAMILIES, examples, pretrained
 
-__all__ = ["CELLS", "EPOCHS", "finetune_cell", "job_of", "refusal", "small_method", "unmoved_head"]
+__all__ = [
+    "CELLS",
+    "EPOCHS",
+    "finetune_cell",
+    "job_of",
+    "refusal",
+    "side_of",
+    "small_method",
+    "unmoved_head",
+]
 
 LEARNING_RATE, EPOCHS = 5e-3, 6
 CELLS = [(method, family) for method in METHODS for family in FAMILIES]
 
 
-def job_of(loaded: Pretrained, seed: int = 3, num_labels: int = 2, epochs: int = 1) -> Job:
+def side_of(family: str) -> str:
+    """Return the side that a family's tokenizers pad on."""
+    return "left" if family in ("llama", "xlnet") else "right"
+
+
+def job_of(
+    loaded: Pretrained, seed: int = 3, num_labels: int = 2, epochs: int = 1, side: str = "right"
+) -> Job:
     """Make the job of finetuning a tiny model."""
     stage = {"epochs": epochs, "batch_size": 8, "learning_rate": LEARNING_RATE}
     return Job(
         loaded=loaded,
-        examples=examples(num_labels=num_labels),
+        examples=examples(num_labels=num_labels, side=side),
         collate=torch.utils.data.default_collate,
         evaluate=None,
         seed=seed,
@@ -58,14 +74,15 @@ def finetune_cell(
 ) -> Outcome:
     """Finetune a tiny model of a family."""
     loaded = pretrained(family, num_labels, tokenizer)
-    if tokenizer is not None and family == "llama":
-        loaded.tokenizer.padding_side = "left"  # it classifies at the last token
-    return small_method(name, epochs).run(job_of(loaded, num_labels=num_labels, epochs=epochs))
+    if tokenizer is not None:
+        loaded.tokenizer.padding_side = side_of(family)
+    job = job_of(loaded, num_labels=num_labels, epochs=epochs, side=side_of(family))
+    return small_method(name, epochs).run(job)
 
 
-def unmoved_head(outcome: Outcome, family: str) -> set[str]:
+def unmoved_head(outcome: Outcome, family: str, num_labels: int = 2) -> set[str]:
     """Return the parts of the head that did not train or are not in the finetuned model."""
-    plain = pretrained(family).model
+    plain = pretrained(family, num_labels).model
     before = {name: plain.state_dict()[name] for name in head_names(plain)}
     after = _tensors_like(outcome.model, before)
     return {name for name in before if name not in after or torch.equal(after[name], before[name])}

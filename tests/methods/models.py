@@ -102,20 +102,32 @@ def pretrained(family: str, num_labels: int = 2, tmp_path: Path | None = None) -
     return Pretrained(model, tokenizer, tuple(head_names(model)))
 
 
-def examples(num: int = 24, num_labels: int = 2) -> list[dict[str, torch.Tensor]]:
-    """Draw encoded examples whose label is told by one token, all of one length."""
+def examples(num: int = 24, num_labels: int = 2, side: str = "right") -> list[dict[str, torch.Tensor]]:
+    """Draw encoded examples whose label is told by one token; every third is shorter, and padded.
+
+    Args:
+        num: How many.
+        num_labels: 1: labels are numbers.
+        side: Of the padding.
+    """
     generator = torch.Generator().manual_seed(1)
     rows = []
     for index in range(num):
         tokens = torch.randint(10, VOCAB_SIZE, (LENGTH,), generator=generator)
-        side = index % 2
-        tokens[1:4] = 5 + side
+        kind = index % 2
+        tokens[1:4] = 5 + kind
         tokens[-1] = 1  # BART classifies at the last end token
-        label = torch.tensor(float(side) if num_labels == 1 else side)
-        rows.append({"input_ids": tokens, "attention_mask": torch.ones(LENGTH).long(), "labels": label})
+        mask = torch.ones(LENGTH).long()
+        if index % 3 == 2:  # two tokens less, the end token stays
+            tokens = torch.cat([tokens[:-3], tokens[-1:], torch.zeros(2).long()])
+            mask[-2:] = 0
+            if side == "left":
+                tokens, mask = tokens.roll(2), mask.roll(2)
+        label = torch.tensor(float(kind) if num_labels == 1 else kind)
+        rows.append({"input_ids": tokens, "attention_mask": mask, "labels": label})
     return rows
 
 
-def batch(num: int = 8, num_labels: int = 2) -> dict[str, torch.Tensor]:
+def batch(num: int = 8, num_labels: int = 2, side: str = "right") -> dict[str, torch.Tensor]:
     """Stack the first examples."""
-    return torch.utils.data.default_collate(examples(num, num_labels))
+    return torch.utils.data.default_collate(examples(num, num_labels, side))

@@ -13,10 +13,28 @@ from transformers import AutoModelForSequenceClassification
 
 from agwm.errors import MethodError
 from agwm.finetune_config import FinetuneConfig
-from agwm.methods import METHODS, PLACES
-from tests.methods.cells import CELLS, EPOCHS, finetune_cell, job_of, refusal, small_method, unmoved_head
+from agwm.methods import METHODS, PLACES, OneLevelMethod
+from tests.methods.cells import (
+    CELLS,
+    EPOCHS,
+    finetune_cell,
+    job_of,
+    refusal,
+    side_of,
+    small_method,
+    unmoved_head,
+)
 from tests.methods.models import FAMILIES, batch, pretrained
 
+# What a method overrides -> where it acts. Before anything else it may also look at the model alone.
+HOOKS = {
+    "reparametrize": "reparametrization",
+    "loss": "loss",
+    "edit_gradients": "gradient",
+    "make_optimizer": "optimizer",
+    "before_step": "optimizer",
+    "after_step": "optimizer",
+}
 WORKING = [cell for cell in CELLS if refusal(*cell) is None]
 PAGE = Path(__file__).parents[2] / "docs" / "methods" / "index.md"
 
@@ -44,15 +62,18 @@ def test_learns_and_trains_the_head(name, family):
     losses = [record["loss"] for record in outcome.history if "loss" in record]
     assert losses[-1] < losses[0]
     with torch.no_grad():
-        logits = outcome.model(**batch()).logits
+        logits = outcome.model(**batch(side=side_of(family))).logits
     assert torch.isfinite(logits).all() and not outcome.model.training
 
 
 @pytest.mark.parametrize(("name", "family"), WORKING)
 def test_regression(name, family):
-    outcome = finetune_cell(name, family, num_labels=1)
+    outcome = finetune_cell(name, family, num_labels=1, epochs=EPOCHS)
+    losses = [record["loss"] for record in outcome.history if "loss" in record]
+    assert losses[-1] < losses[0]
+    assert not unmoved_head(outcome, family, num_labels=1)
     with torch.no_grad():
-        result = outcome.model(**batch(num_labels=1))
+        result = outcome.model(**batch(num_labels=1, side=side_of(family)))
     assert result.logits.shape == (8, 1) and math.isfinite(float(result.loss))
 
 
@@ -74,13 +95,30 @@ def test_saves_a_loadable_checkpoint(name, family, tmp_path):
     else:
         again = AutoModelForSequenceClassification.from_pretrained(folder)
     with torch.no_grad():
-        torch.testing.assert_close(again.eval()(**batch()).logits, outcome.model(**batch()).logits)
+        torch.testing.assert_close(
+            again.eval()(**batch(side=side_of(family))).logits,
+            outcome.model(**batch(side=side_of(family))).logits,
+        )
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_says_where_it_acts_and_has_a_card(name):
     assert METHODS[name].name == name
     assert set(METHODS[name].acts_on) <= set(PLACES)
+    method = METHODS[name]
+    if issubclass(method, OneLevelMethod):
+        changed = {
+            place
+            for hook, place in HOOKS.items()
+            if getattr(method, hook) is not getattr(OneLevelMethod, hook)
+        }
+        assert set(method.acts_on) <= changed | {"initialization"}
+        # Prompt tuning keeps one row of its prompt as it is, child_f puts weights back if it is told to.
+        moves = method.after_step is not OneLevelMethod.after_step and name not in (
+            "prompt_tuning",
+            "child_f",
+        )
+        assert not moves or "optimizer" in method.acts_on
     link = re.search(rf"^\| \[`{name}`\]\((\w+\.md)", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     assert link and (PAGE.parent / link[1]).exists(), "run python -m docs.make_methods"
 

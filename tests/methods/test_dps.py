@@ -267,6 +267,11 @@ def test_mix_refuses_maps_whose_inputs_it_does_not_know():
 
 @pytest.mark.parametrize("settings", [DpsDenseSettings, DpsMixSettings])
 def test_wrong_settings_are_refused(settings):
-    for wrong in ({"masked_fraction": 1.0}, {"update_ratio": -0.1}, {"dropout": "on"}):
+    for wrong in (
+        {"masked_fraction": 1.0},
+        {"update_ratio": -0.1},
+        {"update_ratio": 0.6},
+        {"dropout": "on"},
+    ):
         with pytest.raises(ConfigError, match=next(iter(wrong))):
             settings(**wrong)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -122,3 +124,23 @@ def test_wrong_settings_are_refused():
         PriorDecaySettings(form="both")
     with pytest.raises(ConfigError, match="strength is out of range"):
         PriorDecaySettings(strength=-1.0)
+
+
+@pytest.mark.parametrize("factor", [1.0, math.inf, math.nan])
+def test_a_step_that_is_skipped_does_not_pull(factor):
+    """Fp16's scaler skips the step of Adam after an overflow; the pull is a part of that step."""
+    loaded = exact("bert")
+    method = PriorDecay(PriorDecaySettings(strength=30.0))
+    model = method.reparametrize(loaded, FinetuneConfig(), 0)
+    optimizer = method.make_optimizer(model, TrainingConfig(learning_rate=RATE))
+    with torch.no_grad():
+        for weight in method.pulled.values():
+            weight.add_(0.1)
+    before = weights(model)
+    (method.loss(model, next(iter(steps()))) * factor).backward()
+    method.edit_gradients(model)
+    method.before_step(optimizer)
+    after = weights(model)
+    assert {name for name in before if not torch.equal(before[name], after[name])} == (
+        set(method.pulled) if factor == 1.0 else set()
+    )

@@ -110,7 +110,6 @@ def test_small_noise_survives_half_precision_autocast():
     loaded = pretrained("bert")
     loaded.model.eval()  # no dropout: what differs is the noise
     method, inputs = R3F(R3FSettings(weight=1e9)), batch()
-    method.initialize(loaded, 0)
 
     def loss(half):
         torch.manual_seed(0)
@@ -125,8 +124,7 @@ def test_the_official_regression_is_vanilla():
     loaded = still(num_labels=1)
     inputs = double(1)
     method = R3F(R3FSettings(noise_scale=0.3, regression="none"))
-    method.initialize(loaded, 0)
-    assert method.passes_per_step == 1 and R3F.passes_per_step == 2
+    assert method.step_passes(is_regression=True) == 1 and method.step_passes(is_regression=False) == 2
     assert torch.equal(method.loss(loaded.model, inputs), loaded.model(**inputs).loss)
 
 
@@ -156,8 +154,8 @@ def test_r4f_holds_the_spectral_norm_of_the_last_map_alone(family, name):
     loaded = pretrained(family)
     plain = {key for key, _ in loaded.model.named_parameters()}
     method = R4F()
+    assert output_layer(loaded.model) is loaded.model.get_submodule(name)
     model = method.reparametrize(loaded, FinetuneConfig(), 3)
-    assert output_layer(model) is None or output_layer(model) is model.get_submodule(name)
     moved = {key for key, _ in model.named_parameters()} ^ plain
     assert moved == {f"{name}.weight", f"{name}.parametrizations.weight.original"}
     weight = model.get_submodule(name).weight

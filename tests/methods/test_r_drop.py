@@ -10,6 +10,7 @@ import torch
 from agwm.errors import ConfigError, MethodError
 from agwm.finetune_config import FinetuneConfig, TrainingConfig
 from agwm.methods.r_drop import RDrop, RDropSettings, has_dropout
+from tests.methods.cells import job_of
 from tests.methods.models import FAMILIES, batch, pretrained
 from tests.methods.test_r3f import double
 
@@ -97,6 +98,8 @@ def test_a_model_without_dropout_is_refused(family):
     if family == "llama":
         with pytest.raises(MethodError, match="expected dropout above 0"):
             RDrop().check(loaded, FinetuneConfig())
+        with pytest.raises(MethodError, match="expected dropout above 0"):
+            RDrop().run(job_of(loaded))
     else:
         RDrop().check(loaded, FinetuneConfig())
 
