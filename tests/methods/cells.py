@@ -37,7 +37,7 @@ def side_of(family: str) -> str:
 
 
 def job_of(
-    loaded: Pretrained, seed: int = 3, num_labels: int = 2, epochs: int = 1, side: str = "right"
+    loaded: Pretrained, seed: int = 3, num_labels: int = 2, epochs: int = 1, side: str | None = None
 ) -> Job:
     """Make the job of finetuning a tiny model."""
     stage = {"epochs": epochs, "batch_size": 8, "learning_rate": LEARNING_RATE}

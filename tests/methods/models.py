@@ -102,13 +102,13 @@ def pretrained(family: str, num_labels: int = 2, tmp_path: Path | None = None) -
     return Pretrained(model, tokenizer, tuple(head_names(model)))
 
 
-def examples(num: int = 24, num_labels: int = 2, side: str = "right") -> list[dict[str, torch.Tensor]]:
-    """Draw encoded examples whose label is told by one token; every third is shorter, and padded.
+def examples(num: int = 24, num_labels: int = 2, side: str | None = None) -> list[dict[str, torch.Tensor]]:
+    """Draw encoded examples whose label is told by one token.
 
     Args:
         num: How many.
         num_labels: 1: labels are numbers.
-        side: Of the padding.
+        side: Where every third one, which is then shorter, is padded; None: all of one length.
     """
     generator = torch.Generator().manual_seed(1)
     rows = []
@@ -118,7 +118,7 @@ def examples(num: int = 24, num_labels: int = 2, side: str = "right") -> list[di
         tokens[1:4] = 5 + kind
         tokens[-1] = 1  # BART classifies at the last end token
         mask = torch.ones(LENGTH).long()
-        if index % 3 == 2:  # two tokens less, the end token stays
+        if side is not None and index % 3 == 2:  # two tokens less, the end token stays
             tokens = torch.cat([tokens[:-3], tokens[-1:], torch.zeros(2).long()])
             mask[-2:] = 0
             if side == "left":
@@ -128,6 +128,6 @@ def examples(num: int = 24, num_labels: int = 2, side: str = "right") -> list[di
     return rows
 
 
-def batch(num: int = 8, num_labels: int = 2, side: str = "right") -> dict[str, torch.Tensor]:
+def batch(num: int = 8, num_labels: int = 2, side: str | None = None) -> dict[str, torch.Tensor]:
     """Stack the first examples."""
     return torch.utils.data.default_collate(examples(num, num_labels, side))
