@@ -119,13 +119,13 @@ def record_path(
     return Path(output_dir) / FOLDER / ("--".join(_file_part(part) for part in parts) + ".json")
 
 
-def find_finished(path: Path, settings: Mapping[str, Any], data: str) -> dict[str, Any] | None:
+def find_finished(path: Path, settings: Mapping[str, Any], data: str | None) -> dict[str, Any] | None:
     """Return the record of a run that was made before, or None.
 
     Args:
         path: The record's file.
         settings: What :func:`run_settings` gives for the run.
-        data: Fingerprint of the examples.
+        data: Fingerprint of the examples; None: whatever they were.
 
     Returns:
         The record, if the file is there.
@@ -138,7 +138,7 @@ def find_finished(path: Path, settings: Mapping[str, Any], data: str) -> dict[st
         return None
     record = _read(path)
     old = flat_settings({**record["run_info"]["settings"], "data_fingerprint": record["run_info"]["data"]})
-    new = flat_settings({**settings, "data_fingerprint": data})
+    new = flat_settings({**settings, "data_fingerprint": old["data_fingerprint"] if data is None else data})
     changed = [key for key in (*old, *new) if old.get(key) != new.get(key)]
     if changed:
         key = changed[0]

@@ -32,8 +32,8 @@ MATRIX = """
 ## Which models
 
 Tiny models with random weights, finetuned by the script that wrote this page: `yes` says that a run went
-through and that every part of the head trained. Refused cells say why before any training. XLNet and Llama are
-padded on the left, as their tokenizers do; of `prompt_tuning` Llama refuses padding on the right.
+through and that every part of the head trained. Refused cells say why before any training. XLNet and
+Llama are padded on the left, as by their tokenizers; `prompt_tuning` of Llama refuses padding on the right.
 
 """
 

@@ -15,17 +15,20 @@ import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from tqdm import tqdm
 
+from agwm.command_line import Parser, read_list, read_number, read_seeds
 from agwm.config import RunConfig, load_config
 from agwm.errors import AgwmError, ConfigError, MissingExtraError
 from agwm.experiment import run_experiment
+from agwm.grid.candidates import choose, finished_records, tuned_yaml, tuning_table
 from agwm.grid.cells import Cell, load_grid, select_cells
+from agwm.grid.local_models import local_models
 from agwm.grid.plan import pass_times, plan_rows, plan_summary, plan_table
 from agwm.grid.run import BACKENDS, GridResult, describe_owners, run_grid
-from agwm.grid.tuning import choose, load_tuning, tuned_yaml, tuning_table
+from agwm.grid.tuning import load_tuning
 from agwm.methods import METHODS
 from agwm.records import load_records
 from agwm.reporting.pictures import draw_alpha, draw_scores
@@ -35,38 +38,9 @@ from agwm.storage import make_folder, write_text
 TUNING = Path(__file__).resolve().parents[1] / "configs" / "grids" / "tuning.yaml"
 
 
-def _list(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _seeds(text: str) -> int | list[int]:
-    """Read ``3`` as a number of seeds and ``3,`` or ``3,5`` as seeds."""
-    try:
-        return [int(part) for part in _list(text)] if "," in text else int(text)
-    except ValueError:
-        raise ConfigError(
-            f"Cannot read --seeds: expected a number of seeds or a list such as 1017,4803, got {text!r}."
-            " Correct it."
-        ) from None
-
-
-def _number(flag: str, text: str, kind: type[int] | type[float] = int) -> Any:
-    try:
-        return kind(text)
-    except ValueError:
-        expected = "an integer" if kind is int else "a number"
-        raise ConfigError(f"Cannot read {flag}: expected {expected}, got {text!r}.") from None
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Raise instead of printing the usage, so that every mistake is one line."""
-        raise ConfigError(f"Cannot read the command line: {message}. See --help.")
-
-
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line; every value not given is left to the config."""
-    parser = _Parser(
+    parser = Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add = parser.add_argument
@@ -95,12 +69,38 @@ def make_parser() -> argparse.ArgumentParser:
     add("--threads", metavar="N", default="1", help="torch threads of a worker (default: 1)")
     add("--retry-failed", action="store_true", help="run failed runs again")
     add("--dry-run", action="store_true", help="print cells, passes and estimated time, and stop")
+    add(
+        "--local-model",
+        action="append",
+        metavar="NAME=DIR",
+        help="a model of the grid, and the folder of its files on this machine; may be repeated",
+    )
     add("--seconds-per-pass", metavar="S", help="of a batch on your device, for the estimate")
     return parser
 
 
 def _methods(arguments: argparse.Namespace) -> list[str] | None:
-    return [name for text in arguments.method for name in _list(text)] if arguments.method else None
+    return [name for text in arguments.method for name in read_list(text)] if arguments.method else None
+
+
+def _check_several(arguments: argparse.Namespace) -> None:
+    """Raise where a flag is given that only grids have, and would be passed over in silence."""
+    parser = make_parser()
+    for name in (
+        "jobs",
+        "backend",
+        "threads",
+        "retry_failed",
+        "dry_run",
+        "seconds_per_pass",
+        "local_model",
+    ):
+        if getattr(arguments, name) != parser.get_default(name):
+            flag = "--" + name.replace("_", "-")
+            raise ConfigError(
+                f"Flag {flag} is of grids alone: expected --grid or --tune beside it, got neither."
+                " Add one, or leave it out."
+            )
 
 
 def delta_of(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def delta_of(arguments: argparse.Namespace) -> dict[str, Any]:
         "data_dir": arguments.data_dir,
         "train_file": arguments.train_file,
         "test_file": arguments.test_file,
-        "text_columns": None if arguments.text_columns is None else _list(arguments.text_columns),
+        "text_columns": None if arguments.text_columns is None else read_list(arguments.text_columns),
         "label_column": arguments.label_column,
     }
     delta: dict[str, Any] = {"data": {key: value for key, value in data.items() if value is not None}}
@@ -133,25 +133,22 @@ def config_of(arguments: argparse.Namespace) -> RunConfig:
         "methods": _methods(arguments),
         "task": arguments.task,
         "model": arguments.model,
-        "train_size": None if size is None else _number("--train-size", size),
-        "seeds": None if arguments.seeds is None else _seeds(arguments.seeds),
+        "train_size": None if size is None else read_number("--train-size", size),
+        "seeds": None if arguments.seeds is None else read_seeds(arguments.seeds),
     }
     delta = {key: value for key, value in given.items() if value is not None}
     return load_config(arguments.config, {**delta, **delta_of(arguments)}, arguments.set)
 
 
-def _part(arguments: argparse.Namespace, cells: list[Cell]) -> list[Cell]:
-    """Return the cells that the flags name; a tuning label stands for all of its candidates."""
-    size, labels = arguments.train_size, _methods(arguments)
-    if labels is not None and arguments.tune:
-        every = dict.fromkeys(cell.label for cell in cells)
-        labels = [c for name in labels for c in every if c.rpartition(".")[0] == name] or labels
+def _part(arguments: argparse.Namespace, cells: list[Cell], labels: list[str] | None) -> list[Cell]:
+    """Return the cells of these labels, and of the tasks, sizes and models that the flags name."""
+    size = arguments.train_size
     return select_cells(
         cells,
         label=labels,
-        task=None if arguments.task is None else _list(arguments.task),
+        task=None if arguments.task is None else read_list(arguments.task),
         model=None if arguments.model is None else [arguments.model],
-        train_size=None if size is None else [size if size == "all" else _number("--train-size", size)],
+        train_size=None if size is None else [size if size == "all" else read_number("--train-size", size)],
     )
 
 
@@ -164,8 +161,8 @@ def run_cells(
         What became of the cells, or None after ``--dry-run``.
     """
     given = arguments.seconds_per_pass
-    seconds = None if given is None else _number("--seconds-per-pass", given, float)
-    jobs = _number("--jobs", arguments.jobs)
+    seconds = None if given is None else read_number("--seconds-per-pass", given, float)
+    jobs = read_number("--jobs", arguments.jobs)
     rows = plan_rows(cells, scores_test)
     times = pass_times(rows, cells[0].config.output_dir, assumed, seconds)
     if arguments.dry_run:
@@ -177,7 +174,7 @@ def run_cells(
         cells,
         jobs=jobs,
         backend=arguments.backend,
-        threads=_number("--threads", arguments.threads),
+        threads=read_number("--threads", arguments.threads),
         override=arguments.override,
         retry_failed=arguments.retry_failed,
         scores_test=scores_test,
@@ -198,19 +195,29 @@ def tune(arguments: argparse.Namespace) -> None:
     delta = delta_of(arguments)
     folder = Path(delta.get("output_dir", RunConfig().output_dir))
     delta["output_dir"] = str(folder / "tuning")
-    seeds = None if arguments.seeds is None else _seeds(arguments.seeds)
+    if any(text.partition("=")[0].strip() == "output_dir" for text in arguments.set):
+        raise ConfigError("Wrong --set output_dir with --tune: expected a flag. Pass --output-dir.")
+    seeds = None if arguments.seeds is None else read_seeds(arguments.seeds)
     tuning = load_tuning(arguments.tune, delta, arguments.set, seeds)
-    tuning = dataclasses.replace(tuning, cells=_part(arguments, tuning.cells))
+    # The choice is made of all records of these tasks, whatever labels are run now.
+    tuning = dataclasses.replace(tuning, cells=_part(arguments, tuning.cells, None))
+    labels = _methods(arguments)
+    every = dict.fromkeys(cell.label for cell in tuning.cells)
+    if labels is not None:  # a label stands for all of its candidates
+        labels = [c for name in labels for c in every if c.rpartition(".")[0] == name] or labels
+    cells = local_models(_part(arguments, tuning.cells, labels), arguments.local_model)
     if tuning.seeds_of_report:
         print(f"Seeds {tuning.seeds_of_report} are among those of the report.")
-    result = run_cells(arguments, tuning.cells, {}, scores_test=False)
-    if result is None:
+    if run_cells(arguments, cells, {}, scores_test=False) is None:
         return
-    chosen, candidates = choose(tuning, result.records)
+    tuning = dataclasses.replace(tuning, cells=local_models(tuning.cells, arguments.local_model))
+    chosen, candidates = choose(tuning, finished_records(tuning.cells))
     table = tuning_table(chosen, candidates)
-    write_text(make_folder(folder) / "tuning.md", table)
-    write_text(folder / "tuned.yaml", tuned_yaml(chosen))
-    print(f"\n{table}\nTable: {folder / 'tuning.md'}\nChosen settings: {folder / 'tuned.yaml'}")
+    part = [text for text in (arguments.task, arguments.model, arguments.train_size) if text is not None]
+    end = "".join(f"--{Path(text).name}" for text in part)
+    write_text(make_folder(folder) / f"tuning{end}.md", table)
+    write_text(folder / f"tuned{end}.yaml", tuned_yaml(chosen))
+    print(f"\n{table}\nTable: {folder / f'tuning{end}.md'}\nChosen settings: {folder / f'tuned{end}.yaml'}")
 
 
 def write_pictures(stored: list[dict[str, Any]], present: list[dict[str, Any]], folder: Path) -> list[str]:
@@ -260,13 +267,15 @@ def run(arguments: argparse.Namespace) -> None:
     """
     if sum(value is not None for value in (arguments.grid, arguments.tune, arguments.config)) > 1:
         raise ConfigError("Two files: expected one of --config, --grid and --tune, got more. Choose one.")
+    if not (arguments.grid or arguments.tune):
+        _check_several(arguments)
     if arguments.tune:
         tune(arguments)
         return
     if arguments.grid:
-        seeds = None if arguments.seeds is None else _seeds(arguments.seeds)
+        seeds = None if arguments.seeds is None else read_seeds(arguments.seeds)
         grid = load_grid(arguments.grid, delta_of(arguments), arguments.set, seeds)
-        cells = _part(arguments, grid.cells)
+        cells = local_models(_part(arguments, grid.cells, _methods(arguments)), arguments.local_model)
         result = run_cells(arguments, cells, grid.seconds_per_pass, scores_test=True)
         if result is None or not result.records:
             return

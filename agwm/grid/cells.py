@@ -31,7 +31,7 @@ from agwm.methods import METHODS, Method, make_method
 from agwm.records import record_path
 from agwm.yaml_config import flat_settings, merge, parse_assignment, read_yaml
 
-__all__ = ["Cell", "Grid", "load_grid", "select_cells"]
+__all__ = ["Cell", "Grid", "check_files", "load_grid", "select_cells"]
 
 _SECTIONS = ("vanilla", "rivals", "mixing", "hypergradient", "search", "final")
 _AXES = ("tasks", "train_sizes", "models")
@@ -105,7 +105,7 @@ def load_grid(
         check_keys(block, (*_AXES, "seeds", "settings", "methods"), path, "grid.")
         methods = read_methods(block.get("methods"), path)
         cells += expand(base, block, methods, assignments, seeds, path)
-    _check_files(cells, path)
+    check_files(cells, path)
     order = list(dict.fromkeys(cell.seed for cell in cells))
     cells.sort(key=lambda cell: order.index(cell.seed))
     return Grid(cells, _pass_times(content.get("seconds_per_pass", {}), path))
@@ -277,7 +277,8 @@ def _check_used(label: str, own: Mapping[str, Any], method: Method, path: Path) 
             )
 
 
-def _check_files(cells: Sequence[Cell], path: Path) -> None:
+def check_files(cells: Sequence[Cell], path: Path) -> None:
+    """Raise where two cells have one record."""
     seen: dict[Path, Cell] = {}
     for cell in cells:
         other = seen.setdefault(cell.path(), cell)

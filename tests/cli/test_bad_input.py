@@ -192,6 +192,10 @@ def test_settings_that_only_the_parts_know(refused, own_files, setting, message)
         (["--method", "agw"], "Did you mean 'agwm'"),
         (["--seeds", "three"], "Cannot read --seeds"),
         (["--set", "epochs"], "expected key=value"),
+        (["--method", ""], "Empty flag"),
+        (["--dry-run"], "Flag --dry-run is of grids alone"),
+        (["--jobs", "2"], "Flag --jobs is of grids alone"),
+        (["--local-model", "a=b"], "Flag --local-model is of grids alone"),
     ],
 )
 def test_command_line(refused, more, message):

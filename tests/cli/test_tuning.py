@@ -11,8 +11,9 @@ import yaml
 
 from agwm.config import OFFICIAL_SEEDS
 from agwm.errors import ConfigError
+from agwm.grid.candidates import choose, tuned_yaml, tuning_table
 from agwm.grid.cells import load_grid
-from agwm.grid.tuning import TUNING_SEEDS, choose, load_tuning, tuned_yaml, tuning_table
+from agwm.grid.tuning import TUNING_SEEDS, load_tuning
 from agwm.methods import METHODS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -113,6 +114,39 @@ def test_tuning_seeds_are_not_those_of_the_report(tuning_file):
     assert load_tuning(tuning_file()).seeds_of_report == []
     assert load_tuning(tuning_file(), seeds=[1017]).seeds_of_report == [1017]
     assert {cell.seed for cell in load_tuning(tuning_file(), seeds=2).cells} == set(TUNING_SEEDS[:2])
+    with pytest.raises(ConfigError, match="expected 1 to 3, got 5"):
+        load_tuning(tuning_file(), seeds=5)
+
+
+def test_a_setting_laid_over_all_candidates_is_not_one_of_theirs(tuning_file):
+    with pytest.raises(ConfigError, match=r"'vanilla.learning_rate' of --set .* candidates of 'vanilla'"):
+        load_tuning(tuning_file(), assignments=["vanilla.learning_rate=2e-4"])
+    cells = load_tuning(tuning_file(), assignments=["vanilla.epochs=1"]).cells
+    assert {cell.config.vanilla.epochs for cell in cells} == {1}
+    assert {cell.config.vanilla.learning_rate for cell in cells} == {1e-4, 2e-4}
+
+
+def test_blocks_have_settings_of_their_own_and_the_same_candidates(tuning_file):
+    path = tuning_file()
+    block = yaml.safe_load(path.read_text())["tune"]
+    blocks = [
+        {**block, "tasks": ["stsb"], "settings": {"vanilla": {"epochs": 10}}},
+        {**block, "tasks": ["rte"]},
+    ]
+    path.write_text(yaml.safe_dump({"tune": blocks}))
+    tuning = load_tuning(path)
+    assert {(c.config.task, c.config.vanilla.epochs) for c in tuning.cells} == {("stsb", 10), ("rte", 3)}
+    assert set(tuning.candidates) == {"vanilla", "long"}
+    runs = records("vanilla.1", [(0.5, 0.6, 0.7), (0.9, 0.9, 0.9)])
+    runs += records("vanilla.2", [(0.6, 0.6, 0.6), (0.8, 0.8, 0.95)])
+    assert choose(tuning, runs)[0]["vanilla"].number == 1
+    blocks[1]["methods"] = {"vanilla": rates(1e-4, 3e-4)}
+    path.write_text(yaml.safe_dump({"tune": blocks}))
+    with pytest.raises(ConfigError, match="have different candidates"):
+        load_tuning(path)
+    path.write_text(yaml.safe_dump({"tune": [blocks[0], blocks[0]]}))
+    with pytest.raises(ConfigError, match="have one record"):
+        load_tuning(path)
 
 
 def test_the_project_s_file_is_fair():
@@ -165,4 +199,12 @@ def test_tune_from_the_command_line(tiny_model, own_files, tmp_path, capsys):
     (out / "grid.yaml").write_text(yaml.safe_dump({"grid": {**block, "seeds": 1, "methods": "tuned.yaml"}}))
     assert {cell.label for cell in load_grid(out / "grid.yaml").cells} == {"vanilla", "frozen"}
     assert (out / "tuning.md").read_text().count("yes |") == 2
+    # what is run later of some labels, or chosen for one task, takes nothing away
+    assert example.main([*options, "--method", "vanilla"]) == 0
+    assert yaml.safe_load((out / "tuned.yaml").read_text()) == tuned
+    assert example.main([*options, "--task", "order"]) == 0
+    assert yaml.safe_load((out / "tuned--order.yaml").read_text()) == tuned
+    capsys.readouterr()
+    assert example.main([*options, "--set", "output_dir=elsewhere"]) == 2
+    assert "Pass --output-dir" in capsys.readouterr().err
     assert tuned_yaml({}) == "{}\n"

@@ -1,0 +1,46 @@
+"""Reading of flags, with every mistake in one line."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any, NoReturn
+
+from agwm.errors import ConfigError
+
+__all__ = ["Parser", "read_list", "read_number", "read_seeds"]
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose mistakes are errors of this package."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the usage, so that every mistake is one line."""
+        raise ConfigError(f"Cannot read the command line: {message}. See --help.")
+
+
+def read_list(text: str) -> list[str]:
+    """Read ``a,b`` as names, at least one."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts:
+        raise ConfigError(f"Empty flag: expected names, got {text!r}. Write them, or leave the flag out.")
+    return parts
+
+
+def read_seeds(text: str) -> int | list[int]:
+    """Read ``3`` as a number of seeds and ``3,`` or ``3,5`` as seeds."""
+    try:
+        return [int(part) for part in read_list(text)] if "," in text else int(text)
+    except ValueError:
+        raise ConfigError(
+            f"Cannot read --seeds: expected a number of seeds or a list such as 1017,4803, got {text!r}."
+            " Correct it."
+        ) from None
+
+
+def read_number(flag: str, text: str, kind: type[int] | type[float] = int) -> Any:
+    """Read the number that a flag was given."""
+    try:
+        return kind(text)
+    except ValueError:
+        expected = "an integer" if kind is int else "a number"
+        raise ConfigError(f"Cannot read {flag}: expected {expected}, got {text!r}.") from None
