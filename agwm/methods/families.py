@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from agwm.errors import MethodError
 
@@ -91,13 +92,13 @@ def poolers(model: PreTrainedModel) -> list[nn.Module]:
     ]
 
 
-def backbone_linears(model: PreTrainedModel) -> dict[str, nn.Linear]:
-    """Return the linear maps of the backbone by the name of the module."""
+def backbone_linears(model: PreTrainedModel) -> dict[str, nn.Linear | Conv1D]:
+    """Return the linear maps of the backbone by the name of the module; GPT-2's are called ``Conv1D``."""
     inside = {id(module) for module in model.base_model.modules()}
     return {
         name: module
         for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and id(module) in inside
+        if isinstance(module, nn.Linear | Conv1D) and id(module) in inside
     }
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 from agwm.finetune_config import FinetuneConfig, check_range
 from agwm.loading import Pretrained
@@ -89,6 +90,9 @@ class Lora(Adapter):
 
     def adapter_config(self, loaded: Pretrained) -> Any:
         """Return the settings of the low-rank maps."""
+        targets = tuple(f".{end}" for end in self.targets(loaded.model))
+        linears = backbone_linears(loaded.model)
+        chosen = [linears[name] for name in linears if f".{name}".endswith(targets)]
         return peft_library(self.name).LoraConfig(
             task_type="SEQ_CLS",
             r=self.settings.rank,
@@ -96,6 +100,8 @@ class Lora(Adapter):
             lora_dropout=self.settings.dropout,
             target_modules=self.targets(loaded.model),
             modules_to_save=fresh_modules(loaded),
+            # GPT-2's weights are written the other way round.
+            fan_in_fan_out=bool(chosen) and all(isinstance(module, Conv1D) for module in chosen),
         )
 
     def finish(self, model: nn.Module) -> nn.Module:

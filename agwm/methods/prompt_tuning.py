@@ -108,6 +108,9 @@ class PromptTuning(VirtualTokens):
             # ELECTRA's embeddings can be narrower than its layers, which is what peft would take.
             token_dim=word_embeddings(loaded.model)[0].embedding_dim,
             prompt_tuning_init=_INITS[self.settings.init],
+            # peft does not find them in DistilBERT's settings.
+            num_layers=getattr(loaded.model.config, "num_hidden_layers", None),
+            num_attention_heads=getattr(loaded.model.config, "num_attention_heads", None),
             modules_to_save=fresh_modules(loaded),
         )
 
