@@ -27,9 +27,10 @@ from agwm.grid.plan import pass_times, plan_rows, plan_summary, plan_table
 from agwm.grid.run import BACKENDS, GridResult, describe_owners, run_grid
 from agwm.grid.tuning import choose, load_tuning, tuned_yaml, tuning_table
 from agwm.methods import METHODS
-from agwm.records import load_records
 from agwm.reporting.pictures import draw_alpha, draw_scores
+from agwm.reporting.planned_runs import check_folder, check_planned
 from agwm.reporting.rows import markdown_table, summarize
+from agwm.reporting.runs import load_runs
 from agwm.storage import make_folder, write_text
 
 TUNING = Path(__file__).resolve().parents[1] / "configs" / "grids" / "tuning.yaml"
@@ -166,6 +167,10 @@ def run_cells(
     given = arguments.seconds_per_pass
     seconds = None if given is None else _number("--seconds-per-pass", given, float)
     jobs = _number("--jobs", arguments.jobs)
+    if arguments.dry_run:
+        check_folder(cells[0].config.output_dir)
+    else:
+        check_planned(cells, arguments.override, scores_test)
     rows = plan_rows(cells, scores_test)
     times = pass_times(rows, cells[0].config.output_dir, assumed, seconds)
     if arguments.dry_run:
@@ -273,9 +278,11 @@ def run(arguments: argparse.Namespace) -> None:
         folder, records = Path(cells[0].config.output_dir), result.records
     else:
         config = config_of(arguments)
+        cells = [Cell(name, name, seed, config) for seed in config.seed_list for name in config.methods]
+        check_planned(cells, arguments.override)
         records = run_experiment(config, arguments.override, report=tqdm.write)
         folder = Path(config.output_dir)
-    stored = load_records(folder)
+    stored = [run.record for run in load_runs([folder])]
     table = markdown_table(summarize(stored))
     write_text(folder / "table.md", table)
     lines = write_pictures(stored, records, folder)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agwm.reporting.markdown import table
-from agwm.reporting.runs import StoredRun, labels_of, run_of
+from agwm.reporting.runs import StoredRun, check_runs, labels_of, run_of
 from agwm.reporting.spread import Spread
 
 __all__ = ["NOTE", "Row", "markdown_table", "rows_table", "summarize"]
@@ -74,8 +74,12 @@ def summarize(records: Iterable[Record]) -> list[Row]:
     Returns:
         One row a group, by task, model and size, and within these in the order of
         :func:`agwm.reporting.runs.labels_of`.
+
+    Raises:
+        DataError: If :func:`agwm.reporting.runs.check_runs` objects: a mean over several settings is none.
     """
     runs = [run_of(record) for record in records]
+    check_runs(runs)
     labels = labels_of(runs)
     groups: dict[tuple, list[StoredRun]] = {}
     for run in runs:
