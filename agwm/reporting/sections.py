@@ -22,6 +22,7 @@ __all__ = [
     "alpha_section",
     "baseline_section",
     "control_section",
+    "failed_section",
     "settings_section",
     "unlearned_section",
     "versions_section",
@@ -136,6 +137,17 @@ def alpha_section(runs: Sequence[StoredRun]) -> list[str]:
         " 100 (seeds that have both).\n"
     )
     return ["### How far alpha moved\n", table(head, lines, right=range(2, 8)) + note]
+
+
+def failed_section(runs: Sequence[StoredRun]) -> list[str]:
+    """Say of each failed run why it gave no score."""
+    failed = [run for run in runs if run.failure is not None]
+    if not failed:
+        return []
+    order = labels_of(failed)
+    failed.sort(key=lambda run: (run.task, order.index(run.label), run.seed))
+    lines = [[run.label, run.task, str(run.seed), run.failure] for run in failed]
+    return ["### Failed runs\n", table(("method", "task", "seed", "reason"), lines, right=[2])]
 
 
 def settings_section(runs: Sequence[StoredRun]) -> list[str]:

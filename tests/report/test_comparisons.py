@@ -72,6 +72,15 @@ def test_over_tasks_compares_means_of_complete_seeds():
     assert one.paired.difference == pytest.approx((0.65 + 0.40) / 2 - 0.35)
 
 
+def test_a_method_without_a_task_takes_no_test_over_tasks_from_the_others():
+    part = {"rte": (0.5, None, 0.7)}
+    runs = make_runs({**SCORES, "joint_alpha": part})
+    others = {label: "vanilla" for label in (*BASELINES, "joint_alpha")}
+    over = [one for one in compare(runs, others) if one.task == OVER_TASKS]
+    assert over == [one for one in compare(make_runs(), BASELINES) if one.task == OVER_TASKS]
+    assert [one.label for one in over] == ["frozen", "agwm", "agwm_k5"]
+
+
 def test_one_task_is_not_over_tasks():
     runs = [run for run in make_runs() if run.task == "rte"]
     assert {one.task for one in compare(runs, BASELINES)} == {"rte"}

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from agwm.errors import DataError
+from agwm.reporting.page import report_files
 from agwm.reporting.runs import load_runs
 from tests.report.synthetic import make_records, write_records
 
@@ -54,7 +55,8 @@ def test_the_whole_report(tmp_path, capsys):
         "alpha_effect--tiny--n300.png",
     } <= files
     assert f"python examples/report.py {folder} --output-dir {out}" in page
-    assert "Made from 23 records (1 failed, " in page
+    assert "Made from 23 records (1 failed, 11 degenerate, 0 not above chance)" in page
+    assert re.search(r"### Failed runs\n\n.*\n.*\n\| agwm +\| rte +\| +6 \| not finite \|\n", page)
     assert "`frozen` is not the exact control of `agwm_k5`: `search.num_resplits` differ" in page
     # the published numbers stand apart, after all that was measured
     assert page.index("## Published numbers") > page.index("### Cost, and runs counted")
@@ -68,6 +70,28 @@ def test_the_whole_report(tmp_path, capsys):
     first = page
     assert main([str(folder), "--output-dir", str(out)]) == 0
     assert (out / "report.md").read_text(encoding="utf-8") == first
+
+
+def test_failed_runs_have_their_reasons(tmp_path):
+    records = make_records(
+        {"vanilla": {"stsb": (None, 0.5, None), "rte": (None,)}, "agwm": {"rte": (0.6,)}}
+    )
+    reasons = iter(("a worker was ended by SIGKILL", "OSError: disk | full", "not finite"))
+    for record in records:
+        if record["train_info"]["failure"]:
+            record["train_info"]["failure"] = next(reasons)
+    page = report_files(load_runs([write_records(tmp_path / "runs", records)]), "command")["report.md"]
+    lines = page[page.index("### Failed runs") :].splitlines()[4:7]
+    assert [" ".join(line.split()) for line in lines] == [
+        "| vanilla | rte | 5 | not finite |",
+        "| vanilla | stsb | 5 | a worker was ended by SIGKILL |",
+        "| vanilla | stsb | 7 | OSError: disk \\| full |",
+    ]
+    # a table does not say why, since it does not know
+    assert "Failed: gave no score" in page and "Failed: not finite" not in page
+    whole = [record for record in records if not record["train_info"]["failure"]]
+    page = report_files(load_runs([write_records(tmp_path / "whole", whole)]), "command")["report.md"]
+    assert "### Failed runs" not in page
 
 
 def test_several_folders_with_or_without_results(tmp_path):
@@ -169,8 +193,6 @@ def test_without_vanilla_and_control_there_are_no_tests(tmp_path):
 
 
 def test_settings_that_differ_between_tasks_are_shown(tmp_path):
-    from agwm.reporting.page import report_files
-
     records = make_records()
     for record in records:
         if record["run_info"]["method"] == "vanilla" and record["run_info"]["task"] == "stsb":
