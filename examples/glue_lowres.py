@@ -30,7 +30,7 @@ from agwm.methods import METHODS
 from agwm.reporting.pictures import draw_alpha, draw_scores
 from agwm.reporting.planned_runs import check_folder, check_planned
 from agwm.reporting.rows import markdown_table, summarize
-from agwm.reporting.runs import load_runs
+from agwm.reporting.runs import load_runs, run_of
 from agwm.storage import make_folder, write_text
 
 TUNING = Path(__file__).resolve().parents[1] / "configs" / "grids" / "tuning.yaml"
@@ -229,7 +229,7 @@ def write_pictures(stored: list[dict[str, Any]], present: list[dict[str, Any]], 
         if any(record["scores"]["test"] is not None for record in stored):
             draw_scores(stored, folder / "scores.png")
             lines.append(f"Scores of each seed: {folder / 'scores.png'}")
-        if any(r["train_info"]["alpha"] for r in present if r["run_info"]["method"] == "agwm"):
+        if any(run_of(record).learns_alpha for record in present):
             draw_alpha(present, folder / "alpha.png")
             lines.append(f"Learned alpha of each layer: {folder / 'alpha.png'}")
     except MissingExtraError as error:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from agwm.reporting.alpha_effects import alpha_effects
 from agwm.reporting.chance import is_at_chance
-from agwm.reporting.comparison_pictures import alpha_effects, draw_alpha_effects, draw_cost
-from agwm.reporting.pictures import LEARNED, draw_alpha, draw_scores
+from agwm.reporting.comparison_pictures import draw_alpha_effects, draw_cost
+from agwm.reporting.pictures import draw_alpha, draw_scores
 from agwm.reporting.published import published_page
 from agwm.reporting.rows import markdown_table, summarize
 from agwm.reporting.runs import StoredRun, labels_of, tables_of
@@ -101,7 +102,7 @@ def pictures_of(runs: Sequence[StoredRun]) -> list[Picture]:
             lambda path: draw_cost(runs, path),
         ),
     ]
-    for label in labels_of(run for run in runs if run.alpha and run.method in LEARNED):
+    for label in labels_of(run for run in runs if run.learns_alpha):
         own = [run.record for run in runs if run.label == label]
         found.append(
             Picture(
@@ -114,8 +115,8 @@ def pictures_of(runs: Sequence[StoredRun]) -> list[Picture]:
         found.append(
             Picture(
                 f"alpha_effect{end}",
-                "How far α moved against the difference to the control of the same seed; dotted: the mean"
-                " that α starts from.",
+                "How far α moved against the difference to a control of the same seed: agwm with α as it is"
+                " drawn where there is one, else α held at 1; dotted: the mean that α starts from.",
                 lambda path: draw_alpha_effects(runs, path),
             )
         )

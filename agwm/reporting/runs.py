@@ -16,6 +16,8 @@ from agwm.yaml_config import flat_settings
 __all__ = ["StoredRun", "check_runs", "check_settings", "labels_of", "load_runs", "run_of", "tables_of"]
 
 Record = Mapping[str, Any]
+# The methods whose alpha is learned; others have none, or one that does not move.
+_LEARNERS = ("joint_alpha", "agwm")
 # What has to be the same for all methods of one task, or their scores do not compare.
 _SHARED = ("model", "stratified", "max_length", "test_limit", "data")
 
@@ -63,6 +65,17 @@ class StoredRun:
     def alpha(self) -> Mapping[str, Mapping[str, float]]:
         """Name of a mixed weight -> numbers on its alpha; empty without mixing."""
         return self.record["train_info"]["alpha"]
+
+    @property
+    def has_own_alpha(self) -> bool:
+        """Whether it mixed by a method that learns alpha, if its learning rate lets it."""
+        return self.method in _LEARNERS and bool(self.alpha)
+
+    @property
+    def learns_alpha(self) -> bool:
+        """Whether alpha moved from where it was drawn: not with a learning rate of 0."""
+        own = self.settings.get("rivals", {}).get(self.method) or self.settings.get("search", {})
+        return self.has_own_alpha and own.get("attention_learning_rate") != 0
 
     @property
     def settings(self) -> Mapping[str, Any]:
