@@ -142,8 +142,8 @@ def alpha_section(runs: Sequence[StoredRun]) -> list[str]:
         "\nMeans over runs and mixed matrices. At the start: what is expected of the initial values. Moved"
         " from it: mean distance, where the records hold it. Over alpha as drawn: mean difference, times"
         " 100 (seeds that have both), to agwm with a learning rate of alpha of 0: what learning brought."
-        " Over alpha at 1: the same to `frozen`: what drawing alpha, learning it where that is done, and"
-        " the outer passes brought together. Not learned: the learning rate of alpha is 0.\n"
+        " Over alpha at 1: the same to the control `frozen`: what drawing alpha, learning it where that is"
+        " done, and the outer passes brought together. Not learned: the learning rate of alpha is 0.\n"
     )
     return ["### How far alpha moved\n", table(head, lines, right=range(2, 9)) + note]
 
