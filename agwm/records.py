@@ -15,7 +15,7 @@ from agwm.config import RunConfig
 from agwm.errors import ConfigError, DataError
 from agwm.loading import pick_device
 from agwm.methods import METHODS, make_method
-from agwm.storage import read_json
+from agwm.record_form import read_record
 from agwm.yaml_config import flat_settings
 
 __all__ = [
@@ -30,7 +30,6 @@ __all__ = [
 ]
 
 FOLDER = "results"
-_SECTIONS = ("run_info", "train_info", "scores")
 _SHARED = ("task", "model", "trust_remote_code", "train_size", "stratified", "max_length", "test_limit")
 _DATA = ("text_columns", "label_column", "label_names", "regression", "metric")
 
@@ -136,7 +135,7 @@ def find_finished(path: Path, settings: Mapping[str, Any], data: str | None) -> 
     """
     if not path.exists():
         return None
-    record = _read(path)
+    record = read_record(path)
     old = flat_settings({**record["run_info"]["settings"], "data_fingerprint": record["run_info"]["data"]})
     new = flat_settings({**settings, "data_fingerprint": old["data_fingerprint"] if data is None else data})
     changed = [key for key in (*old, *new) if old.get(key) != new.get(key)]
@@ -159,7 +158,7 @@ def load_records(output_dir: str | Path) -> list[dict[str, Any]]:
     paths = sorted(folder.glob("*.json"))
     if not paths:
         raise DataError(f"No records: expected JSON files in {str(folder)!r}, got none.")
-    return [_read(path) for path in paths]
+    return [read_record(path) for path in paths]
 
 
 def versions() -> dict[str, str]:
@@ -187,13 +186,3 @@ def _processor() -> str:
 
 def _file_part(text: str) -> str:
     return "".join(c if c.isalnum() or c in "._-" else "_" for c in text) or "_"
-
-
-def _read(path: Path) -> dict[str, Any]:
-    record = read_json(path)
-    if not isinstance(record, dict) or any(section not in record for section in _SECTIONS):
-        raise DataError(
-            f"{str(path)!r} is no record: expected JSON with {', '.join(_SECTIONS)}, got something else."
-            " Move it away."
-        )
-    return record

@@ -27,12 +27,13 @@ from agwm.grid.candidates import choose, finished_records, tuned_yaml, tuning_ta
 from agwm.grid.cells import Cell, load_grid, select_cells
 from agwm.grid.local_models import local_models
 from agwm.grid.plan import pass_times, plan_rows, plan_summary, plan_table
+from agwm.grid.planned_runs import check_folder, check_planned
 from agwm.grid.run import BACKENDS, GridResult, describe_owners, run_grid
 from agwm.grid.tuning import load_tuning
 from agwm.methods import METHODS
-from agwm.records import load_records
 from agwm.reporting.pictures import draw_alpha, draw_scores
 from agwm.reporting.rows import markdown_table, summarize
+from agwm.reporting.runs import load_runs, run_of
 from agwm.storage import make_folder, write_text
 
 TUNING = Path(__file__).resolve().parents[1] / "configs" / "grids" / "tuning.yaml"
@@ -163,6 +164,10 @@ def run_cells(
     given = arguments.seconds_per_pass
     seconds = None if given is None else read_number("--seconds-per-pass", given, float)
     jobs = read_number("--jobs", arguments.jobs)
+    if arguments.dry_run:
+        check_folder(cells[0].config.output_dir)
+    else:
+        check_planned(cells, arguments.override, scores_test)
     rows = plan_rows(cells, scores_test)
     times = pass_times(rows, cells[0].config.output_dir, assumed, seconds)
     if arguments.dry_run:
@@ -231,7 +236,7 @@ def write_pictures(stored: list[dict[str, Any]], present: list[dict[str, Any]], 
         if any(record["scores"]["test"] is not None for record in stored):
             draw_scores(stored, folder / "scores.png")
             lines.append(f"Scores of each seed: {folder / 'scores.png'}")
-        if any(r["train_info"]["alpha"] for r in present if r["run_info"]["method"] == "agwm"):
+        if any(run_of(record).learns_alpha for record in present):
             draw_alpha(present, folder / "alpha.png")
             lines.append(f"Learned alpha of each layer: {folder / 'alpha.png'}")
     except MissingExtraError as error:
@@ -282,9 +287,11 @@ def run(arguments: argparse.Namespace) -> None:
         folder, records = Path(cells[0].config.output_dir), result.records
     else:
         config = config_of(arguments)
+        cells = [Cell(name, name, seed, config) for seed in config.seed_list for name in config.methods]
+        check_planned(cells, arguments.override)
         records = run_experiment(config, arguments.override, report=tqdm.write)
         folder = Path(config.output_dir)
-    stored = load_records(folder)
+    stored = [run.record for run in load_runs([folder])]
     table = markdown_table(summarize(stored))
     write_text(folder / "table.md", table)
     lines = write_pictures(stored, records, folder)

@@ -10,23 +10,17 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
-from agwm.errors import AgwmError, ConfigError
+from agwm.command_line import Parser
+from agwm.errors import AgwmError
 from agwm.reporting.page import PAGE, write_report
 from agwm.reporting.runs import load_runs, tables_of
 from agwm.reporting.tables import make_table, wide_table
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Raise instead of printing the usage, so that every mistake is one line."""
-        raise ConfigError(f"Cannot read the command line: {message}. See --help.")
-
-
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = _Parser(
+    parser = Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument(

@@ -12,6 +12,7 @@ import yaml
 from agwm.grid.cells import Cell
 from agwm.grid.tuning import Tuning
 from agwm.records import find_finished, run_settings
+from agwm.reporting.spread import spread_text
 from agwm.yaml_config import flat_settings
 
 __all__ = ["Candidate", "choose", "finished_records", "tuned_yaml", "tuning_table"]
@@ -47,8 +48,8 @@ class Candidate:
 
     @property
     def std(self) -> float | None:
-        """Mean over tasks, sizes and models of the standard deviation over seeds (ddof 0)."""
-        spreads = [statistics.pstdev(values) for values in self.scores.values()]
+        """Mean over tasks, sizes and models of the standard deviation over seeds (ddof 0); two at least."""
+        spreads = [statistics.pstdev(values) for values in self.scores.values() if len(values) > 1]
         return statistics.fmean(spreads) if spreads else None
 
 
@@ -124,7 +125,7 @@ def tuning_table(chosen: Mapping[str, Candidate], candidates: Sequence[Candidate
         "| --- | ---: | --- | ---: | ---: | ---: | ---: | --- |",
     ]
     for one in candidates:
-        score = "-" if one.mean is None else f"{100 * one.mean:.2f} ± {100 * one.std:.2f}"
+        score = spread_text(one.mean, one.std)
         mark = "yes" if chosen.get(one.label) is one else ""
         cells = (one.label, one.number, _flat(one.settings), score, one.num_runs, one.num_failed)
         lines.append("| " + " | ".join(map(str, cells)) + f" | {one.passes:.0f} | {mark} |")

@@ -2,93 +2,22 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agwm.errors import DataError
-from agwm.reporting.comparisons import control_of
+from agwm.reporting.alpha_effects import alpha_effects, start_of_alpha
 from agwm.reporting.picture_parts import add_legend, grid_of_axes, save_figure, styles_of
-from agwm.reporting.pictures import LEARNED
 from agwm.reporting.runs import StoredRun, labels_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["AlphaEffect", "alpha_effects", "draw_alpha_effects", "draw_cost", "start_of_alpha"]
+__all__ = ["draw_alpha_effects", "draw_cost"]
 
 _COSTS = (("passes", "forward and backward passes"), ("seconds", "time of training in s"))
-# What a record may hold of each weight beside mean, min and max: mean of |alpha - alpha at the start|.
-FROM_START = "from_start"
-
-
-@dataclass(frozen=True)
-class AlphaEffect:
-    """What alpha did in one run, beside the control of the same seed.
-
-    Attributes:
-        run: The run that learned alpha.
-        control: Label of the control; None: there is none, or it failed on this seed.
-        moved: Mean of 1 - alpha over the mixed matrices.
-        lowest: Smallest entry of any alpha.
-        from_start: Mean distance of alpha from its start; None: not in the record.
-        difference: Score minus that of the control; None without one.
-    """
-
-    run: StoredRun
-    control: str | None
-    moved: float
-    lowest: float
-    from_start: float | None
-    difference: float | None
-
-
-def alpha_effects(runs: Sequence[StoredRun]) -> list[AlphaEffect]:
-    """Pair every run that learned alpha with its control, by task and seed; only agwm has one.
-
-    Args:
-        runs: Of one model and size.
-    """
-    scores = {(run.label, run.task, run.seed): run.score for run in runs}
-    agwm = labels_of(run for run in runs if run.method == "agwm")
-    controls = {label: control_of(runs, label) for label in agwm}
-    found = []
-    for run in runs:
-        if run.method not in LEARNED or not run.alpha:
-            continue
-        other = scores.get((controls.get(run.label), run.task, run.seed))
-        numbers = list(run.alpha.values())
-        starts = [one[FROM_START] for one in numbers if FROM_START in one]
-        found.append(
-            AlphaEffect(
-                run=run,
-                control=None if other is None else controls[run.label],
-                moved=statistics.fmean(1.0 - one["mean"] for one in numbers),
-                lowest=min(one["min"] for one in numbers),
-                from_start=statistics.fmean(starts) if len(starts) == len(numbers) else None,
-                difference=None if other is None or run.score is None else run.score - other,
-            )
-        )
-    return found
-
-
-def start_of_alpha(run: StoredRun) -> float | None:
-    r"""Return the mean of 1 - alpha that is to be expected before training, from a run's settings.
-
-    A factor is drawn from :math:`N(1, \sigma)` and cut at 1, so its mean is
-    :math:`1 - \sigma/\sqrt{2\pi}`; alpha has two of them in the form ``rank1``, else one.
-
-    Returns:
-        The number, or None where the settings are not in the record.
-    """
-    mixing = run.settings.get("mixing", {})
-    if "init_std" not in mixing or "alpha" not in mixing:
-        return None
-    factor = 1.0 - mixing["init_std"] / math.sqrt(2 * math.pi)
-    return 1.0 - factor ** (2 if mixing["alpha"] == "rank1" else 1)
 
 
 def draw_cost(runs: Sequence[StoredRun], path: str | Path) -> None:
@@ -122,10 +51,11 @@ def draw_cost(runs: Sequence[StoredRun], path: str | Path) -> None:
 
 
 def draw_alpha_effects(runs: Sequence[StoredRun], path: str | Path) -> None:
-    """Draw how far alpha moved against the difference to the control of the same seed.
+    """Draw how far learning moved alpha against the difference to a control of the same seed.
 
-    A mark is one seed; dotted: where alpha starts. A second line of panels shows the distance from the
-    start, where the records have it.
+    The control is agwm with alpha as it is drawn where there is one, else alpha held at 1. A mark is one
+    seed; dotted: where alpha starts. A second line of panels shows the distance from the start, where the
+    records have it.
 
     Args:
         runs: Of one model and size; a panel a task.
@@ -138,9 +68,11 @@ def draw_alpha_effects(runs: Sequence[StoredRun], path: str | Path) -> None:
     effects = [one for one in alpha_effects(runs) if one.difference is not None]
     if not effects:
         raise DataError(
-            "Nothing to draw: expected seeds of agwm and of frozen on one task, got none. Run both methods."
+            "Nothing to draw: expected seeds of agwm and of a control on one task, got none. Run frozen, or"
+            " agwm with search.attention_learning_rate=0."
         )
     tasks, labels = sorted({one.run.task for one in effects}), labels_of(one.run for one in effects)
+    controls = {one.run.label: one.reference for one in effects}
     has_starts = any(one.from_start is not None for one in effects)
     styles = styles_of(labels)
     panels = [(task, kind) for task in tasks for kind in ("moved", "from_start")[: 1 + has_starts]]
@@ -160,13 +92,13 @@ def draw_alpha_effects(runs: Sequence[StoredRun], path: str | Path) -> None:
         axis.set_xlabel(
             "mean of 1 − α" if kind == "moved" else "mean distance of α from its start", fontsize=9
         )
-        axis.set_ylabel("score − that of the control, × 100", fontsize=9)
+        axis.set_ylabel("score − that of its control, × 100", fontsize=9)
         axis.set_title(
             f"{task}, {own[0].run.model}, n = {own[0].run.train_size}" if own else task, fontsize=10
         )
         axis.locator_params(axis="x", nbins=5)
         axis.grid(alpha=0.3)
-    add_legend(figure, styles)
+    add_legend(figure, {f"{label} − {controls[label]}": style for label, style in styles.items()})
     save_figure(figure, path)
 
 

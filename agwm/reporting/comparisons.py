@@ -194,10 +194,15 @@ def _family(task: str, runs: Sequence[StoredRun], baselines: Mapping[str, str]) 
 
 
 def _means(runs: Sequence[StoredRun], tasks: Sequence[str]) -> list[StoredRun]:
-    """Return one run a label and seed with the mean over tasks; None where a task has no score."""
+    """Return one run a label and seed with the mean over tasks; None where a task has no score.
+
+    Labels without any score on one of the tasks are left out.
+    """
+    scored = {(run.label, run.task) for run in runs if run.score is not None}
     groups: dict[tuple[str, int], list[StoredRun]] = {}
     for run in runs:
-        groups.setdefault((run.label, run.seed), []).append(run)
+        if all((run.label, task) in scored for task in tasks):
+            groups.setdefault((run.label, run.seed), []).append(run)
     means = []
     for own in groups.values():
         scores = [run.score for run in own if run.score is not None]

@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agwm.reporting.comparison_pictures import alpha_effects, draw_alpha_effects, draw_cost
-from agwm.reporting.pictures import LEARNED, draw_alpha, draw_scores
+from agwm.reporting.alpha_effects import alpha_effects
+from agwm.reporting.chance import is_at_chance
+from agwm.reporting.comparison_pictures import draw_alpha_effects, draw_cost
+from agwm.reporting.pictures import draw_alpha, draw_scores
 from agwm.reporting.published import published_page
 from agwm.reporting.rows import markdown_table, summarize
 from agwm.reporting.runs import StoredRun, labels_of, tables_of
@@ -15,6 +17,7 @@ from agwm.reporting.sections import (
     alpha_section,
     baseline_section,
     control_section,
+    failed_section,
     settings_section,
     unlearned_section,
     versions_section,
@@ -52,11 +55,13 @@ def report_files(runs: Sequence[StoredRun], command: str) -> dict[str, str]:
     Returns:
         Name of a file -> its text: the page, and the tables in Markdown and LaTeX.
     """
-    failed = sum(run.score is None for run in runs)
+    failed = sum(run.failure is not None for run in runs)
     degenerate = sum(run.is_degenerate for run in runs)
+    at_chance = sum(is_at_chance(run) is True for run in runs)
     parts = [
         "# Results\n",
-        f"Made from {len(runs)} records ({failed} failed, {degenerate} degenerate) by\n",
+        f"Made from {len(runs)} records ({failed} failed, {degenerate} degenerate, {at_chance} not above"
+        " chance) by\n",
         f"```bash\n{command}\n```\n",
         f"The tables alone: [{TABLES}]({TABLES}), [{LATEX}]({LATEX}) (plain `tabular`, no packages).\n",
     ]
@@ -73,7 +78,7 @@ def report_files(runs: Sequence[StoredRun], command: str) -> dict[str, str]:
         parts += [f"![{picture.text}]({picture.name})\n\n{picture.text}\n" for picture in pictures]
         rows = summarize(run.record for run in own)
         parts.append(f"### Cost, and runs counted\n\n{markdown_table(rows)}")
-        parts += settings_section(own)
+        parts += [*failed_section(own), *settings_section(own)]
     parts.append(f"## Published numbers\n\n{published_page()}")
     parts.append(f"## Made with\n\n{versions_section(runs)}")
     return {PAGE: "\n".join(parts), TABLES: "\n".join(markdown), LATEX: "\n".join(latex)}
@@ -97,7 +102,7 @@ def pictures_of(runs: Sequence[StoredRun]) -> list[Picture]:
             lambda path: draw_cost(runs, path),
         ),
     ]
-    for label in labels_of(run for run in runs if run.alpha and run.method in LEARNED):
+    for label in labels_of(run for run in runs if run.learns_alpha):
         own = [run.record for run in runs if run.label == label]
         found.append(
             Picture(
@@ -110,8 +115,8 @@ def pictures_of(runs: Sequence[StoredRun]) -> list[Picture]:
         found.append(
             Picture(
                 f"alpha_effect{end}",
-                "How far α moved against the difference to the control of the same seed; dotted: the mean"
-                " that α starts from.",
+                "How far α moved against the difference to a control of the same seed: agwm with α as it is"
+                " drawn where there is one, else α held at 1; dotted: the mean that α starts from.",
                 lambda path: draw_alpha_effects(runs, path),
             )
         )

@@ -15,11 +15,9 @@ from agwm.reporting.runs import StoredRun, labels_of, run_of
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["LEARNED", "alpha_grid", "draw_alpha", "draw_scores"]
+__all__ = ["alpha_grid", "draw_alpha", "draw_scores"]
 
 Record = Mapping[str, Any]
-# The methods whose alpha is learned; others have none, or one that does not move.
-LEARNED = ("joint_alpha", "agwm")
 _NO_LAYER = -1
 
 
@@ -69,14 +67,16 @@ def alpha_grid(records: Iterable[Record]) -> tuple[list[str], list[str], list[li
     cells: dict[tuple[int, str], list[float]] = {}
     kinds: dict[str, None] = {}
     for record in records:
-        if record["run_info"]["method"] not in LEARNED:
+        if not run_of(record).learns_alpha:
             continue
         for name, numbers in record["train_info"]["alpha"].items():
             layer, kind = _place(name)
             kinds[kind] = None
             cells.setdefault((layer, kind), []).append(1.0 - numbers["mean"])
     if not cells:
-        raise DataError("No alpha to draw: expected a record of method agwm, got none. Run it first.")
+        raise DataError(
+            "No alpha to draw: expected a record of method agwm that learns it, got none. Run it first."
+        )
     layers = sorted({layer for layer, _ in cells}, key=lambda layer: (layer == _NO_LAYER, layer))
     values = [
         [
@@ -103,7 +103,7 @@ def draw_alpha(records: Iterable[Record], path: str | Path) -> None:
         MissingExtraError: If matplotlib is not installed.
     """
     runs = [run_of(record) for record in records]
-    learned = [run for run in runs if run.alpha and run.method in LEARNED]
+    learned = [run for run in runs if run.learns_alpha]
     labels = labels_of(learned)
     panels: dict[tuple, list[Record]] = {}
     for run in sorted(learned, key=lambda r: (r.model, r.train_size, labels.index(r.label), r.task)):

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from agwm.reporting.chance import CHANCE_NOTE, count_at_chance
 from agwm.reporting.markdown import table
-from agwm.reporting.runs import StoredRun, labels_of, run_of
-from agwm.reporting.spread import Spread
+from agwm.reporting.runs import StoredRun, check_runs, labels_of, run_of
+from agwm.reporting.spread import Spread, spread_text
 
 __all__ = ["NOTE", "Row", "markdown_table", "rows_table", "summarize"]
 
@@ -23,13 +24,15 @@ _HEADER = (
     "score",
     "seeds",
     "degenerate",
+    "not above chance",
     "failed",
     "passes",
     "time",
 )
 NOTE = (
-    "Score: on the test set, times 100, mean ± standard deviation over seeds (ddof 0). Degenerate: no"
-    " better than the best constant answer. Failed: not finite, not in the mean."
+    "Score: on the test set, times 100, mean ± standard deviation over seeds (ddof 0), of one seed without"
+    f" ±. Degenerate: no better than the best constant answer. {CHANCE_NOTE} Failed: gave no score, not in"
+    " the mean."
 )
 _WORDS = ("task", "model", "metric", "method")
 
@@ -47,7 +50,8 @@ class Row(Spread):
         scores: Test scores of the runs that gave one, as fractions, in the order of ``seeds``.
         seeds: Their seeds.
         num_degenerate: How many of them are no better than the best constant answer.
-        num_failed: Runs that gave no score, because numbers were not finite.
+        num_at_chance: How many are not above chance; None where that cannot be judged.
+        num_failed: Runs that gave no score, for whatever reason: their records say it.
         passes: Mean number of forward and backward passes of a batch in training, over ``seeds``.
         seconds: Mean time of training, over ``seeds``.
     """
@@ -60,6 +64,7 @@ class Row(Spread):
     scores: tuple[float, ...]
     seeds: tuple[int, ...]
     num_degenerate: int
+    num_at_chance: int | None
     num_failed: int
     passes: float
     seconds: float
@@ -74,8 +79,12 @@ def summarize(records: Iterable[Record]) -> list[Row]:
     Returns:
         One row a group, by task, model and size, and within these in the order of
         :func:`agwm.reporting.runs.labels_of`.
+
+    Raises:
+        DataError: If :func:`agwm.reporting.runs.check_runs` objects: a mean over several settings is none.
     """
     runs = [run_of(record) for record in records]
+    check_runs(runs)
     labels = labels_of(runs)
     groups: dict[tuple, list[StoredRun]] = {}
     for run in runs:
@@ -115,23 +124,24 @@ def _row(runs: Sequence[StoredRun]) -> Row:
         scores=tuple(run.score for run in done),
         seeds=tuple(run.seed for run in done),
         num_degenerate=sum(run.is_degenerate for run in done),
-        num_failed=len(runs) - len(done),
+        num_at_chance=count_at_chance(done),
+        num_failed=sum(run.failure is not None for run in runs),
         passes=statistics.fmean(run.passes for run in counted),
         seconds=statistics.fmean(run.seconds for run in counted),
     )
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    score = "-" if row.mean is None else f"{100 * row.mean:.2f} ± {100 * row.std:.2f}"
     return (
         row.task,
         row.model,
         str(row.train_size),
         row.metric,
         row.method,
-        score,
+        spread_text(row.mean, row.std),
         str(len(row.scores)),
         str(row.num_degenerate),
+        "-" if row.num_at_chance is None else str(row.num_at_chance),
         str(row.num_failed),
         f"{row.passes:.0f}",
         f"{row.seconds:.0f} s",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +9,15 @@ from typing import Any
 
 from agwm.errors import DataError
 from agwm.methods import METHODS
+from agwm.record_form import check_record, read_record
 from agwm.records import FOLDER
-from agwm.storage import read_json
 from agwm.yaml_config import flat_settings
 
-__all__ = ["StoredRun", "check_runs", "labels_of", "load_runs", "run_of", "tables_of"]
+__all__ = ["StoredRun", "check_runs", "check_settings", "labels_of", "load_runs", "run_of", "tables_of"]
 
 Record = Mapping[str, Any]
+# The methods whose alpha is learned; others have none, or one that does not move.
+_LEARNERS = ("joint_alpha", "agwm")
 # What has to be the same for all methods of one task, or their scores do not compare.
 _SHARED = ("model", "stratified", "max_length", "test_limit", "data")
 
@@ -32,8 +33,8 @@ class StoredRun:
         model: Name of the model.
         train_size: Number of training examples.
         seed: Its seed.
-        metric: What the score is; "" where a failed run does not say.
-        score: On the test set, as a fraction; None: the run failed.
+        metric: What the score is.
+        score: On the test set, as a fraction; None: the run failed, or only its dev set was scored.
         is_degenerate: Whether the score is no better than the best constant answer.
         passes: Forward and backward passes of a batch in training.
         seconds: Time of training.
@@ -53,58 +54,63 @@ class StoredRun:
     passes: float
     seconds: float
     record: Record
-    source: str = "a record"
+    source: str
+
+    @property
+    def failure(self) -> str | None:
+        """Why the run failed; None: it did not."""
+        return self.record["train_info"]["failure"]
 
     @property
     def alpha(self) -> Mapping[str, Mapping[str, float]]:
         """Name of a mixed weight -> numbers on its alpha; empty without mixing."""
-        return self.record["train_info"].get("alpha") or {}
+        return self.record["train_info"]["alpha"]
+
+    @property
+    def has_own_alpha(self) -> bool:
+        """Whether it mixed by a method that learns alpha, if its learning rate lets it."""
+        return self.method in _LEARNERS and bool(self.alpha)
+
+    @property
+    def learns_alpha(self) -> bool:
+        """Whether alpha moved from where it was drawn: not with a learning rate of 0."""
+        own = self.settings.get("rivals", {}).get(self.method) or self.settings.get("search", {})
+        return self.has_own_alpha and own.get("attention_learning_rate") != 0
 
     @property
     def settings(self) -> Mapping[str, Any]:
         """The settings that decided the run."""
-        return self.record["run_info"].get("settings") or {}
+        return self.record["run_info"]["settings"]
 
 
-def run_of(record: Record, source: str = "a record") -> StoredRun:
+def run_of(record: Record, source: str | None = None) -> StoredRun:
     """Read one record.
 
     Args:
         record: What a run wrote.
-        source: Its file, for messages.
+        source: Its file, for messages; None: described by what was run.
 
     Raises:
         DataError: If something is missing or of the wrong kind.
     """
-    try:
-        info, train, scores = record["run_info"], record["train_info"], record["scores"]
-        score = scores["test"]
-        run = StoredRun(
-            label=str(info.get("label") or info["method"]),
-            method=str(info["method"]),
-            task=str(info["task"]),
-            model=str(info["model"]),
-            train_size=int(info["train_size"]),
-            seed=int(info["seed"]),
-            metric=str(scores.get("metric") or ""),
-            score=None if score is None else float(score),
-            is_degenerate=bool(scores.get("is_degenerate")),
-            passes=float(train.get("passes") or 0),
-            seconds=float(train.get("total_seconds") or 0),
-            record=record,
-            source=source,
-        )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            f"{source!r} is no record: expected run_info, train_info and scores of a run, got"
-            f" {type(error).__name__}: {error}. Move it away."
-        ) from None
-    if run.score is not None and not math.isfinite(run.score):
-        raise DataError(
-            f"{source!r} is no record: expected a finite score, or null of a failed run, got {run.score}."
-            " Run it again."
-        )
-    return run
+    check_record(record, source or "a record")
+    info, train, scores = record["run_info"], record["train_info"], record["scores"]
+    label = info.get("label", info["method"])
+    return StoredRun(
+        label=label,
+        method=info["method"],
+        task=info["task"],
+        model=info["model"],
+        train_size=info["train_size"],
+        seed=info["seed"],
+        metric=scores["metric"],
+        score=scores["test"],
+        is_degenerate=scores["is_degenerate"],
+        passes=train["passes"],
+        seconds=train["total_seconds"],
+        record=record,
+        source=source or f"record of {label}, {info['task']}, seed {info['seed']}",
+    )
 
 
 def load_runs(folders: Iterable[str | Path]) -> list[StoredRun]:
@@ -128,13 +134,31 @@ def load_runs(folders: Iterable[str | Path]) -> list[StoredRun]:
                 f"No records: expected JSON files in {str(folder / FOLDER)!r} or {str(folder)!r}, got none."
                 " Run something first, or correct the folder."
             )
-        runs += [run_of(read_json(path), str(path)) for path in paths]
+        runs += [run_of(read_record(path), str(path)) for path in paths]
     check_runs(runs)
     return runs
 
 
 def check_runs(runs: Sequence[StoredRun]) -> None:
     """Check that runs can stand in one table.
+
+    Every run has a test score or has failed, and :func:`check_settings` does not object.
+
+    Raises:
+        DataError: If a run was scored on the dev set alone, or settings are mixed.
+    """
+    for run in runs:
+        if run.score is None and run.failure is None:
+            raise DataError(
+                f"Records of tuning make no table: expected a test score, got a dev score alone in"
+                f" {run.source!r}. Read tuning.md, or give the folder of runs that were scored on the test"
+                " set."
+            )
+    check_settings(runs)
+
+
+def check_settings(runs: Sequence[StoredRun]) -> None:
+    """Check that runs of one label, and of one task, belong together.
 
     Seeds aside, all runs of one label on one task, model and size have the same settings, and all runs
     on one task, model and size the same data, metric and limits. No run is there twice.
@@ -154,8 +178,7 @@ def check_runs(runs: Sequence[StoredRun]) -> None:
                 f" {run.seed}, got {other.source!r} and {run.source!r}. Move one away."
             )
         _compare(cells.setdefault((run.label, *place), run), run, _own, f"of label {run.label!r}")
-        if run.score is not None:
-            _compare(tasks.setdefault(place, run), run, _common, f"on task {run.task!r}")
+        _compare(tasks.setdefault(place, run), run, _common, f"on task {run.task!r}")
 
 
 def labels_of(runs: Iterable[StoredRun]) -> list[str]:
@@ -180,7 +203,7 @@ def _own(run: StoredRun) -> dict[str, Any]:
 
 def _common(run: StoredRun) -> dict[str, Any]:
     shared = {key: run.settings[key] for key in _SHARED if key in run.settings}
-    return flat_settings(shared) | {"metric": run.metric, "examples": run.record["run_info"].get("data")}
+    return flat_settings(shared) | {"metric": run.metric, "examples": run.record["run_info"]["data"]}
 
 
 def _compare(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from agwm.reporting.comparison_pictures import AlphaEffect, alpha_effects, start_of_alpha
+from agwm.reporting.alpha_effects import AlphaEffect, alpha_effects, start_of_alpha
 from agwm.reporting.comparisons import (
+    Comparison,
     compare,
     comparison_table,
     control_of,
@@ -22,6 +23,7 @@ __all__ = [
     "alpha_section",
     "baseline_section",
     "control_section",
+    "failed_section",
     "settings_section",
     "unlearned_section",
     "versions_section",
@@ -38,6 +40,10 @@ Failed: runs of both that gave no score and are in no test. Bold: below 0.05 aft
 correction. "Not told apart" does not say "equal", and a test on two or three pairs rests on
 scores being normal, which so few cannot show.
 """
+_SIZES = """In a line whose numbers under n differ, or exceed its pairs, Welch's test compares means over
+different seeds, and so do the means in the table of scores. The paired test is on the common
+seeds alone: read that one there.
+"""
 
 
 def baseline_section(runs: Sequence[StoredRun]) -> list[str]:
@@ -47,7 +53,7 @@ def baseline_section(runs: Sequence[StoredRun]) -> list[str]:
     if BASELINE in labels and len(labels) > 1:
         found = compare(runs, {label: BASELINE for label in labels if label != BASELINE})
         parts.append(_TESTS)
-        parts += [verdict_table(found), comparison_table(found)]
+        parts += [verdict_table(found), comparison_table(found), *_sizes_note(found)]
     else:
         parts.append(f"No tests: there are no records of `{BASELINE}` and of another method.\n")
     return parts
@@ -63,7 +69,7 @@ def control_section(runs: Sequence[StoredRun]) -> list[str]:
     found = compare(runs, controls)
     if found:
         parts.append("The same tests; the family is all labels of agwm on one task.\n")
-        parts += [verdict_table(found), comparison_table(found, with_baseline=True)]
+        parts += [verdict_table(found), comparison_table(found, with_baseline=True), *_sizes_note(found)]
     else:
         parts.append("No tests: there are no records of `frozen` on a task of agwm.\n")
     for label, control in controls.items():
@@ -90,11 +96,12 @@ other masks.
         text,
         verdict_table(found),
         comparison_table(found, with_baseline=True),
+        *_sizes_note(found),
     ]
 
 
 def alpha_section(runs: Sequence[StoredRun]) -> list[str]:
-    """Say how far alpha moved in each method that learned it."""
+    """Say how far alpha moved in each method that learns it, and what it brought."""
     effects = alpha_effects(runs)
     if not effects:
         return []
@@ -107,17 +114,17 @@ def alpha_section(runs: Sequence[StoredRun]) -> list[str]:
         own = groups[task, label]
         start = start_of_alpha(own[0].run)
         distances = [one.from_start for one in own if one.from_start is not None]
-        gains = [one.difference for one in own if one.difference is not None]
         lines.append(
             [
                 task,
-                label,
+                label if own[0].is_learned else f"{label} (not learned)",
                 str(len(own)),
                 f"{statistics.fmean(one.moved for one in own):.4f}",
                 "-" if start is None else f"{start:.4f}",
                 f"{statistics.fmean(distances):.4f}" if distances else "-",
                 f"{min(one.lowest for one in own):.3f}",
-                f"{100 * statistics.fmean(gains):+.2f} ({len(gains)})" if gains else "-",
+                _mean_difference([one.over_drawn for one in own]),
+                _mean_difference([one.over_held for one in own]),
             ]
         )
     head = (
@@ -128,14 +135,28 @@ def alpha_section(runs: Sequence[StoredRun]) -> list[str]:
         "at the start",
         "moved from it",
         "lowest alpha",
-        "gain",
+        "over alpha as drawn",
+        "over alpha at 1",
     )
     note = (
         "\nMeans over runs and mixed matrices. At the start: what is expected of the initial values. Moved"
-        " from it: mean distance, where the records hold it. Gain: mean difference to the control, times"
-        " 100 (seeds that have both).\n"
+        " from it: mean distance, where the records hold it. Over alpha as drawn: mean difference, times"
+        " 100 (seeds that have both), to agwm with a learning rate of alpha of 0: what learning brought."
+        " Over alpha at 1: the same to the control `frozen`: what drawing alpha, learning it where that is"
+        " done, and the outer passes brought together. Not learned: the learning rate of alpha is 0.\n"
     )
-    return ["### How far alpha moved\n", table(head, lines, right=range(2, 8)) + note]
+    return ["### How far alpha moved\n", table(head, lines, right=range(2, 9)) + note]
+
+
+def failed_section(runs: Sequence[StoredRun]) -> list[str]:
+    """Say of each failed run why it gave no score."""
+    failed = [run for run in runs if run.failure is not None]
+    if not failed:
+        return []
+    order = labels_of(failed)
+    failed.sort(key=lambda run: (run.task, order.index(run.label), run.seed))
+    lines = [[run.label, run.task, str(run.seed), run.failure] for run in failed]
+    return ["### Failed runs\n", table(("method", "task", "seed", "reason"), lines, right=[2])]
 
 
 def settings_section(runs: Sequence[StoredRun]) -> list[str]:
@@ -172,3 +193,12 @@ def versions_section(runs: Sequence[StoredRun]) -> str:
         for name, own in counts.items()
     ]
     return table(("what", "version"), lines) if lines else "The records do not say.\n"
+
+
+def _sizes_note(comparisons: Sequence[Comparison]) -> list[str]:
+    return [_SIZES] if any(set(one.sizes) != {one.num_pairs} for one in comparisons) else []
+
+
+def _mean_difference(differences: Sequence[float | None]) -> str:
+    known = [one for one in differences if one is not None]
+    return f"{100 * statistics.fmean(known):+.2f} ({len(known)})" if known else "-"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 
-__all__ = ["Spread"]
+__all__ = ["Spread", "spread_text"]
 
 
 class Spread:
@@ -19,5 +19,15 @@ class Spread:
 
     @property
     def std(self) -> float | None:
-        """Standard deviation of the score with ddof 0, as published, or None."""
-        return statistics.pstdev(self.scores) if self.scores else None
+        """Standard deviation of the score with ddof 0, as published; None below two scores.
+
+        That of one score would be 0, and look like the steadiest of all.
+        """
+        return statistics.pstdev(self.scores) if len(self.scores) > 1 else None
+
+
+def spread_text(mean: float | None, std: float | None, plus_minus: str = " ± ") -> str:
+    """Write a mean with its standard deviation, where there is one, both times 100; "-" without a mean."""
+    if mean is None:
+        return "-"
+    return f"{100 * mean:.2f}" + ("" if std is None else f"{plus_minus}{100 * std:.2f}")

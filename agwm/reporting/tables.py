@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agwm.errors import DataError
+from agwm.reporting.chance import CHANCE_NOTE, count_at_chance
 from agwm.reporting.markdown import table
 from agwm.reporting.runs import StoredRun, labels_of
-from agwm.reporting.spread import Spread
+from agwm.reporting.spread import Spread, spread_text
 
 __all__ = [
     "OVER_TASKS",
@@ -40,12 +41,14 @@ class Cell(Spread):
         scores: Test scores of the runs that gave one, as fractions.
         num_failed: Runs that gave none.
         num_degenerate: Runs whose score is no better than the best constant answer; they are in the mean.
+        num_at_chance: Runs whose score is not above chance, likewise; None where that cannot be judged.
         is_complete: Whether every seed of the table gave a score.
     """
 
     scores: tuple[float, ...]
     num_failed: int
     num_degenerate: int
+    num_at_chance: int | None
     is_complete: bool
 
 
@@ -61,7 +64,8 @@ class Table:
         metrics: Name of a task -> what its score is.
         cells: (label, task) -> cell; no key: no record.
         seeds: All seeds of any run in the table.
-        averaged: The tasks of the last column, at least two; empty: there is no such column.
+        averaged: The tasks of the last column, at least two; empty: there is no such column. A row that
+            lacks one of them has no average.
     """
 
     model: str
@@ -73,12 +77,16 @@ class Table:
     seeds: tuple[int, ...]
     averaged: tuple[str, ...]
 
-    def average(self, label: str) -> tuple[float, float] | None:
-        """Return the mean over tasks of a row's means and of its standard deviations, as published."""
-        cells = [self.cells[label, task] for task in self.averaged if (label, task) in self.cells]
-        if not cells or any(cell.mean is None for cell in cells):
+    def average(self, label: str) -> tuple[float, float | None] | None:
+        """Return the mean over tasks of a row's means and of its standard deviations, as published.
+
+        The second is None where a cell has no standard deviation; all is None where a score is missing.
+        """
+        cells = [self.cells.get((label, task)) for task in self.averaged]
+        if not cells or any(cell is None or cell.mean is None for cell in cells):
             return None
-        return statistics.fmean(c.mean for c in cells), statistics.fmean(c.std for c in cells)
+        stds = [cell.std for cell in cells]
+        return statistics.fmean(c.mean for c in cells), None if None in stds else statistics.fmean(stds)
 
     def best(self, task: str) -> float | None:
         """Return the highest mean of a column's complete cells, None where fewer than two are."""
@@ -87,11 +95,16 @@ class Table:
 
 
 def common_tasks(runs: Sequence[StoredRun]) -> list[str]:
-    """Return the tasks on which every method that has a score anywhere has one."""
+    """Return the tasks on which more than half of the methods that have a score anywhere have one.
+
+    A method that lacks one of them is left out of what is said over tasks, and takes none away from the
+    others. Empty if that leaves no method.
+    """
     has = {(run.label, run.task) for run in runs if run.score is not None}
     labels = {label for label, _ in has}
     tasks = sorted({task for _, task in has})
-    return [task for task in tasks if all((label, task) in has for label in labels)]
+    most = [task for task in tasks if 2 * sum((label, task) in has for label in labels) > len(labels)]
+    return most if any(all((label, task) in has for task in most) for label in labels) else []
 
 
 def make_table(runs: Sequence[StoredRun]) -> Table:
@@ -115,7 +128,7 @@ def make_table(runs: Sequence[StoredRun]) -> Table:
         *kinds[0],
         labels=tuple(labels_of(runs)),
         tasks=tuple(sorted({run.task for run in runs})),
-        metrics={run.task: run.metric for run in sorted(runs, key=lambda run: bool(run.metric))},
+        metrics={run.task: run.metric for run in runs},
         cells={key: _cell(own, len(seeds)) for key, own in groups.items()},
         seeds=seeds,
         averaged=averaged if len(averaged) > 1 else (),
@@ -164,8 +177,9 @@ def _cell(runs: Sequence[StoredRun], num_seeds: int) -> Cell:
     done = sorted((run for run in runs if run.score is not None), key=lambda run: run.seed)
     return Cell(
         scores=tuple(run.score for run in done),
-        num_failed=len(runs) - len(done),
+        num_failed=sum(run.failure is not None for run in runs),
         num_degenerate=sum(run.is_degenerate for run in done),
+        num_at_chance=count_at_chance(done),
         is_complete=len(done) == num_seeds,
     )
 
@@ -187,10 +201,10 @@ def _text(table_: Table, label: str, task: str, plus_minus: str, bold: str) -> s
     marks = [] if cell.is_complete else [f"{len(cell.scores)}/{len(table_.seeds)}"]
     marks += [f"{cell.num_failed} failed"] if cell.num_failed else []
     marks += [f"{cell.num_degenerate} degenerate"] if cell.num_degenerate else []
-    text = "-"
-    if cell.mean is not None:
-        text = f"{100 * cell.mean:.2f}{plus_minus}{100 * cell.std:.2f}"
-        text = bold.format(text) if cell.is_complete and cell.mean == table_.best(task) else text
+    marks += [f"{cell.num_at_chance} not above chance"] if cell.num_at_chance else []
+    text = spread_text(cell.mean, cell.std, plus_minus)
+    if cell.mean is not None and cell.is_complete and cell.mean == table_.best(task):
+        text = bold.format(text)
     return text + (f" ({', '.join(marks)})" if marks else "")
 
 
@@ -199,20 +213,21 @@ def _average(table_: Table, label: str, plus_minus: str) -> str:
     if numbers is None:
         return "-"
     is_complete = all(table_.cells[label, task].is_complete for task in table_.averaged)
-    return f"{100 * numbers[0]:.2f}{plus_minus}{100 * numbers[1]:.2f}" + ("" if is_complete else " (part)")
+    return spread_text(*numbers, plus_minus) + ("" if is_complete else " (part)")
 
 
 def _note(table_: Table) -> str:
     seeds = ", ".join(map(str, table_.seeds))
     average = (
-        f"Average: over {', '.join(table_.averaged)}, of the means and of the standard deviations; part:"
-        " with a cell that lacks seeds."
+        f"Average: over {', '.join(table_.averaged)}, on which more than half of the methods have a score,"
+        " of the means and of the standard deviations; -: the method lacks one of them; part: with a cell"
+        " that lacks seeds."
         if table_.averaged
-        else "No average: there are no two tasks on which every row has a score."
+        else "No average: there are no two tasks on which more than half of the methods have a score."
     )
     return (
-        f"Test scores times 100, mean ± standard deviation (ddof 0) over the seeds {seeds}."
-        f" k/{len(table_.seeds)}: only k of them gave a score. Failed: not in the mean. Degenerate: no"
-        " better than the best constant answer, in the mean. Bold: the highest mean of the cells with all"
-        f" seeds. {average}"
+        f"Test scores times 100, mean ± standard deviation (ddof 0) over the seeds {seeds}; without ±: one"
+        f" score. k/{len(table_.seeds)}: only k of them gave a score. Failed: gave no score, not in the"
+        f" mean. Degenerate: no better than the best constant answer, in the mean. {CHANCE_NOTE} Bold: the"
+        f" highest mean of the cells with all seeds. {average}"
     )

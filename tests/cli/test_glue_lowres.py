@@ -166,7 +166,7 @@ def test_a_run_that_diverges_is_recorded_as_failed(arguments, tmp_path, capsys):
     assert record["scores"]["test"] is None and "not finite" in record["train_info"]["failure"]
     assert "failed" in capsys.readouterr().out
     line = (tmp_path / "out" / "table.md").read_text().splitlines()[2]
-    assert [cell.strip() for cell in line.split("|")][6:10] == ["-", "0", "0", "1"]
+    assert [cell.strip() for cell in line.split("|")][6:11] == ["-", "0", "0", "0", "1"]
 
 
 @pytest.mark.parametrize("method", ["vanilla", "agwm"])

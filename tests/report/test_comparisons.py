@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from scipy import stats
@@ -16,7 +17,7 @@ from agwm.reporting.comparisons import (
     verdict_table,
 )
 from agwm.reporting.runs import run_of
-from agwm.reporting.sections import unlearned_section
+from agwm.reporting.sections import baseline_section, control_section, unlearned_section
 from agwm.reporting.tables import OVER_TASKS
 from tests.report.synthetic import SCORES, make_records, make_runs
 
@@ -72,6 +73,15 @@ def test_over_tasks_compares_means_of_complete_seeds():
     assert one.paired.difference == pytest.approx((0.65 + 0.40) / 2 - 0.35)
 
 
+def test_a_method_without_a_task_takes_no_test_over_tasks_from_the_others():
+    part = {"rte": (0.5, None, 0.7)}
+    runs = make_runs({**SCORES, "joint_alpha": part})
+    others = {label: "vanilla" for label in (*BASELINES, "joint_alpha")}
+    over = [one for one in compare(runs, others) if one.task == OVER_TASKS]
+    assert over == [one for one in compare(make_runs(), BASELINES) if one.task == OVER_TASKS]
+    assert [one.label for one in over] == ["frozen", "agwm", "agwm_k5"]
+
+
 def test_one_task_is_not_over_tasks():
     runs = [run for run in make_runs() if run.task == "rte"]
     assert {one.task for one in compare(runs, BASELINES)} == {"rte"}
@@ -103,6 +113,19 @@ def test_what_is_not_learned_is_a_control_too():
     page = "\n".join(unlearned_section(runs))
     assert re.search(r"\| stsb +\| agwm_k1 +\| agwm_k1_lr0 +\|", page) and "agwm_k5" not in page
     assert unlearned_section(make_runs()) == []
+
+
+def test_unequal_numbers_of_seeds_are_pointed_out():
+    note = "read that one there"
+    equal = {label: {"rte": (0.5, 0.6, 0.7)} for label in ("vanilla", "frozen", "agwm")}
+    fewer = {**equal, "vanilla": {"rte": (0.5, 0.6)}, "frozen": {"rte": (0.5, 0.6)}}
+    for section in (baseline_section, control_section):
+        assert note not in "".join(section(make_runs(equal)))
+        assert note in "".join(section(make_runs(fewer)))
+    # as many, but others
+    other = make_runs(equal)
+    other = [replace(run, seed=run.seed + 1) if run.label == "vanilla" else run for run in other]
+    assert note in "".join(baseline_section(other))
 
 
 def test_tables_show_tests_reasons_and_counts():

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from agwm.errors import DataError
+from agwm.reporting.page import report_files
 from agwm.reporting.runs import load_runs
 from tests.report.synthetic import make_records, write_records
 
@@ -54,7 +55,8 @@ def test_the_whole_report(tmp_path, capsys):
         "alpha_effect--tiny--n300.png",
     } <= files
     assert f"python examples/report.py {folder} --output-dir {out}" in page
-    assert "Made from 23 records (1 failed, " in page
+    assert "Made from 23 records (1 failed, 11 degenerate, 0 not above chance)" in page
+    assert re.search(r"### Failed runs\n\n.*\n.*\n\| agwm +\| rte +\| +6 \| not finite \|\n", page)
     assert "`frozen` is not the exact control of `agwm_k5`: `search.num_resplits` differ" in page
     # the published numbers stand apart, after all that was measured
     assert page.index("## Published numbers") > page.index("### Cost, and runs counted")
@@ -68,6 +70,28 @@ def test_the_whole_report(tmp_path, capsys):
     first = page
     assert main([str(folder), "--output-dir", str(out)]) == 0
     assert (out / "report.md").read_text(encoding="utf-8") == first
+
+
+def test_failed_runs_have_their_reasons(tmp_path):
+    records = make_records(
+        {"vanilla": {"stsb": (None, 0.5, None), "rte": (None,)}, "agwm": {"rte": (0.6,)}}
+    )
+    reasons = iter(("a worker was ended by SIGKILL", "OSError: disk | full", "not finite"))
+    for record in records:
+        if record["train_info"]["failure"]:
+            record["train_info"]["failure"] = next(reasons)
+    page = report_files(load_runs([write_records(tmp_path / "runs", records)]), "command")["report.md"]
+    lines = page[page.index("### Failed runs") :].splitlines()[4:7]
+    assert [" ".join(line.split()) for line in lines] == [
+        "| vanilla | rte | 5 | not finite |",
+        "| vanilla | stsb | 5 | a worker was ended by SIGKILL |",
+        "| vanilla | stsb | 7 | OSError: disk \\| full |",
+    ]
+    # a table does not say why, since it does not know
+    assert "Failed: gave no score" in page and "Failed: not finite" not in page
+    whole = [record for record in records if not record["train_info"]["failure"]]
+    page = report_files(load_runs([write_records(tmp_path / "whole", whole)]), "command")["report.md"]
+    assert "### Failed runs" not in page
 
 
 def test_several_folders_with_or_without_results(tmp_path):
@@ -93,10 +117,10 @@ def test_no_records(tmp_path, failing):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "expected a JSON file"),
+        ("{", "expected JSON"),
         ("[1]", "is no record"),
-        ('{"run_info": {}, "train_info": {}, "scores": {"test": 1}}', "KeyError: 'method'"),
-        (None, "expected a finite score"),
+        ('{"run_info": {}, "train_info": {}, "scores": {"test": 1}}', "expected run_info.method"),
+        (None, "expected scores.test to be a finite number"),
     ],
 )
 def test_something_else_is_no_record(tmp_path, failing, content, message):
@@ -105,7 +129,17 @@ def test_something_else_is_no_record(tmp_path, failing, content, message):
     folder = tmp_path / "runs"
     (folder / "results").mkdir(parents=True)
     (folder / "results" / "a.json").write_text(content or json.dumps(record))
-    assert message in failing(folder, "--output-dir", tmp_path / "out")
+    line = failing(folder, "--output-dir", tmp_path / "out")
+    assert message in line and str(folder / "results" / "a.json") in line and "Remove it" in line
+
+
+def test_records_of_tuning_are_refused(tmp_path, failing):
+    records = make_records()
+    for record in records:
+        record["scores"]["test"] = None
+    line = failing(write_records(tmp_path / "runs", records), "--output-dir", tmp_path / "out")
+    assert "Records of tuning make no table: expected a test score" in line and "tuning.md" in line
+    assert not (tmp_path / "out").exists()
 
 
 def test_other_settings_of_one_label_are_refused(tmp_path, failing):
@@ -147,15 +181,6 @@ def test_a_run_that_is_there_twice_is_refused(tmp_path):
         load_runs(folders)
 
 
-def test_a_crashed_run_needs_no_metric(tmp_path):
-    records = make_records()
-    failed = next(record for record in records if record["scores"]["test"] is None)
-    failed["scores"] = {"test": None}
-    failed["train_info"] = {"failure": "RuntimeError: out of memory"}
-    runs = load_runs([write_records(tmp_path / "runs", records)])
-    assert sum(run.score is None for run in runs) == 1
-
-
 def test_without_vanilla_and_control_there_are_no_tests(tmp_path):
     pytest.importorskip("matplotlib", reason="the extra 'plot' is not installed")
     records = [r for r in make_records() if r["run_info"]["method"] == "agwm"]
@@ -168,8 +193,6 @@ def test_without_vanilla_and_control_there_are_no_tests(tmp_path):
 
 
 def test_settings_that_differ_between_tasks_are_shown(tmp_path):
-    from agwm.reporting.page import report_files
-
     records = make_records()
     for record in records:
         if record["run_info"]["method"] == "vanilla" and record["run_info"]["task"] == "stsb":

@@ -7,8 +7,12 @@ import math
 import pytest
 
 from agwm.errors import DataError
-from agwm.reporting.comparison_pictures import alpha_effects, draw_alpha_effects, draw_cost, start_of_alpha
+from agwm.reporting.alpha_effects import alpha_effects, start_of_alpha
+from agwm.reporting.comparison_pictures import draw_alpha_effects, draw_cost
+from agwm.reporting.page import pictures_of
 from agwm.reporting.pictures import alpha_grid, draw_alpha, draw_scores
+from agwm.reporting.runs import run_of
+from agwm.reporting.sections import alpha_section
 from tests.report.synthetic import SCORES, make_records, make_runs
 
 pytest.importorskip("matplotlib", reason="the extra 'plot' is not installed")
@@ -110,12 +114,63 @@ def test_alpha_is_drawn_for_each_method_that_learned_it(tmp_path, figure):
 def test_effects_are_paired_with_the_control_by_seed():
     effects = {(e.run.label, e.run.task, e.run.seed): e for e in alpha_effects(make_runs())}
     one = effects["agwm", "rte", 7]
-    assert one.control == "frozen" and one.difference == pytest.approx(0.05)
+    assert one.reference == "frozen" and one.difference == pytest.approx(0.05)
     # five matrices: 0.010, 0.011, 0.020, 0.021 and 0.020
     assert one.moved == pytest.approx(0.082 / 5) and one.lowest == pytest.approx(0.9)
     assert one.from_start is None
     assert effects["agwm", "rte", 6].difference is None
     assert not any(label in ("vanilla", "frozen") for label, *_ in effects)
+
+
+def runs_with_the_unlearned():
+    """Return runs of frozen, agwm_k1 and agwm_k1_lr0, which is the exact control of agwm_k1."""
+    own = {"agwm_k1": (0.7, 0.7, 0.7), "agwm_k1_lr0": (0.6, 0.65, None), "frozen": (0.5, 0.5, 0.5)}
+    records = make_records({label: {"rte": scores} for label, scores in own.items()})
+    for record in records:
+        search = record["run_info"]["settings"].get("search")
+        search["attention_learning_rate"] = (
+            0.0 if record["run_info"].get("label") == "agwm_k1_lr0" else 2e-3
+        )
+    return [run_of(record) for record in records]
+
+
+def test_what_learning_brought_is_over_what_is_drawn():
+    effects = {(e.run.label, e.run.seed): e for e in alpha_effects(runs_with_the_unlearned())}
+    one = effects["agwm_k1", 5]
+    assert (one.drawn, one.held, one.reference) == ("agwm_k1_lr0", "frozen", "agwm_k1_lr0")
+    assert one.over_drawn == one.difference == pytest.approx(0.1) and one.over_held == pytest.approx(0.2)
+    # no other control stands in on a seed that lacks the exact one
+    assert effects["agwm_k1", 7].difference is None and effects["agwm_k1", 7].over_held is not None
+    control = effects["agwm_k1_lr0", 5]
+    assert not control.is_learned and control.difference is None
+    assert control.over_held == pytest.approx(0.1)
+
+
+def test_what_does_not_learn_is_in_no_picture_of_learning(tmp_path, figure):
+    runs = runs_with_the_unlearned()
+    names = [picture.name for picture in pictures_of(runs)]
+    assert [name for name in names if name.startswith("alpha--")] == ["alpha--agwm_k1--tiny--n300.png"]
+    draw_alpha_effects(runs, tmp_path / "effect.png")
+    (axis,) = figure()
+    assert [sum(len(line.get_xdata()) for line in marks(axis))] == [2]
+    assert [y for line in marks(axis) for y in line.get_ydata()] == pytest.approx([10, 5])
+    (legend,) = axis.get_figure().legends
+    assert [text.get_text() for text in legend.get_texts()] == ["agwm_k1 − agwm_k1_lr0"]
+    draw_alpha([run.record for run in runs], tmp_path / "alpha.png")
+    assert len(figure()) == 2  # a panel and the scale of colours
+    alone = [run for run in runs if run.label == "agwm_k1_lr0"]
+    assert not [picture for picture in pictures_of(alone) if picture.name.startswith("alpha")]
+    with pytest.raises(DataError, match="No alpha to draw"):
+        draw_alpha([run.record for run in alone], tmp_path / "none.png")
+
+
+def test_the_table_of_alpha_tells_the_controls_apart():
+    text = "".join(alpha_section(runs_with_the_unlearned()))
+    lines = [[c.strip() for c in line.split("|")] for line in text.splitlines() if line.startswith("|")]
+    cells = {line[2]: line[-3:-1] for line in lines}
+    assert cells["method"] == ["over alpha as drawn", "over alpha at 1"]
+    assert cells["agwm_k1"] == ["+7.50 (2)", "+20.00 (3)"]
+    assert cells["agwm_k1_lr0 (not learned)"] == ["-", "+12.50 (2)"]
 
 
 def test_start_of_alpha_is_what_the_forms_draw():
@@ -146,5 +201,5 @@ def test_alpha_effects_have_a_mark_a_seed(tmp_path, figure):
     draw_alpha_effects(runs, tmp_path / "effect.png")
     assert len(figure()) == 4
     assert all(x == pytest.approx(0.002) for line in marks(figure()[1]) for x in line.get_xdata())
-    with pytest.raises(DataError, match="expected seeds of agwm and of frozen"):
+    with pytest.raises(DataError, match="expected seeds of agwm and of a control"):
         draw_alpha_effects([run for run in runs if run.method != "frozen"], tmp_path / "none.png")

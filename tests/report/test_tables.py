@@ -49,20 +49,50 @@ def test_markdown_by_hand():
     # the highest mean of a column, among the cells with all seeds
     assert row(text, "agwm_k5")[1].startswith("**70.00 ± 0.00**")
     assert text.count("**") == 4
-    assert "over the seeds 5, 6, 7." in text and "Average: over rte, stsb" in text
+    assert "over the seeds 5, 6, 7;" in text and "Average: over rte, stsb" in text
 
 
-def test_the_average_is_over_tasks_that_all_rows_have():
+def test_the_average_is_over_tasks_that_most_rows_have():
     runs = make_runs({**SCORES, "joint_alpha": {"rte": (0.5, 0.6, 0.7)}})
+    assert common_tasks(runs) == ["rte", "stsb"] == list(make_table(runs).averaged)
+    text = wide_table(make_table(runs))
+    assert row(text, "joint_alpha")[1:] == ["60.00 ± 8.16 (1 degenerate)", "-", "-"]
+    assert row(text, "vanilla")[-1] == "45.00 ± 8.16"
+    # the same of one that failed on a whole task
+    runs = make_runs({**SCORES, "joint_alpha": {"rte": (0.5, 0.6, 0.7), "stsb": (None, None, None)}})
+    assert row(wide_table(make_table(runs)), "joint_alpha")[2:] == ["- (0/3, 3 failed)", "-"]
+    # a method that failed everywhere has no vote
+    runs = make_runs({"vanilla": SCORES["vanilla"], "joint_alpha": {"rte": (None, None, None)}})
+    assert common_tasks(runs) == ["rte", "stsb"]
+    assert row(wide_table(make_table(runs)), "joint_alpha")[1:] == ["- (0/3, 3 failed)", "-", "-"]
+
+
+def test_a_task_of_few_rows_is_not_in_the_average():
+    one, both = {"rte": (0.5, 0.6, 0.7)}, SCORES["vanilla"]
+    runs = make_runs({"vanilla": both, "frozen": one, "agwm": one})
     assert common_tasks(runs) == ["rte"] and make_table(runs).averaged == ()
     text = wide_table(make_table(runs))
     assert row(text, "method")[-1] == "stsb (spearman)" and "No average" in text
-    assert row(text, "joint_alpha")[2] == "-"
-    # a method that failed everywhere takes no column away from the others
-    runs = make_runs({**SCORES, "joint_alpha": {"rte": (None, None, None)}})
-    assert common_tasks(runs) == ["rte", "stsb"]
+    assert common_tasks(make_runs({"vanilla": both, "frozen": one})) == ["rte"]  # half is not most
+
+
+def test_one_score_has_no_standard_deviation():
+    runs = make_runs(
+        {"vanilla": {"rte": (0.6,), "stsb": (0.7,)}, "frozen": {"rte": (0.7,), "stsb": (0.6,)}}
+    )
     text = wide_table(make_table(runs))
-    assert row(text, "joint_alpha")[1:] == ["- (0/3, 3 failed)", "-", "-"]
+    assert row(text, "vanilla")[1:] == ["60.00", "**70.00**", "65.00"]
+    assert "without ±: one score" in text
+    assert row(latex_table(make_table(runs)), "vanilla", "&")[1:] == ["60.00", r"\textbf{70.00}", "65.00"]
+    lines = markdown_table(summarize(run.record for run in runs)).splitlines()[2:6]
+    assert [line.split("|")[6].strip() for line in lines] == ["60.00", "70.00", "70.00", "60.00"]
+    # nor has an average over such a cell
+    mixed = make_runs({"vanilla": {"rte": (0.6, 0.7), "stsb": (0.5,)}})
+    assert row(wide_table(make_table(mixed)), "vanilla")[1:] == [
+        "65.00 ± 5.00",
+        "50.00 (1/2, 1 degenerate)",
+        "57.50 (part)",
+    ]
 
 
 def test_labels_are_in_the_order_of_methods_then_by_name():
