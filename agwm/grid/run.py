@@ -14,7 +14,7 @@ from agwm.grid.claims import is_stale, owner_of
 from agwm.grid.progress import Monitor
 from agwm.grid.tickets import CLAIMS, Ticket, make_tickets
 from agwm.records import FOLDER
-from agwm.storage import make_folder, read_json
+from agwm.storage import make_folder
 
 __all__ = ["BACKENDS", "GridResult", "describe_owners", "run_grid"]
 
@@ -81,7 +81,8 @@ def run_grid(
         Records, refusals and what is left to others.
 
     Raises:
-        AgwmError: If something is wrong with the input; records stay.
+        AgwmError: If something is wrong with the input, or another process made a record with other
+            settings meanwhile; records stay.
     """
     say = report or (lambda line: None)
     output = Path(cells[0].config.output_dir)
@@ -108,10 +109,12 @@ def run_grid(
                     "The loops that lead the workers are killed again and again: expected them to end by"
                     " themselves. Choose --backend threading, or fewer --jobs."
                 )
+    # Of what others made meanwhile only that counts which has these very settings.
+    found = {ticket.path: ticket.record() if ticket.is_done() else None for ticket in tickets}
     return GridResult(
-        [read_json(ticket.path) for ticket in tickets if ticket.is_done()],
+        [record for record in found.values() if record is not None],
         refused,
-        [ticket.cell for ticket in tickets if not ticket.is_done()],
+        [ticket.cell for ticket in tickets if found[ticket.path] is None],
     )
 
 

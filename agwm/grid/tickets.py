@@ -28,6 +28,7 @@ class Ticket:
 
     Attributes:
         cell: What to run.
+        settings: What decides its outcome, as :func:`agwm.records.run_settings` gives it.
         data: Fingerprint of its examples.
         metric: Of its task.
         num_train: Number of training examples.
@@ -37,6 +38,7 @@ class Ticket:
     """
 
     cell: Cell
+    settings: dict[str, Any]
     data: str
     metric: str
     num_train: int
@@ -57,6 +59,15 @@ class Ticket:
     def is_done(self) -> bool:
         """Whether the record has been written, by whichever process."""
         return _stamp(self.path) not in (None, self.stamp)
+
+    def record(self) -> dict[str, Any] | None:
+        """Return the record, or None where there is none.
+
+        Raises:
+            ConfigError: If another process made it with other settings or other examples.
+            DataError: If it cannot be read.
+        """
+        return find_finished(self.path, self.settings, self.data)
 
     def request(self) -> dict[str, Any]:
         """Return what a worker is asked for."""
@@ -107,6 +118,7 @@ def make_tickets(
         tickets.append(
             Ticket(
                 cell,
+                settings,
                 examples.fingerprint,
                 examples.task.metric,
                 num_train,
