@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
-from agwm.errors import ConfigError
+from agwm.errors import ConfigError, MethodError
 from agwm.grid import run
 from agwm.grid.cells import load_grid
 from agwm.grid.tickets import make_tickets
@@ -23,3 +24,46 @@ def test_a_record_that_another_process_makes_with_other_settings_is_no_result(gr
     monkeypatch.setattr(run, "run_loops", after_the_other)
     with pytest.raises(ConfigError, match=r"expected vanilla.epochs = 1, got 2"):
         run.run_grid(cells, jobs=0, progress=False)
+
+
+def test_a_precision_that_a_label_cannot_have_is_found_before_the_first_run(grid_file, tmp_path):
+    methods = {"vanilla": {}, "frozen": {"final": {"precision": "fp16"}}}
+    with pytest.raises(ConfigError, match=r"Cell 'frozen--.*needs gradient scaling"):
+        run.run_grid(load_grid(grid_file(methods=methods, seeds=1)).cells, jobs=0, progress=False)
+    assert list((tmp_path / "out" / "results").iterdir()) == []
+
+
+def blocks(path, *changes):
+    """Turn a grid file of one block into one of several that differ."""
+    content = yaml.safe_load(path.read_text())
+    content["grid"] = [{**content["grid"], **change} for change in changes]
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def top_k(num_blocks):
+    return {"top": {"method": "top_k", "rivals": {"top_k": {"num_blocks": num_blocks}}}}
+
+
+@pytest.mark.parametrize("good_first", [True, False])
+def test_a_refusal_is_of_one_block_s_settings(grid_file, tmp_path, good_first):
+    good, bad = {"train_sizes": [20], "methods": top_k(1)}, {"train_sizes": [24], "methods": top_k(99)}
+    path = blocks(grid_file(seeds=1), *((good, bad) if good_first else (bad, good)))
+    result = run.run_grid(load_grid(path).cells, jobs=0, progress=False)
+    ((label, _, reason),) = result.refused
+    assert label == "top" and "99" in reason
+    assert [(r["run_info"]["train_size"], r["train_info"]["failure"]) for r in result.records] == [
+        (20, None)
+    ]
+
+
+def test_a_finished_run_is_a_result_though_its_like_is_refused_now(grid_file, monkeypatch):
+    path = grid_file(methods={"vanilla": {}}, seeds=2)
+    run.run_grid(load_grid(path).cells[:1], jobs=0, progress=False)
+
+    def refuse(*_):
+        raise MethodError("not any more")
+
+    monkeypatch.setattr("agwm.grid.tickets.check_method", refuse)
+    result = run.run_grid(load_grid(path).cells, jobs=0, progress=False)
+    assert len(result.records) == 1 and len(result.refused) == 1
