@@ -9,7 +9,14 @@ from typing import Any
 
 from agwm.errors import DataError
 from agwm.grid.cells import Cell
-from agwm.grid.estimate import PassTime, evaluation_passes, measured_pass_times, num_train, planned_passes
+from agwm.grid.estimate import (
+    PassTime,
+    check_seconds,
+    evaluation_passes,
+    measured_pass_times,
+    num_train,
+    planned_passes,
+)
 from agwm.records import load_records
 
 __all__ = ["Row", "pass_times", "plan_rows", "plan_summary", "plan_table"]
@@ -80,7 +87,12 @@ def pass_times(
         output_dir: Folder of the records.
         assumed: Model -> seconds, of the grid file; under ``""`` that of every other model.
         given: Seconds, of the command line.
+
+    Raises:
+        ConfigError: If the seconds of the command line are no finite number > 0.
     """
+    if given is not None:
+        check_seconds(given, "--seconds-per-pass")
     try:
         measured = measured_pass_times(load_records(output_dir))
     except DataError:  # no records yet

@@ -9,6 +9,8 @@ from agwm.errors import ConfigError, MethodError
 from agwm.grid import run
 from agwm.grid.cells import load_grid
 from agwm.grid.tickets import make_tickets
+from agwm.grid.tuning import load_tuning
+from tests.cli.test_glue_lowres import main
 
 
 def test_a_record_that_another_process_makes_with_other_settings_is_no_result(grid_file, monkeypatch):
@@ -67,3 +69,53 @@ def test_a_finished_run_is_a_result_though_its_like_is_refused_now(grid_file, mo
     monkeypatch.setattr("agwm.grid.tickets.check_method", refuse)
     result = run.run_grid(load_grid(path).cells, jobs=0, progress=False)
     assert len(result.records) == 1 and len(result.refused) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "flag"),
+    [
+        ("task=rte", "--task"),
+        ("model=x", "--model"),
+        ("train_size=20", "--train-size"),
+        ("seeds=1", "--seeds"),
+        ("methods=[agwm]", "--method"),
+    ],
+)
+def test_what_names_a_cell_is_no_setting_of_a_grid(grid_file, tmp_path, text, flag):
+    message = rf"'{text.partition('=')[0]}' cannot be set .* Pass {flag}\b"
+    with pytest.raises(ConfigError, match=message):
+        load_grid(grid_file(), assignments=[text])
+    content = yaml.safe_load(grid_file().read_text())["grid"]
+    tuning = tmp_path / "tuning.yaml"
+    tuning.write_text(yaml.safe_dump({"tune": {**content, "seeds": [7], "methods": {"vanilla": [{}]}}}))
+    with pytest.raises(ConfigError, match=message):
+        load_tuning(tuning, assignments=[text])
+
+
+def test_a_grid_has_one_output_folder(grid_file):
+    with pytest.raises(ConfigError, match=r"'grid.settings.output_dir' .* one folder .* --output-dir"):
+        load_grid(grid_file(settings={"output_dir": "elsewhere"}))
+    with pytest.raises(ConfigError, match=r"'vanilla.output_dir'"):
+        load_grid(grid_file(methods={"vanilla": {"output_dir": "elsewhere"}}))
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), 0, -1.0, {"minilm": float("inf")}])
+def test_seconds_of_a_pass_are_positive_and_finite(grid_file, value):
+    path = grid_file(models=["minilm"])
+    path.write_text(path.read_text() + yaml.safe_dump({"seconds_per_pass": value}))
+    with pytest.raises(ConfigError, match=r"'seconds_per_pass' in .*expected a finite number > 0"):
+        load_grid(path)
+
+
+def test_seconds_of_a_pass_are_those_of_models_of_the_grid(grid_file):
+    path = grid_file(models=["minilm"])
+    path.write_text(path.read_text() + yaml.safe_dump({"seconds_per_pass": {"minilm": 1, "minilmm": 2}}))
+    with pytest.raises(ConfigError, match=r"'seconds_per_pass.minilmm' .*Did you mean 'minilm'"):
+        load_grid(path)
+
+
+@pytest.mark.parametrize("value", ["-1", "0", "nan", "inf"])
+def test_seconds_of_a_pass_on_the_command_line(grid_file, capsys, value):
+    assert main(["--grid", str(grid_file()), "--dry-run", "--seconds-per-pass", value]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and "Wrong --seconds-per-pass: expected a finite number > 0" in err
