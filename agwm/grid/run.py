@@ -68,7 +68,7 @@ def run_grid(
 
     Args:
         cells: All of one output folder.
-        jobs: Workers at once; 0: no worker, the cells run in this process.
+        jobs: Workers at once; 0: no worker and no backend, the cells run in this process.
         backend: Of joblib: what the loops that lead the workers run in. ``"ray"`` needs the extra ``ray``.
         threads: Torch threads of a worker.
         override: Run everything again, replacing records.
