@@ -10,7 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 import joblib
 
-from agwm.errors import ConfigError, MissingExtraError, close_names
+from agwm.errors import AgwmError, ConfigError, MissingExtraError, close_names
 from agwm.grid.claims import claim, release
 from agwm.grid.client import CellWorker, InProcess
 from agwm.grid.orphans import ending_with
@@ -41,7 +41,7 @@ def run_loops(tickets: Sequence[Ticket], jobs: int, backend: str, threads: int) 
     Raises:
         ConfigError: If the backend or the number is wrong.
         MissingExtraError: If Ray is asked for and not installed.
-        AgwmError: If workers cannot start.
+        AgwmError: If workers cannot start, or claims and records cannot be written.
     """
     if jobs < 0 or threads < 1:
         raise ConfigError(
@@ -65,7 +65,7 @@ def run_loops(tickets: Sequence[Ticket], jobs: int, backend: str, threads: int) 
             joblib.Parallel(n_jobs=num_loops, batch_size=1)(
                 joblib.delayed(_loop)(tickets, jobs, threads, leader) for _ in range(num_loops)
             )
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, AgwmError):
         CellWorker.stop_all()
         raise
     except BrokenProcessPool:

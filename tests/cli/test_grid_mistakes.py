@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from agwm.errors import ConfigError, MethodError
-from agwm.grid import run
+from agwm.grid import backends, run
 from agwm.grid.cells import load_grid
 from agwm.grid.tickets import make_tickets
 from agwm.grid.tuning import load_tuning
@@ -119,3 +119,25 @@ def test_seconds_of_a_pass_on_the_command_line(grid_file, capsys, value):
     assert main(["--grid", str(grid_file()), "--dry-run", "--seconds-per-pass", value]) == 2
     out, err = capsys.readouterr()
     assert out == "" and "Wrong --seconds-per-pass: expected a finite number > 0" in err
+
+
+@pytest.mark.parametrize("where", ["claims", "results"])
+def test_a_full_disk_ends_the_command_with_one_line(grid_file, tmp_path, monkeypatch, capsys, where):
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    name = "claim" if where == "claims" else "write_json"
+    real = getattr(backends, name)
+
+    def without_room(*arguments):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+        try:
+            return real(*arguments)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    monkeypatch.setattr(backends, name, without_room)
+    assert main(["--grid", str(grid_file(seeds=1)), "--jobs", "0"]) == 2
+    err = capsys.readouterr().err
+    assert [line for line in err.splitlines() if "error" in line] == err.splitlines()[-1:]
+    assert f"Cannot write '{tmp_path}/out/{where}/" in err
+    assert list((tmp_path / "out" / "claims").glob("*.json")) == []
