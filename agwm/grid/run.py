@@ -13,6 +13,7 @@ from agwm.grid.cells import Cell
 from agwm.grid.claims import is_stale, owner_of
 from agwm.grid.progress import Monitor
 from agwm.grid.tickets import CLAIMS, Ticket, make_tickets
+from agwm.kept_models import lacking_line
 from agwm.records import FOLDER
 from agwm.storage import make_folder
 
@@ -92,6 +93,8 @@ def run_grid(
     num_done = sum(ticket.is_done() for ticket in tickets)
     if num_done:
         say(f"{num_done} of {len(cells)} runs are finished already.")
+    if num_lacking := sum(ticket.lacks_model() for ticket in tickets):
+        say(lacking_line(num_lacking))
     for label, model, reason in refused:
         say(f"refused: {label} on {model}: {reason}")
     pending = [ticket for ticket in tickets if not ticket.is_done()]

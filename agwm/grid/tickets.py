@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from agwm.errors import ConfigError, MethodError, SelectionError
-from agwm.experiment import MODELS
 from agwm.grid.cells import Cell
 from agwm.grid.estimate import planned_passes
 from agwm.grid.worker import Stores
+from agwm.kept_models import lacks_model, model_folder
 from agwm.loading import load_pretrained
 from agwm.records import failed_record, find_finished, run_info, run_settings
 from agwm.run import check_device, check_method, check_sizes
@@ -70,17 +70,23 @@ class Ticket:
         """
         return find_finished(self.path, self.settings, self.data)
 
+    def lacks_model(self) -> bool:
+        """Whether the run is finished, and its model is to be kept, and is not there."""
+        if not self.cell.config.save_model or not self.is_done():
+            return False
+        record = self.record()
+        return record is not None and lacks_model(self.path, record)
+
     def request(self) -> dict[str, Any]:
         """Return what a worker is asked for."""
         config = self.cell.config
-        folder = Path(config.output_dir) / MODELS / self.path.stem
         return {
             "config": config.to_dict(),
             "method": self.cell.method,
             "label": self.cell.label,
             "seed": self.cell.seed,
             "scores_test": self.scores_test,
-            "model_folder": str(folder) if config.save_model else None,
+            "model_folder": str(model_folder(self.path)) if config.save_model else None,
         }
 
     def failed(self, failure: str, seconds: float, threads: int) -> dict[str, Any]:
