@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +77,18 @@ def run_experiment(
     return [records[run] for run in runs]
 
 
-def describe(record: Mapping[str, Any]) -> str:
-    """Say in one line what a run gave."""
+def describe(record: Mapping[str, Any], also: Sequence[str] = ()) -> str:
+    """Say in one line what a run gave.
+
+    Args:
+        record: Of the run.
+        also: What to name beside label, task and seed: ``"model"``, ``"train_size"`` or both.
+    """
     info, scores, train = record["run_info"], record["scores"], record["train_info"]
-    start = f"{info.get('label', info['method'])}, {info['task']}, seed {info['seed']}: "
+    parts = [info.get("label", info["method"]), info["task"]]
+    parts += [info["model"]] if "model" in also else []
+    parts += [f"n = {info['train_size']}"] if "train_size" in also else []
+    start = f"{', '.join(parts)}, seed {info['seed']}: "
     if train["failure"]:
         return f"{start}failed: {train['failure']}"
     model = f"; model not saved: {train['model_failure']}" if "model_failure" in train else ""

@@ -166,7 +166,7 @@ def run_cells(
     given = arguments.seconds_per_pass
     seconds = None if given is None else _number("--seconds-per-pass", given, float)
     jobs = _number("--jobs", arguments.jobs)
-    rows = plan_rows(cells, scores_test)
+    rows = plan_rows(cells, scores_test, arguments.override, arguments.retry_failed)
     times = pass_times(rows, cells[0].config.output_dir, assumed, seconds)
     if arguments.dry_run:
         print(plan_table(rows, times))
