@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from agwm.errors import DataError
 from agwm.grid import backends
 from agwm.grid.cells import load_grid
 from agwm.grid.claims import is_stale, owner_of
+from agwm.grid.client import CellWorker
 from agwm.grid.run import run_grid
 from agwm.grid.tickets import CLAIMS
 from tests.cli.test_grid_run import ENVIRONMENT, EXAMPLE
@@ -31,6 +33,22 @@ def test_no_jobs_are_in_this_process_whatever_the_backend(backend, grid_file, mo
     monkeypatch.setattr(backends, "_start_ray", None)
     cells = load_grid(grid_file(methods={"vanilla": {}}, seeds=1)).cells
     assert len(run_grid(cells, jobs=0, backend=backend, progress=False).records) == 1
+
+
+def test_an_error_of_one_loop_ends_the_others(grid_file, tmp_path, monkeypatch):
+    """Such as a full disk: the command does not wait for cells whose records nobody will read."""
+    methods = {"vanilla": {}, "endless": {"method": "vanilla", "vanilla": {"epochs": 1000000}}}
+    cells = load_grid(grid_file(methods=methods, seeds=1)).cells
+    endless = tmp_path / "out" / CLAIMS / cells[1].path().name
+
+    def no_room(path, record):
+        wait_for(lambda: endless.exists() and owner_of(endless))
+        raise DataError("no room")
+
+    monkeypatch.setattr(backends, "write_json", no_room)
+    with pytest.raises(DataError, match="no room"):
+        run_grid(cells, jobs=2, progress=False)
+    assert not CellWorker._all and not list(endless.parent.glob("*.json"))
 
 
 def is_alive(pid):
