@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from agwm.config import RunConfig
-from agwm.methods import Outcome
+from agwm.kept_models import keep_model, lacking_line, lacks_model, model_folder
 from agwm.records import FOLDER, find_finished, record_path, run_settings
 from agwm.run import check_run, run_one
 from agwm.sources import load_examples
 from agwm.storage import make_folder, write_json
 
-__all__ = ["MODELS", "describe", "run_experiment", "save_model"]
+__all__ = ["describe", "run_experiment"]
 
-MODELS = "models"
 Report = Callable[[str], None]
 
 
@@ -52,15 +49,19 @@ def run_experiment(
     examples = load_examples(config)
     runs = [(seed, method) for seed in config.seed_list for method in config.methods]
     records: dict[tuple[int, str], dict[str, Any]] = {}
+    num_lacking = 0
     for seed, method in runs:
         path = record_path(config.output_dir, config, method, seed)
         settings = run_settings(config, method, seed)
         record = None if override else find_finished(path, settings, examples.fingerprint)
         if record is not None:
             records[seed, method] = record
+            num_lacking += config.save_model and lacks_model(path, record)
     missing = [run for run in runs if run not in records]
     if records:
         say(f"{len(records)} of {len(runs)} runs are finished already.")
+    if num_lacking:
+        say(lacking_line(num_lacking))
     if missing:
         check_run(config, examples, missing[0][0])
     hidden = None if progress is None else not progress
@@ -69,33 +70,29 @@ def run_experiment(
         record, outcome = run_one(config, method, seed, examples, progress)
         path = record_path(config.output_dir, config, method, seed)
         if config.save_model and outcome is not None:
-            save_model(outcome, Path(config.output_dir) / MODELS / path.stem)
+            keep_model(outcome, model_folder(path), record)
         write_json(path, record)
         records[seed, method] = record
         say(f"[{len(records)}/{len(runs)}] {describe(record)}")
     return [records[run] for run in runs]
 
 
-def describe(record: Mapping[str, Any]) -> str:
-    """Say in one line what a run gave."""
+def describe(record: Mapping[str, Any], also: Sequence[str] = ()) -> str:
+    """Say in one line what a run gave.
+
+    Args:
+        record: Of the run.
+        also: What to name beside label, task and seed: ``"model"``, ``"train_size"`` or both.
+    """
     info, scores, train = record["run_info"], record["scores"], record["train_info"]
-    start = f"{info.get('label', info['method'])}, {info['task']}, seed {info['seed']}: "
+    parts = [info.get("label", info["method"]), info["task"]]
+    parts += [info["model"]] if "model" in also else []
+    parts += [f"n = {info['train_size']}"] if "train_size" in also else []
+    start = f"{', '.join(parts)}, seed {info['seed']}: "
     if train["failure"]:
         return f"{start}failed: {train['failure']}"
+    model = f"; model not saved: {train['model_failure']}" if "model_failure" in train else ""
     part = "dev" if scores["test"] is None else "test"
     name = scores["metric"] if part == "test" else f"dev {scores['metric']}"
     mark = ", degenerate" if scores["is_degenerate"] else ""
-    return f"{start}{name} {100 * scores[part]:.2f}{mark} ({train['total_seconds']:.0f} s)"
-
-
-def save_model(outcome: Outcome, folder: Path) -> None:
-    """Write a finetuned model into a folder that is there whole or not at all."""
-    make_folder(folder.parent)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
-        outcome.save(temporary)
-        if folder.exists():
-            shutil.rmtree(folder)
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    return f"{start}{name} {100 * scores[part]:.2f}{mark} ({train['total_seconds']:.0f} s){model}"

@@ -20,7 +20,7 @@ from agwm.methods import METHODS, Job, Outcome, make_method
 from agwm.records import run_info
 from agwm.sources import Examples, quiet_datasets
 
-__all__ = ["check_method", "check_run", "check_sizes", "run_one"]
+__all__ = ["check_device", "check_method", "check_run", "check_sizes", "run_one"]
 
 
 def check_run(config: RunConfig, examples: Examples, seed: int) -> None:
@@ -29,21 +29,30 @@ def check_run(config: RunConfig, examples: Examples, seed: int) -> None:
     Raises:
         AgwmError: If a run could not be started.
     """
+    check_device(config)
     check_sizes(config, examples, seed)
     loaded = load_pretrained(config.model, examples.task.label_names, seed, config.trust_remote_code)
     for name in config.methods:
         check_method(config, name, loaded)
 
 
-def check_sizes(config: RunConfig, examples: Examples, seed: int) -> None:
-    """Find mistakes that need no model: device and precision, and number of examples.
+def check_device(config: RunConfig) -> None:
+    """Find out whether the device is there and can do the precisions of all methods.
 
     Raises:
-        AgwmError: If a run could not be started.
+        ConfigError: If not.
     """
     device = pick_device(config.device)
     for section in {section for method in config.methods for section in METHODS[method].sections}:
         check_precision(getattr(getattr(config, section), "precision", "fp32"), device)
+
+
+def check_sizes(config: RunConfig, examples: Examples, seed: int) -> None:
+    """Find out whether there are as many examples as are to be drawn.
+
+    Raises:
+        AgwmError: If not.
+    """
     _draw(config, examples, seed)
 
 

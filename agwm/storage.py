@@ -15,7 +15,16 @@ from torch import Tensor
 
 from agwm.errors import DataError
 
-__all__ = ["load_tree", "make_folder", "read_json", "save_tree", "write_json", "write_text", "write_whole"]
+__all__ = [
+    "cannot_write",
+    "load_tree",
+    "make_folder",
+    "read_json",
+    "save_tree",
+    "write_json",
+    "write_text",
+    "write_whole",
+]
 
 _TENSOR = "__tensor__"
 
@@ -40,19 +49,41 @@ def make_folder(directory: str | Path) -> Path:
 
 
 def write_whole(path: str | Path, write: Callable[[str], None]) -> None:
-    """Write a file under a temporary name beside it, then rename: never half of it is seen."""
+    """Write a file under a temporary name beside it, then rename: never half of it is seen.
+
+    Args:
+        path: The file; its folder exists.
+        write: Writes the file of the name that it is given.
+
+    Raises:
+        DataError: If it cannot be written, as on a full disk; a file of that name stays as it was.
+    """
     path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
     try:
-        write(temporary)
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
+        try:
+            write(temporary)
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())  # a name may reach the disk before its content: an empty file
+            mask = os.umask(0)
+            os.umask(mask)
+            os.chmod(temporary, 0o666 & ~mask)
+            os.replace(temporary, path)
+        finally:
+            if os.path.exists(temporary):
+                os.unlink(temporary)
+    except (OSError, SafetensorError) as error:
+        raise cannot_write(path, error) from None
+
+
+def cannot_write(path: str | Path, error: Exception) -> DataError:
+    """Return the error to raise where a file cannot be written."""
+    reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+    return DataError(
+        f"Cannot write {str(path)!r}: expected room and permission, got: {reason}. Free some space, or"
+        " choose another folder."
+    )
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar, Union
 import yaml
 
 from agwm.errors import ConfigError
+from agwm.yaml_text import read_yaml_text
 
 __all__ = ["build", "flat_settings", "merge", "parse_assignment", "read_yaml"]
 
@@ -26,11 +27,11 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """Read a YAML file that holds a mapping; an empty file is an empty mapping.
 
     Raises:
-        ConfigError: If the file is missing, not UTF-8, not YAML or no mapping.
+        ConfigError: If the file is missing, not UTF-8, not YAML or no mapping, or holds a key twice.
     """
     path = Path(path)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml_text(path.read_text(encoding="utf-8"), str(path))
     except OSError as error:
         raise ConfigError(
             f"Cannot read config {str(path)!r}: expected a YAML file, got: {error.strerror}. Check it."
@@ -70,7 +71,7 @@ def parse_assignment(text: str) -> dict[str, Any]:
             " Write it without spaces, or in quotes."
         )
     try:
-        parsed = yaml.safe_load(value)
+        parsed = read_yaml_text(value, f"--set {text}")
     except yaml.YAMLError:
         raise ConfigError(
             f"Cannot read the value of setting {text!r}: expected YAML, got {value!r}. Quote it."

@@ -168,7 +168,7 @@ def run_cells(
         check_folder(cells[0].config.output_dir)
     else:
         check_planned(cells, arguments.override, scores_test)
-    rows = plan_rows(cells, scores_test)
+    rows = plan_rows(cells, scores_test, arguments.override, arguments.retry_failed)
     times = pass_times(rows, cells[0].config.output_dir, assumed, seconds)
     if arguments.dry_run:
         print(plan_table(rows, times))

@@ -10,9 +10,10 @@ from concurrent.futures.process import BrokenProcessPool
 
 import joblib
 
-from agwm.errors import ConfigError, MissingExtraError, close_names
+from agwm.errors import AgwmError, ConfigError, MissingExtraError, close_names
 from agwm.grid.claims import claim, release
 from agwm.grid.client import CellWorker, InProcess
+from agwm.grid.orphans import ending_with
 from agwm.grid.tickets import Ticket
 from agwm.storage import write_json
 
@@ -29,17 +30,18 @@ def run_loops(tickets: Sequence[Ticket], jobs: int, backend: str, threads: int) 
 
     Args:
         tickets: The cells.
-        jobs: Number of loops; 0: one, that runs the cells itself.
-        backend: One of ``BACKENDS``.
+        jobs: Number of loops; 0: one in this process, that runs the cells itself.
+        backend: One of ``BACKENDS``, for ``jobs`` of 1 and more.
         threads: Torch threads of a worker.
 
     Returns:
         Whether the loops came to their end; False where one of them was killed, and all ended with it.
+        Of ``multiprocessing`` a loop that was killed is not noticed, but waited for.
 
     Raises:
         ConfigError: If the backend or the number is wrong.
         MissingExtraError: If Ray is asked for and not installed.
-        AgwmError: If workers cannot start.
+        AgwmError: If workers cannot start, or claims and records cannot be written.
     """
     if jobs < 0 or threads < 1:
         raise ConfigError(
@@ -51,18 +53,19 @@ def run_loops(tickets: Sequence[Ticket], jobs: int, backend: str, threads: int) 
             f"Unknown backend {backend!r}: expected one of {', '.join(BACKENDS)}."
             f"{close_names(backend, BACKENDS)}"
         )
+    leader = os.getpid()
+    if jobs == 0 or (jobs == 1 and backend == "threading"):
+        _loop(tickets, jobs, threads, leader)
+        return True
     if backend == "ray":
         _start_ray(jobs)
     num_loops = max(1, min(jobs, len(tickets)))
-    if jobs <= 1 and backend == "threading":
-        _loop(tickets, jobs, threads)
-        return True
     try:
         with joblib.parallel_config(backend):
             joblib.Parallel(n_jobs=num_loops, batch_size=1)(
-                joblib.delayed(_loop)(tickets, max(jobs, 1), threads) for _ in range(num_loops)
+                joblib.delayed(_loop)(tickets, jobs, threads, leader) for _ in range(num_loops)
             )
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, AgwmError):
         CellWorker.stop_all()
         raise
     except BrokenProcessPool:
@@ -70,8 +73,8 @@ def run_loops(tickets: Sequence[Ticket], jobs: int, backend: str, threads: int) 
     return True
 
 
-def _loop(tickets: Sequence[Ticket], jobs: int, threads: int) -> None:
-    with CellWorker(threads) if jobs else InProcess() as worker:
+def _loop(tickets: Sequence[Ticket], jobs: int, threads: int, leader: int) -> None:
+    with ending_with(leader), CellWorker(threads) if jobs else InProcess() as worker:
         for ticket in tickets:
             if ticket.is_done():
                 continue
@@ -108,7 +111,7 @@ def _start_ray(jobs: int) -> None:
             " Run: pip install 'agwm[ray]', or choose --backend loky."
         ) from None
     if not ray.is_initialized():
-        ray.init(num_cpus=max(jobs, 1), include_dashboard=False, _node_ip_address="127.0.0.1")
+        ray.init(num_cpus=jobs, include_dashboard=False, _node_ip_address="127.0.0.1")
         address = ray.util.get_node_ip_address()
         if not ipaddress.ip_address(address).is_loopback:
             ray.shutdown()

@@ -27,9 +27,11 @@ from typing import Any
 
 from agwm.config import RunConfig, load_config
 from agwm.errors import ConfigError, close_names
+from agwm.grid.estimate import assumed_seconds
+from agwm.grid.sections import check_keys, laid_last, section_settings
 from agwm.methods import METHODS, Method, make_method
 from agwm.records import record_path
-from agwm.yaml_config import flat_settings, merge, parse_assignment, read_yaml
+from agwm.yaml_config import flat_settings, merge, read_yaml
 
 __all__ = ["Cell", "Grid", "check_files", "load_grid", "select_cells"]
 
@@ -108,7 +110,8 @@ def load_grid(
     check_files(cells, path)
     order = list(dict.fromkeys(cell.seed for cell in cells))
     cells.sort(key=lambda cell: order.index(cell.seed))
-    return Grid(cells, _pass_times(content.get("seconds_per_pass", {}), path))
+    models = dict.fromkeys(cell.config.model for cell in cells)
+    return Grid(cells, assumed_seconds(content.get("seconds_per_pass", {}), list(models), path))
 
 
 def base_values(content: Mapping[str, Any], path: Path, delta: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -117,7 +120,7 @@ def base_values(content: Mapping[str, Any], path: Path, delta: Mapping[str, Any]
     if base is not None and not isinstance(base, str):
         raise ConfigError(f"Wrong key 'base' in {path}: expected a file name, got {base!r}. Correct it.")
     start = None if base is None else path.parent / base
-    values = merge(load_config(start).to_dict(), _settings(content, path))
+    values = merge(load_config(start).to_dict(), section_settings(content, path))
     RunConfig.from_dict(values, f"'settings' of {path}")
     values = merge(values, delta or {})
     RunConfig.from_dict(values, "the command line")
@@ -141,13 +144,14 @@ def expand(
         assignments: Texts of ``--set``.
         seeds: Instead of the block's.
         path: The file, for messages.
+
+    Raises:
+        ConfigError: If a value is wrong in any cell, or ``--set`` sets what names a cell.
     """
     axes = [_axis(block, name, path) for name in _AXES]
-    shared = _settings(block, path, "grid.")
+    shared = section_settings(block, path, "grid.")
     seeds = block.get("seeds", 1) if seeds is None else seeds
-    last: dict[str, Any] = {}
-    for text in assignments:
-        last = merge(last, parse_assignment(text))
+    last = laid_last(assignments)
     cells = []
     for label, settings in methods.items():
         method, own = _settings_of(label, settings, path)
@@ -200,32 +204,6 @@ def select_cells(cells: Sequence[Cell], **wanted: Sequence[Any] | None) -> list[
                 )
         cells = [cell for cell in cells if _value(cell, name) in values]
     return list(cells)
-
-
-def check_keys(values: Mapping[str, Any], known: Sequence[str], path: Path, prefix: str = "") -> None:
-    """Raise where a section holds a key that is not known."""
-    for key in values:
-        if key not in known:
-            hint = close_names(str(key), known) or f" Known: {', '.join(known)}."
-            raise ConfigError(
-                f"Unknown key {prefix + str(key)!r} in {path}: expected a key of such a file.{hint}"
-            )
-
-
-def _settings(content: Mapping[str, Any], path: Path, prefix: str = "") -> Mapping[str, Any]:
-    """Return the section ``settings`` of a file or of a block, empty where it is not written."""
-    settings = content.get("settings") or {}
-    if not isinstance(settings, Mapping):
-        raise ConfigError(
-            f"Wrong key '{prefix}settings' in {path}: expected a section, got {settings!r}. Correct it."
-        )
-    for key in ("methods", "task", "model", "train_size", "seeds"):
-        if key in settings:
-            raise ConfigError(
-                f"Wrong key '{prefix}settings.{key}' in {path}: expected it in the section 'grid', got it"
-                " for all cells. Move it."
-            )
-    return settings
 
 
 def _value(cell: Cell, name: str) -> Any:
@@ -287,14 +265,3 @@ def check_files(cells: Sequence[Cell], path: Path) -> None:
                 f"Two cells of {path} have one record, {cell.path().name!r}: expected different labels,"
                 " tasks, sizes, models or seeds, got the same twice. Remove one, or rename a label."
             )
-
-
-def _pass_times(value: object, path: Path) -> dict[str, float]:
-    times = value if isinstance(value, Mapping) else {"": value}
-    for seconds in times.values():
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
-            raise ConfigError(
-                f"Wrong key 'seconds_per_pass' in {path}: expected a number > 0, or model -> number, got"
-                f" {seconds!r}. Correct it."
-            )
-    return {str(model): float(seconds) for model, seconds in times.items()}

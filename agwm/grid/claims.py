@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from agwm.storage import cannot_write
+
 try:
     import fcntl
 except ImportError:  # not on POSIX: no claim is taken over there
@@ -32,12 +34,16 @@ class Owner:
         pid: Process that made the claim and will take it back.
         started: When that process started, in the kernel's units; None where that is not known.
         worker: Process that computes; None where it is the same.
+        boot: Of the machine, made anew whenever it starts; None where that is not known.
+        pid_space: In which ``pid`` counts, such as a container's; None where that is not known.
     """
 
     host: str
     pid: int
     started: int | None
     worker: int | None
+    boot: str | None = None
+    pid_space: str | None = None
 
 
 def claim(path: Path, worker: int | None = None) -> bool:
@@ -49,17 +55,23 @@ def claim(path: Path, worker: int | None = None) -> bool:
 
     Returns:
         Whether the claim is held now. Give it back by :func:`release`.
+
+    Raises:
+        DataError: If the claim cannot be written, as on a full disk.
     """
-    if _create(path, worker):
-        return True
-    if not is_stale(path):
-        return False
-    with _takeover(path.parent) as is_alone:
-        # What was stale a moment ago may be another's fresh claim by now.
-        if not is_alone or not is_stale(path):
+    try:
+        if _create(path, worker):
+            return True
+        if not is_stale(path):
             return False
-        path.unlink(missing_ok=True)
-        return _create(path, worker)
+        with _takeover(path.parent) as is_alone:
+            # What was stale a moment ago may be another's fresh claim by now.
+            if not is_alone or not is_stale(path):
+                return False
+            path.unlink(missing_ok=True)
+            return _create(path, worker)
+    except OSError as error:
+        raise cannot_write(path, error) from None
 
 
 def release(path: Path) -> None:
@@ -71,15 +83,18 @@ def owner_of(path: Path) -> Owner | None:
     """Return who holds a claim, or None where there is none or nothing is in it."""
     try:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return Owner(values["host"], values["pid"], values["started"], values["worker"])
-    except (OSError, ValueError, KeyError, TypeError):
+        known = (values["host"], values["pid"], values["started"], values["worker"])
+        return Owner(*known, values.get("boot"), values.get("pid_space"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
 def is_stale(path: Path) -> bool:
     """Whether a claim was left behind by a process of this machine that is no more.
 
-    Of a process on another machine nothing is known: its claims are never stale.
+    Of a process on another machine nothing is known: its claims are never stale. A machine of the same
+    name is another, and so is a container with process numbers of its own, and this machine before it was
+    started again: it cannot be told from the others.
     """
     if fcntl is None:
         return False
@@ -88,7 +103,9 @@ def is_stale(path: Path) -> bool:
         with suppress(OSError):
             return time.time() - path.stat().st_mtime > _PATIENCE
         return False
-    if owner.host != socket.gethostname():
+    here = (socket.gethostname(), _boot(), _pid_space())
+    there = (owner.host, owner.boot, owner.pid_space)
+    if any(was is not None and was != now for was, now in zip(there, here, strict=True)):
         return False
     return not _is_alive(owner.pid) or owner.started != _start_of(owner.pid)
 
@@ -99,10 +116,26 @@ def _create(path: Path, worker: int | None) -> bool:
     except FileExistsError:
         return False
     pid = os.getpid()
-    owner = Owner(socket.gethostname(), pid, _start_of(pid), worker)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(owner)))
+    owner = Owner(socket.gethostname(), pid, _start_of(pid), worker, _boot(), _pid_space())
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(owner)))
+    except OSError:
+        path.unlink(missing_ok=True)  # without content it would hold the cell for a while
+        raise
     return True
+
+
+def _boot() -> str | None:
+    with suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return None  # not on Linux
+
+
+def _pid_space() -> str | None:
+    with suppress(OSError):
+        return os.readlink("/proc/self/ns/pid")
+    return None
 
 
 def _is_alive(pid: int) -> bool:

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from agwm.config import RunConfig
 from agwm.data.tasks import TASKS
-from agwm.errors import ConfigError
+from agwm.errors import ConfigError, close_names
 from agwm.methods import METHODS, OneLevelMethod, make_method
 from agwm.methods.child_d import ChildD
 from agwm.methods.two_level import Agwm
 from agwm.methods.vanilla import VanillaLong
 from agwm.passes import finetune_passes, same_passes, training_passes
 
-__all__ = ["PassTime", "evaluation_passes", "measured_pass_times", "num_train", "planned_passes"]
+__all__ = [
+    "PassTime",
+    "assumed_seconds",
+    "check_seconds",
+    "evaluation_passes",
+    "measured_pass_times",
+    "num_train",
+    "planned_passes",
+]
 
 # Examples for training and for testing (GLUE's validation set) in the official files.
 _GLUE_SIZES: dict[str, tuple[int, int]] = {
@@ -110,3 +119,43 @@ def measured_pass_times(records: Iterable[Mapping[str, Any]]) -> dict[str, PassT
         model: PassTime(seconds / passes, f"measured in {runs:.0f} finished runs")
         for model, (seconds, passes, runs) in totals.items()
     }
+
+
+def assumed_seconds(value: object, models: Sequence[str], path: Path) -> dict[str, float]:
+    """Return what a grid file assumes of the seconds of a pass: model -> seconds.
+
+    Args:
+        value: Of the key ``seconds_per_pass``: seconds, or a mapping.
+        models: Of the grid.
+        path: The file, for messages.
+
+    Returns:
+        Under ``""`` the seconds of every model that is not named.
+
+    Raises:
+        ConfigError: If a time is no finite number > 0, or of a model that the grid does not have.
+    """
+    if not isinstance(value, Mapping):
+        return {"": check_seconds(value, f"key 'seconds_per_pass' in {path}")}
+    for model in value:
+        if model not in models:
+            raise ConfigError(
+                f"Wrong key 'seconds_per_pass.{model}' in {path}: expected a model of the grid, one of"
+                f" {', '.join(models)}.{close_names(str(model), models)}"
+            )
+    return {
+        model: check_seconds(seconds, f"key 'seconds_per_pass' in {path}")
+        for model, seconds in value.items()
+    }
+
+
+def check_seconds(value: object, source: str) -> float:
+    """Return the seconds of a pass.
+
+    Raises:
+        ConfigError: If the value is no finite number > 0.
+    """
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 < value < math.inf:
+        raise ConfigError(f"Wrong {source}: expected a finite number > 0, got {value!r}. Correct it.")
+    return float(value)

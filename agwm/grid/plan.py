@@ -7,10 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agwm.errors import DataError
+from agwm.errors import AgwmError, DataError
 from agwm.grid.cells import Cell
-from agwm.grid.estimate import PassTime, evaluation_passes, measured_pass_times, num_train, planned_passes
-from agwm.records import load_records
+from agwm.grid.estimate import (
+    PassTime,
+    check_seconds,
+    evaluation_passes,
+    measured_pass_times,
+    num_train,
+    planned_passes,
+)
+from agwm.records import find_finished, load_records, run_settings
+from agwm.storage import read_json
 
 __all__ = ["Row", "pass_times", "plan_rows", "plan_summary", "plan_table"]
 
@@ -25,7 +33,8 @@ class Row:
         model: Name or folder of the model.
         size: Number of training examples; None: all of a task whose size is not known.
         num_cells: How many.
-        num_finished: Those whose record is there.
+        num_finished: Those whose record is there and stays.
+        num_other: Those with a record that the run will stop at: of other settings, or no record.
         passes: In training, of one cell; None where the size is not known.
         evaluation: Scoring on the test set, in passes, of one cell.
     """
@@ -36,6 +45,7 @@ class Row:
     size: int | None
     num_cells: int
     num_finished: int
+    num_other: int
     passes: float | None
     evaluation: float
 
@@ -45,12 +55,16 @@ class Row:
         return (self.num_cells - self.num_finished) * ((self.passes or 0.0) + self.evaluation)
 
 
-def plan_rows(cells: Iterable[Cell], scores_test: bool = True) -> list[Row]:
+def plan_rows(
+    cells: Iterable[Cell], scores_test: bool = True, override: bool = False, retry_failed: bool = False
+) -> list[Row]:
     """Group cells by label, task, model and size; neither data nor models are loaded.
 
     Args:
         cells: The grid's.
         scores_test: Whether they are scored on the test set.
+        override: Whether finished runs are run again.
+        retry_failed: Whether failed ones are.
     """
     groups: dict[tuple, list[Cell]] = {}
     for cell in cells:
@@ -62,9 +76,25 @@ def plan_rows(cells: Iterable[Cell], scores_test: bool = True) -> list[Row]:
         size = num_train(first.config)
         passes = None if size is None else planned_passes(first.config, first.method, size)
         evaluation = evaluation_passes(first.config) if scores_test else 0.0
-        finished = sum(cell.path().exists() for cell in group)
-        rows.append(Row(label, task, model, size, len(group), finished, passes, evaluation))
+        states = [] if override else [_state(cell, retry_failed) for cell in group]
+        counts = (len(group), states.count("finished"), states.count("other"))
+        rows.append(Row(label, task, model, size, *counts, passes, evaluation))
     return rows
+
+
+def _state(cell: Cell, retry_failed: bool) -> str:
+    """Say whether a cell is "finished", "open", or has a record of an "other" run; of any data."""
+    path = cell.path()
+    if not path.exists():
+        return "open"
+    try:
+        record = read_json(path)
+        settings = run_settings(cell.config, cell.method, cell.seed)
+        find_finished(path, settings, record["run_info"]["data"])
+        has_failed = record["train_info"]["failure"] is not None
+    except (AgwmError, KeyError, TypeError):
+        return "other"
+    return "open" if retry_failed and has_failed else "finished"
 
 
 def pass_times(
@@ -80,7 +110,12 @@ def pass_times(
         output_dir: Folder of the records.
         assumed: Model -> seconds, of the grid file; under ``""`` that of every other model.
         given: Seconds, of the command line.
+
+    Raises:
+        ConfigError: If the seconds of the command line are no finite number > 0.
     """
+    if given is not None:
+        check_seconds(given, "--seconds-per-pass")
     try:
         measured = measured_pass_times(load_records(output_dir))
     except DataError:  # no records yet
@@ -135,6 +170,11 @@ def plan_summary(rows: Sequence[Row], times: Mapping[str, PassTime], jobs: int =
         f"{total} cells, {finished} of them finished; {passes:.0f} passes left"
         " (a forward and backward pass of a batch; scoring on the test set counts as a third)."
     ]
+    if num_other := sum(row.num_other for row in rows):
+        lines.append(
+            f"{num_other} of the records are of other settings, or no records: the run will stop at them."
+            " Choose another --output-dir, or pass --override."
+        )
     known = [row for row in rows if row.model in times]
     seconds = sum(_seconds(row, times) for row in known)
     if known:

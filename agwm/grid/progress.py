@@ -44,6 +44,9 @@ class Monitor:
         self, tickets: Sequence[Ticket], report: Callable[[str], None], progress: bool | None = None
     ) -> None:
         self._waiting = list(tickets)
+        configs = [ticket.cell.config for ticket in tickets]
+        several = (name for name in ("model", "train_size") if len({getattr(c, name) for c in configs}) > 1)
+        self._also = tuple(several)
         self._report = report
         self._total = len(tickets)
         self._passes = sum(ticket.passes for ticket in tickets)
@@ -90,7 +93,7 @@ class Monitor:
 
     def _line(self, ticket: Ticket) -> str:
         try:
-            return describe(read_json(ticket.path))
+            return describe(read_json(ticket.path), self._also)
         except DataError as error:  # removed by someone a moment after it was written
             return str(error)
 

@@ -13,8 +13,9 @@ from agwm.grid.cells import Cell
 from agwm.grid.claims import is_stale, owner_of
 from agwm.grid.progress import Monitor
 from agwm.grid.tickets import CLAIMS, Ticket, make_tickets
+from agwm.kept_models import lacking_line
 from agwm.records import FOLDER
-from agwm.storage import make_folder, read_json
+from agwm.storage import make_folder
 
 __all__ = ["BACKENDS", "GridResult", "describe_owners", "run_grid"]
 
@@ -68,7 +69,7 @@ def run_grid(
 
     Args:
         cells: All of one output folder.
-        jobs: Workers at once; 0: no worker, the cells run in this process.
+        jobs: Workers at once; 0: no worker and no backend, the cells run in this process.
         backend: Of joblib: what the loops that lead the workers run in. ``"ray"`` needs the extra ``ray``.
         threads: Torch threads of a worker.
         override: Run everything again, replacing records.
@@ -81,7 +82,8 @@ def run_grid(
         Records, refusals and what is left to others.
 
     Raises:
-        AgwmError: If something is wrong with the input; records stay.
+        AgwmError: If something is wrong with the input, or another process made a record with other
+            settings meanwhile; records stay.
     """
     say = report or (lambda line: None)
     output = Path(cells[0].config.output_dir)
@@ -91,6 +93,8 @@ def run_grid(
     num_done = sum(ticket.is_done() for ticket in tickets)
     if num_done:
         say(f"{num_done} of {len(cells)} runs are finished already.")
+    if num_lacking := sum(ticket.lacks_model() for ticket in tickets):
+        say(lacking_line(num_lacking))
     for label, model, reason in refused:
         say(f"refused: {label} on {model}: {reason}")
     pending = [ticket for ticket in tickets if not ticket.is_done()]
@@ -108,10 +112,12 @@ def run_grid(
                     "The loops that lead the workers are killed again and again: expected them to end by"
                     " themselves. Choose --backend threading, or fewer --jobs."
                 )
+    # Of what others made meanwhile only that counts which has these very settings.
+    found = {ticket.path: ticket.record() if ticket.is_done() else None for ticket in tickets}
     return GridResult(
-        [read_json(ticket.path) for ticket in tickets if ticket.is_done()],
+        [record for record in found.values() if record is not None],
         refused,
-        [ticket.cell for ticket in tickets if not ticket.is_done()],
+        [ticket.cell for ticket in tickets if found[ticket.path] is None],
     )
 
 

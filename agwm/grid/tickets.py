@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from agwm.errors import ConfigError, MethodError, SelectionError
-from agwm.experiment import MODELS
 from agwm.grid.cells import Cell
 from agwm.grid.estimate import planned_passes
 from agwm.grid.worker import Stores
+from agwm.kept_models import lacks_model, model_folder
 from agwm.loading import load_pretrained
 from agwm.records import failed_record, find_finished, run_info, run_settings
-from agwm.run import check_method, check_sizes
+from agwm.run import check_device, check_method, check_sizes
 
 __all__ = ["CLAIMS", "Ticket", "make_tickets"]
 
@@ -28,6 +29,7 @@ class Ticket:
 
     Attributes:
         cell: What to run.
+        settings: What decides its outcome, as :func:`agwm.records.run_settings` gives it.
         data: Fingerprint of its examples.
         metric: Of its task.
         num_train: Number of training examples.
@@ -37,6 +39,7 @@ class Ticket:
     """
 
     cell: Cell
+    settings: dict[str, Any]
     data: str
     metric: str
     num_train: int
@@ -58,17 +61,32 @@ class Ticket:
         """Whether the record has been written, by whichever process."""
         return _stamp(self.path) not in (None, self.stamp)
 
+    def record(self) -> dict[str, Any] | None:
+        """Return the record, or None where there is none.
+
+        Raises:
+            ConfigError: If another process made it with other settings or other examples.
+            DataError: If it cannot be read.
+        """
+        return find_finished(self.path, self.settings, self.data)
+
+    def lacks_model(self) -> bool:
+        """Whether the run is finished, and its model is to be kept, and is not there."""
+        if not self.cell.config.save_model or not self.is_done():
+            return False
+        record = self.record()
+        return record is not None and lacks_model(self.path, record)
+
     def request(self) -> dict[str, Any]:
         """Return what a worker is asked for."""
         config = self.cell.config
-        folder = Path(config.output_dir) / MODELS / self.path.stem
         return {
             "config": config.to_dict(),
             "method": self.cell.method,
             "label": self.cell.label,
             "seed": self.cell.seed,
             "scores_test": self.scores_test,
-            "model_folder": str(folder) if config.save_model else None,
+            "model_folder": str(model_folder(self.path)) if config.save_model else None,
         }
 
     def failed(self, failure: str, seconds: float, threads: int) -> dict[str, Any]:
@@ -107,6 +125,7 @@ def make_tickets(
         tickets.append(
             Ticket(
                 cell,
+                settings,
                 examples.fingerprint,
                 examples.task.metric,
                 num_train,
@@ -115,44 +134,50 @@ def make_tickets(
                 _stamp(path) if again else None,
             )
         )
-    refused = _refusals([ticket.cell for ticket in tickets if not ticket.is_done()], stores)
-    shown = {(label, model): reason for (label, model, _), reason in refused.items()}
-    kept = [
-        ticket
+    refused = _refusals([ticket for ticket in tickets if not ticket.is_done()], stores)
+    kept = [ticket for ticket in tickets if ticket.is_done() or _kind(ticket) not in refused]
+    shown = dict.fromkeys(
+        (ticket.cell.label, ticket.cell.config.model, refused[_kind(ticket)])
         for ticket in tickets
-        if (ticket.cell.label, ticket.cell.config.model, ticket.cell.config.task) not in refused
-    ]
-    return kept, [(label, model, reason) for (label, model), reason in shown.items()]
+        if not ticket.is_done() and _kind(ticket) in refused
+    )
+    return kept, list(shown)
 
 
-def _refusals(cells: Sequence[Cell], stores: Stores) -> dict[tuple[str, str, str], str]:
-    """Check each label on each model and task, with one loading of a model for all tasks alike."""
-    models: dict[tuple, Any] = {}
-    checked: set[tuple] = set()
-    refused: dict[tuple[str, str, str], str] = {}
+def _kind(ticket: Ticket) -> str:
+    """Return what is alike for the seeds of a cell: all that decides whether it can be run."""
+    settings = {**ticket.settings, "seed": None, "device": ticket.cell.config.device}
+    return json.dumps([settings, ticket.data], sort_keys=True)
 
-    def kind(cell: Cell) -> tuple[str, str]:
-        return cell.config.model, str(stores.examples(cell.config).task.label_names)
 
-    for cell in sorted(cells, key=kind):
+def _refusals(tickets: Sequence[Ticket], stores: Stores) -> dict[str, str]:
+    """Check each kind of cell, with one loading of a model for all tasks alike."""
+    kinds = {_kind(ticket): ticket.cell for ticket in tickets}
+    sizes: set[tuple] = set()
+    loaded: tuple[Any, Any] = (None, None)  # one at a time in memory
+    refused: dict[str, str] = {}
+
+    def needs(cell: Cell) -> tuple[str, str]:
+        names = stores.examples(cell.config).task.label_names
+        return cell.config.model, json.dumps([cell.config.trust_remote_code, names])
+
+    for kind, cell in sorted(kinds.items(), key=lambda item: needs(item[1])):
         config = cell.config
         examples = stores.examples(config)
-        size, place = (config.task, config.train_size), (cell.label, config.model, config.task)
-        if size not in checked:
-            checked.add(size)
-            check_sizes(config, examples, cell.seed)
-        if place in checked:
-            continue
-        checked.add(place)
-        names = examples.task.label_names
-        key = (config.model, names if names is None else tuple(names))
-        if key not in models:
-            models.clear()  # one at a time in memory
-            models[key] = load_pretrained(config.model, names, cell.seed, config.trust_remote_code)
         try:
-            check_method(config, cell.method, models[key])
+            check_device(config)
+            size = (examples.fingerprint, config.train_size, config.stratified)
+            if size not in sizes:
+                check_sizes(config, examples, cell.seed)
+                sizes.add(size)
+            if loaded[0] != needs(cell):
+                names = examples.task.label_names
+                loaded = (None, None)
+                model = load_pretrained(config.model, names, cell.seed, config.trust_remote_code)
+                loaded = (needs(cell), model)
+            check_method(config, cell.method, loaded[1])
         except (MethodError, SelectionError) as error:
-            refused[place] = " ".join(str(error).split())
+            refused[kind] = " ".join(str(error).split())
         except ConfigError as error:
             raise ConfigError(f"Cell {cell.path().stem!r}: {error}") from None
     return refused

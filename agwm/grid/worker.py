@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from agwm.config import RunConfig
-from agwm.experiment import save_model
+from agwm.kept_models import keep_model
 from agwm.run import run_one
 from agwm.sources import Examples, load_examples
 
@@ -51,7 +51,8 @@ def answer(request: Mapping[str, Any], stores: Stores, progress: bool | None = F
         progress: Show bars; None: only on a terminal.
 
     Returns:
-        ``{"record": ...}``, or ``{"error": ...}`` with the reason in one line.
+        ``{"record": ...}``, which says if the model could not be saved, or ``{"error": ...}`` with the
+        reason in one line.
     """
     try:
         config = RunConfig.from_dict(request["config"])
@@ -66,7 +67,7 @@ def answer(request: Mapping[str, Any], stores: Stores, progress: bool | None = F
             tests=stores.tests,
         )
         if request["model_folder"] is not None and outcome is not None:
-            save_model(outcome, Path(request["model_folder"]))
+            keep_model(outcome, Path(request["model_folder"]), record)
     except Exception as error:  # whatever stops one cell must not stop the others
         return {"error": f"{type(error).__name__}: {' '.join(str(error).split())}"}
     return {"record": record}

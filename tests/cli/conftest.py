@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import yaml
 from transformers import BertConfig, BertModel
 
 from tests.cli.tokens import save_tokenizer
@@ -39,3 +40,32 @@ def own_files(tmp_path):
         paths.append(tmp_path / f"{name}.csv")
         paths[-1].write_text("\n".join(lines) + "\n", encoding="utf-8")
     return paths
+
+
+@pytest.fixture
+def grid_file(tiny_model, own_files, tmp_path):
+    """Write a grid of runs of a moment each, into the folder ``out``."""
+
+    def write(**changes):
+        block = {
+            "tasks": ["order"],
+            "train_sizes": [20],
+            "models": [str(tiny_model)],
+            "seeds": 2,
+            "methods": {"vanilla": {}, "agwm_k2": {"method": "agwm", "search": {"num_resplits": 2}}},
+        }
+        fast = {"epochs": 1}
+        train, test = map(str, own_files)
+        settings = {
+            "data": {"train_file": train, "test_file": test, "text_columns": ["text"]},
+            "device": "cpu",
+            "output_dir": str(tmp_path / "out"),
+            "vanilla": fast,
+            "search": {**fast, "evaluations": 0},
+            "final": fast,
+        }
+        path = tmp_path / "grid.yaml"
+        path.write_text(yaml.safe_dump({"settings": settings, "grid": {**block, **changes}}))
+        return path
+
+    return write

@@ -15,9 +15,10 @@ from agwm.grid.cells import load_grid, select_cells
 from agwm.grid.estimate import evaluation_passes, planned_passes
 from agwm.grid.plan import pass_times, plan_rows, plan_summary, plan_table
 from agwm.methods import METHODS
-from agwm.records import record_path
+from agwm.records import failed_record, record_path, run_info
 from agwm.run import run_one
 from agwm.sources import load_examples
+from agwm.storage import write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 GRIDS = ROOT / "configs" / "grids"
@@ -239,9 +240,11 @@ def test_the_plan_counts_what_is_left_and_says_what_it_assumes(tmp_path):
     path = write(tmp_path, tasks=["mrpc"])
     path.write_text(path.read_text() + yaml.safe_dump({"seconds_per_pass": 0.5}))
     grid = load_grid(path, {"output_dir": str(tmp_path / "out")})
-    done = next(cell for cell in grid.cells if cell.label == "vanilla").path()
+    one = next(cell for cell in grid.cells if cell.label == "vanilla")
+    done = one.path()
     done.parent.mkdir(parents=True)
-    done.write_text("{}")
+    info = run_info(one.config, one.method, one.seed, "data", 300, one.label)
+    write_json(done, failed_record(info, "f1", "a reason", 1.0))
     agwm, vanilla = sorted(plan_rows(grid.cells), key=lambda row: row.label)
     test = 408 / 16 / 3
     assert evaluation_passes(grid.cells[0].config) == pytest.approx(test)

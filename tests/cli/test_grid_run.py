@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 
 import pytest
-import yaml
 
 from agwm.errors import ConfigError, MissingExtraError
 from agwm.grid.cells import load_grid
@@ -27,35 +26,6 @@ ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "glue_lowres.py"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 posix = pytest.mark.skipif(os.name != "posix", reason="dead processes are told apart on POSIX alone")
-
-
-@pytest.fixture
-def grid_file(tiny_model, own_files, tmp_path):
-    """Write a grid of runs of a moment each, into the folder ``out``."""
-
-    def write(**changes):
-        block = {
-            "tasks": ["order"],
-            "train_sizes": [20],
-            "models": [str(tiny_model)],
-            "seeds": 2,
-            "methods": {"vanilla": {}, "agwm_k2": {"method": "agwm", "search": {"num_resplits": 2}}},
-        }
-        fast = {"epochs": 1}
-        train, test = map(str, own_files)
-        settings = {
-            "data": {"train_file": train, "test_file": test, "text_columns": ["text"]},
-            "device": "cpu",
-            "output_dir": str(tmp_path / "out"),
-            "vanilla": fast,
-            "search": {**fast, "evaluations": 0},
-            "final": fast,
-        }
-        path = tmp_path / "grid.yaml"
-        path.write_text(yaml.safe_dump({"settings": settings, "grid": {**block, **changes}}))
-        return path
-
-    return write
 
 
 def stored(folder):

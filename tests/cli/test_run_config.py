@@ -210,3 +210,30 @@ def test_yaml_cannot_run_code(tmp_path):
     (tmp_path / "a.yaml").write_text("task: !!python/object/apply:os.getcwd []\n")
     with pytest.raises(ConfigError, match="is not YAML"):
         load_config(tmp_path / "a.yaml")
+
+
+REPEATED = [
+    ("task: rte\nmodel: minilm\ntask: stsb\n", "Key 'task' stands twice in .*a.yaml.*line 1 .*line 3"),
+    ("search:\n  epochs: 1\n  'epochs': 2\n", "Key 'epochs' stands twice in .*line 2 .*line 3"),
+    ("search: {epochs: 1, epochs: 1}", "Key 'epochs' stands twice"),
+]
+
+
+@pytest.mark.parametrize(("content", "message"), REPEATED)
+def test_a_key_that_stands_twice_is_an_error(content, message, tmp_path):
+    (tmp_path / "a.yaml").write_text(content)
+    with pytest.raises(ConfigError, match=message) as error:
+        load_config(tmp_path / "a.yaml")
+    assert "\n" not in str(error.value)
+
+
+def test_a_key_that_stands_twice_in_an_assignment_is_an_error():
+    with pytest.raises(ConfigError, match="Key 'epochs' stands twice in --set search="):
+        load_config(assignments=["search={epochs: 1, epochs: 2}"])
+
+
+def test_a_key_may_replace_one_that_is_merged_in(tmp_path):
+    text = "vanilla: &stage {epochs: 1, batch_size: 8}\nfinal: {<<: *stage, epochs: 2}\n"
+    (tmp_path / "a.yaml").write_text(text)
+    config = load_config(tmp_path / "a.yaml")
+    assert (config.vanilla.epochs, config.final.epochs, config.final.batch_size) == (1, 2, 8)
