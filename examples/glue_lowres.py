@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from agwm.command_line import Parser, read_list, read_number, read_seeds
 from agwm.config import RunConfig, load_config
-from agwm.errors import AgwmError, ConfigError, MissingExtraError
+from agwm.errors import AgwmError, ConfigError
 from agwm.experiment import run_experiment
 from agwm.grid.candidates import choose, finished_records, tuned_yaml, tuning_table
 from agwm.grid.cells import Cell, load_grid, select_cells
@@ -31,9 +31,7 @@ from agwm.grid.planned_runs import check_folder, check_planned
 from agwm.grid.run import BACKENDS, GridResult, describe_owners, run_grid
 from agwm.grid.tuning import load_tuning
 from agwm.methods import METHODS
-from agwm.reporting.pictures import draw_alpha, draw_scores
-from agwm.reporting.rows import markdown_table, summarize
-from agwm.reporting.runs import load_runs, run_of
+from agwm.reporting.overview import write_overview
 from agwm.storage import make_folder, write_text
 
 TUNING = Path(__file__).resolve().parents[1] / "configs" / "grids" / "tuning.yaml"
@@ -225,25 +223,6 @@ def tune(arguments: argparse.Namespace) -> None:
     print(f"\n{table}\nTable: {folder / f'tuning{end}.md'}\nChosen settings: {folder / f'tuned{end}.yaml'}")
 
 
-def write_pictures(stored: list[dict[str, Any]], present: list[dict[str, Any]], folder: Path) -> list[str]:
-    """Draw the scores of all records in the folder, and alpha of those of this call.
-
-    Returns:
-        A line for each picture, or one that says how to get them.
-    """
-    lines: list[str] = []
-    try:
-        if any(record["scores"]["test"] is not None for record in stored):
-            draw_scores(stored, folder / "scores.png")
-            lines.append(f"Scores of each seed: {folder / 'scores.png'}")
-        if any(run_of(record).learns_alpha for record in present):
-            draw_alpha(present, folder / "alpha.png")
-            lines.append(f"Learned alpha of each layer: {folder / 'alpha.png'}")
-    except MissingExtraError as error:
-        return [str(error)]
-    return lines
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
@@ -291,11 +270,8 @@ def run(arguments: argparse.Namespace) -> None:
         check_planned(cells, arguments.override)
         records = run_experiment(config, arguments.override, report=tqdm.write)
         folder = Path(config.output_dir)
-    stored = [run.record for run in load_runs([folder])]
-    table = markdown_table(summarize(stored))
-    write_text(folder / "table.md", table)
-    lines = write_pictures(stored, records, folder)
-    print(f"\n{table}\nTable: {folder / 'table.md'}", *lines, sep="\n")
+    table, lines = write_overview(folder, records)
+    print(f"\n{table}", *lines, sep="\n")
 
 
 if __name__ == "__main__":
