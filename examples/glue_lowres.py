@@ -30,6 +30,7 @@ from agwm.grid.plan import pass_times, plan_rows, plan_summary, plan_table
 from agwm.grid.planned_runs import check_folder, check_planned
 from agwm.grid.run import BACKENDS, GridResult, describe_owners, run_grid
 from agwm.grid.tuning import load_tuning
+from agwm.grid.worker import Stores
 from agwm.methods import METHODS
 from agwm.reporting.overview import write_overview
 from agwm.storage import make_folder, write_text
@@ -162,10 +163,11 @@ def run_cells(
     given = arguments.seconds_per_pass
     seconds = None if given is None else read_number("--seconds-per-pass", given, float)
     jobs = read_number("--jobs", arguments.jobs)
+    stores = Stores()
     if arguments.dry_run:
         check_folder(cells[0].config.output_dir)
     else:
-        check_planned(cells, arguments.override, scores_test)
+        check_planned(cells, arguments.override, scores_test, stores)
     rows = plan_rows(cells, scores_test, arguments.override, arguments.retry_failed)
     times = pass_times(rows, cells[0].config.output_dir, assumed, seconds)
     if arguments.dry_run:
@@ -182,6 +184,7 @@ def run_cells(
         retry_failed=arguments.retry_failed,
         scores_test=scores_test,
         report=tqdm.write,
+        stores=stores,
     )
     print(
         f"{len(result.records)} runs have ended, {result.num_failed} of them failed and"

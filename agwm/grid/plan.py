@@ -18,7 +18,6 @@ from agwm.grid.estimate import (
     planned_passes,
 )
 from agwm.records import find_finished, load_records, run_settings
-from agwm.storage import read_json
 
 __all__ = ["Row", "pass_times", "plan_rows", "plan_summary", "plan_table"]
 
@@ -84,17 +83,13 @@ def plan_rows(
 
 def _state(cell: Cell, retry_failed: bool) -> str:
     """Say whether a cell is "finished", "open", or has a record of an "other" run; of any data."""
-    path = cell.path()
-    if not path.exists():
-        return "open"
     try:
-        record = read_json(path)
-        settings = run_settings(cell.config, cell.method, cell.seed)
-        find_finished(path, settings, record["run_info"]["data"])
-        has_failed = record["train_info"]["failure"] is not None
-    except (AgwmError, KeyError, TypeError):
+        record = find_finished(cell.path(), run_settings(cell.config, cell.method, cell.seed), None)
+    except AgwmError:
         return "other"
-    return "open" if retry_failed and has_failed else "finished"
+    if record is None or (retry_failed and record["train_info"]["failure"] is not None):
+        return "open"
+    return "finished"
 
 
 def pass_times(

@@ -29,7 +29,12 @@ def check_folder(output_dir: str | Path, replaced: Iterable[Path] = ()) -> list[
     return [run_of(read_record(path), str(path)) for path in paths if path not in skipped]
 
 
-def check_planned(cells: Sequence[Cell], override: bool = False, scores_test: bool = True) -> None:
+def check_planned(
+    cells: Sequence[Cell],
+    override: bool = False,
+    scores_test: bool = True,
+    stores: Stores | None = None,
+) -> None:
     """Check that the runs to come can stand in one table with those that their folder holds.
 
     Loads the examples of each task, and no model.
@@ -38,13 +43,14 @@ def check_planned(cells: Sequence[Cell], override: bool = False, scores_test: bo
         cells: All of one output folder.
         override: Whether their records are replaced.
         scores_test: Whether they are scored on the test examples, as records beside them then have to be.
+        stores: Keeps the examples for who needs them next; None: they are loaded for this alone.
 
     Raises:
         AgwmError: If a file is no record, or settings or data would be mixed.
     """
     replaced = [cell.path() for cell in cells] if override else []
     runs = check_folder(cells[0].config.output_dir, replaced)
-    stores = Stores()
+    stores = stores or Stores()
     for cell in cells:
         config = cell.config
         examples = stores.examples(config)

@@ -13,6 +13,7 @@ from agwm.grid.cells import Cell
 from agwm.grid.claims import is_stale, owner_of
 from agwm.grid.progress import Monitor
 from agwm.grid.tickets import CLAIMS, Ticket, make_tickets
+from agwm.grid.worker import Stores
 from agwm.kept_models import lacking_line
 from agwm.records import FOLDER
 from agwm.storage import make_folder
@@ -59,6 +60,7 @@ def run_grid(
     scores_test: bool = True,
     report: Report | None = None,
     progress: bool | None = None,
+    stores: Stores | None = None,
 ) -> GridResult:
     """Run what has not been run.
 
@@ -77,6 +79,7 @@ def run_grid(
         scores_test: Score on the test examples.
         report: Called with one line a cell.
         progress: Show a bar; None: only on a terminal.
+        stores: May hold the examples already; None: they are loaded.
 
     Returns:
         Records, refusals and what is left to others.
@@ -89,7 +92,7 @@ def run_grid(
     output = Path(cells[0].config.output_dir)
     for name in (FOLDER, CLAIMS):
         make_folder(output / name)
-    tickets, refused = make_tickets(cells, override, retry_failed, scores_test)
+    tickets, refused = make_tickets(cells, override, retry_failed, scores_test, stores)
     num_done = sum(ticket.is_done() for ticket in tickets)
     if num_done:
         say(f"{num_done} of {len(cells)} runs are finished already.")

@@ -97,7 +97,11 @@ class Ticket:
 
 
 def make_tickets(
-    cells: Sequence[Cell], override: bool = False, retry_failed: bool = False, scores_test: bool = True
+    cells: Sequence[Cell],
+    override: bool = False,
+    retry_failed: bool = False,
+    scores_test: bool = True,
+    stores: Stores | None = None,
 ) -> tuple[list[Ticket], list[Refusal]]:
     """Check all cells, and find out which are finished.
 
@@ -106,6 +110,7 @@ def make_tickets(
         override: Replace all records.
         retry_failed: Replace those of failed runs.
         scores_test: Of the runs.
+        stores: May hold the examples already; None: they are loaded.
 
     Returns:
         Tickets of the cells that can be run or have been, and label, model and reason of those refused.
@@ -113,7 +118,7 @@ def make_tickets(
     Raises:
         AgwmError: If a cell is wrong, or a record is there that was made otherwise.
     """
-    stores = Stores()
+    stores = stores or Stores()
     tickets = []
     for cell in cells:
         config, path = cell.config, cell.path()

@@ -14,9 +14,9 @@ from agwm.errors import ConfigError
 from agwm.finetune_config import FinetuneConfig, MixingConfig, TrainingConfig, check_range
 from agwm.loading import Pretrained
 from agwm.methods.method import OneLevelMethod, Settings
-from agwm.methods.pretrained_weights import pretrained_only
+from agwm.methods.pretrained_weights import inject_pretrained
 from agwm.methods.two_level import summaries
-from agwm.mixup import Mixup, inject
+from agwm.mixup import Mixup
 from agwm.training_hooks import make_optimizer
 
 __all__ = ["JointAlpha", "JointAlphaSettings", "RandomAlpha", "RandomAlphaSettings"]
@@ -40,7 +40,7 @@ class _Mixed(OneLevelMethod):
                 f"Method {self.name!r} would be vanilla finetuning: expected an alpha that is not held at"
                 " 1, got mixing.alpha 'frozen'. Choose another form of alpha, or method vanilla."
             )
-        inject(loaded.model, **dataclasses.asdict(pretrained_only(recipe.mixing, loaded))).remove()
+        inject_pretrained(loaded, recipe.mixing).remove()
 
     def alpha(self) -> dict[str, dict[str, float]]:
         """Return what a record keeps of the alpha of each mixed weight."""
@@ -48,8 +48,7 @@ class _Mixed(OneLevelMethod):
 
     def inject(self, loaded: Pretrained, mixing: MixingConfig, seed: int) -> None:
         """Inject mixed weights, and keep what alpha starts from."""
-        mixing = pretrained_only(mixing, loaded)
-        self.mixup = inject(loaded.model, **dataclasses.asdict(mixing), seed=seed)
+        self.mixup = inject_pretrained(loaded, mixing, seed)
         self.initial = copy.deepcopy(self.mixup.attention)
 
     def finish(self, model: nn.Module) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Which weights there is a pretrained W0 of, to mix with."""
+"""Mixing of the weights that there is a pretrained W0 of."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import dataclasses
 
 from agwm.finetune_config import MixingConfig
 from agwm.loading import Pretrained
+from agwm.mixup import Mixup, inject
 from agwm.selection import select
 
-__all__ = ["pretrained_only"]
+__all__ = ["inject_pretrained", "pretrained_only"]
 
 
 def pretrained_only(mixing: MixingConfig, loaded: Pretrained) -> MixingConfig:
@@ -26,3 +27,17 @@ def pretrained_only(mixing: MixingConfig, loaded: Pretrained) -> MixingConfig:
     chosen = {candidate.name for candidate in select(loaded.model, None, mixing.exclude)}
     fresh = [name for name in loaded.fresh if name in chosen]
     return dataclasses.replace(mixing, exclude=[*(mixing.exclude or []), *fresh]) if fresh else mixing
+
+
+def inject_pretrained(loaded: Pretrained, mixing: MixingConfig, seed: int | None = None) -> Mixup:
+    """Inject mixed weights in place of those that the checkpoint holds; see :func:`agwm.inject`.
+
+    Args:
+        loaded: The model; changed in place.
+        mixing: The settings.
+        seed: Of alpha's start.
+
+    Raises:
+        SelectionError: If no weight can be mixed.
+    """
+    return inject(loaded.model, **dataclasses.asdict(pretrained_only(mixing, loaded)), seed=seed)

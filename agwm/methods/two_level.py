@@ -11,8 +11,7 @@ from agwm.attention import Attention
 from agwm.finetune_config import FinetuneConfig, MixingConfig
 from agwm.loading import Pretrained
 from agwm.methods.method import Job, Method, Outcome
-from agwm.methods.pretrained_weights import pretrained_only
-from agwm.mixup import inject
+from agwm.methods.pretrained_weights import inject_pretrained, pretrained_only
 from agwm.passes import finetune_passes
 from agwm.recipe import finetune
 
@@ -57,8 +56,7 @@ class Agwm(Method):
 
     def check(self, loaded: Pretrained, recipe: FinetuneConfig) -> None:
         """Raise where nothing can be mixed."""
-        mixing = pretrained_only(self.recipe(recipe).mixing, loaded)
-        inject(loaded.model, **dataclasses.asdict(mixing)).remove()
+        inject_pretrained(loaded, self.recipe(recipe).mixing).remove()
 
     def run(self, job: Job) -> Outcome:
         """Finetune by :func:`agwm.finetune`."""

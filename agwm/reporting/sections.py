@@ -53,7 +53,7 @@ def baseline_section(runs: Sequence[StoredRun]) -> list[str]:
     if BASELINE in labels and len(labels) > 1:
         found = compare(runs, {label: BASELINE for label in labels if label != BASELINE})
         parts.append(_TESTS)
-        parts += [verdict_table(found), comparison_table(found), *_sizes_note(found)]
+        parts += _tested(found)
     else:
         parts.append(f"No tests: there are no records of `{BASELINE}` and of another method.\n")
     return parts
@@ -69,7 +69,7 @@ def control_section(runs: Sequence[StoredRun]) -> list[str]:
     found = compare(runs, controls)
     if found:
         parts.append("The same tests; the family is all labels of agwm on one task.\n")
-        parts += [verdict_table(found), comparison_table(found, with_baseline=True), *_sizes_note(found)]
+        parts += _tested(found, with_baseline=True)
     else:
         parts.append("No tests: there are no records of `frozen` on a task of agwm.\n")
     for label, control in controls.items():
@@ -94,9 +94,7 @@ other masks.
     return [
         "### What learning alpha contributes: agwm against agwm with alpha as it is drawn\n",
         text,
-        verdict_table(found),
-        comparison_table(found, with_baseline=True),
-        *_sizes_note(found),
+        *_tested(found, with_baseline=True),
     ]
 
 
@@ -193,6 +191,11 @@ def versions_section(runs: Sequence[StoredRun]) -> str:
         for name, own in counts.items()
     ]
     return table(("what", "version"), lines) if lines else "The records do not say.\n"
+
+
+def _tested(found: Sequence[Comparison], with_baseline: bool = False) -> list[str]:
+    """Return the two tables of tests, and a note where their numbers of seeds differ."""
+    return [verdict_table(found), comparison_table(found, with_baseline), *_sizes_note(found)]
 
 
 def _sizes_note(comparisons: Sequence[Comparison]) -> list[str]:
