@@ -9,6 +9,7 @@ from pathlib import Path
 from agwm.reporting.alpha_effects import alpha_effects
 from agwm.reporting.chance import is_at_chance
 from agwm.reporting.comparison_pictures import draw_alpha_effects, draw_cost
+from agwm.reporting.dev_scores import dev_section
 from agwm.reporting.pictures import draw_alpha, draw_scores
 from agwm.reporting.published import published_page
 from agwm.reporting.rows import markdown_table, summarize
@@ -72,7 +73,7 @@ def report_files(runs: Sequence[StoredRun], command: str) -> dict[str, str]:
         latex.append(latex_table(table))
         parts.append(markdown[-1])
         parts += [*baseline_section(own), *control_section(own)]
-        parts += [*unlearned_section(own), *alpha_section(own)]
+        parts += [*unlearned_section(own), *alpha_section(own), *dev_section(own)]
         pictures = pictures_of(own)
         parts += ["### Pictures\n"] if pictures else []
         parts += [f"![{picture.text}]({picture.name})\n\n{picture.text}\n" for picture in pictures]

@@ -35,6 +35,7 @@ class StoredRun:
         seed: Its seed.
         metric: What the score is.
         score: On the test set, as a fraction; None: the run failed, or only its dev set was scored.
+        dev: On the dev set, as a fraction; None: the run failed, or has no dev set.
         is_degenerate: Whether the score is no better than the best constant answer.
         passes: Forward and backward passes of a batch in training.
         seconds: Time of training.
@@ -50,6 +51,7 @@ class StoredRun:
     seed: int
     metric: str
     score: float | None
+    dev: float | None
     is_degenerate: bool
     passes: float
     seconds: float
@@ -105,6 +107,7 @@ def run_of(record: Record, source: str | None = None) -> StoredRun:
         seed=info["seed"],
         metric=scores["metric"],
         score=scores["test"],
+        dev=scores["dev"],
         is_degenerate=scores["is_degenerate"],
         passes=train["passes"],
         seconds=train["total_seconds"],

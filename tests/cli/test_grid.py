@@ -15,10 +15,11 @@ from agwm.grid.cells import load_grid, select_cells
 from agwm.grid.estimate import evaluation_passes, planned_passes
 from agwm.grid.plan import pass_times, plan_rows, plan_summary, plan_table
 from agwm.methods import METHODS
-from agwm.records import failed_record, record_path, run_info
+from agwm.records import failed_record, record_path, run_info, run_settings
 from agwm.run import run_one
 from agwm.sources import load_examples
 from agwm.storage import write_json
+from agwm.yaml_config import flat_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 GRIDS = ROOT / "configs" / "grids"
@@ -266,9 +267,33 @@ def test_the_plan_counts_what_is_left_and_says_what_it_assumes(tmp_path):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_grids_of_the_project_load(path):
     cells = load_grid(path).cells
-    assert cells and {cell.method for cell in cells} == set(METHODS)
+    every = {"agwm", "frozen"} if path.name == "agwm_search.yaml" else set(METHODS)
+    assert cells and {cell.method for cell in cells} == every
     for cell in cells:  # whatever stands in a grid can be planned
         assert planned_passes(cell.config, cell.method, 300) > 0
+
+
+def test_labels_of_the_search_differ_from_minilm_s_in_what_they_are_named_for():
+    def settings(name):
+        cells = load_grid(GRIDS / name).cells
+        return {
+            (c.label, c.config.task, c.seed): flat_settings(run_settings(c.config, c.method, c.seed))
+            for c in cells
+        }
+
+    other, own = settings("minilm.yaml"), settings("agwm_search.yaml")
+    assert len(own) == 75 and not other.keys() & own.keys()
+    named = {
+        "agwm_k1_sgd": ("agwm_k1", {"hypergradient.best_response"}),
+        "agwm_k1_identity": ("agwm_k1", {"hypergradient.best_response"}),
+        "frozen_2x": ("frozen", {"search.epochs"}),
+        "agwm_2x_lr0": ("agwm_k1_lr0", {"search.epochs"}),
+        "agwm_2x": ("agwm_k1", {"search.epochs"}),
+    }
+    for (label, *place), found in own.items():
+        reference, keys = named[label]
+        expected = other[(reference, *place)]
+        assert {k for k in found.keys() | expected.keys() if found.get(k) != expected.get(k)} == keys
 
 
 def test_grids_of_the_paper_are_the_paper_s():
