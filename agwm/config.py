@@ -14,7 +14,7 @@ from agwm.finetune_config import (
     MixingConfig,
     SearchConfig,
     TrainingConfig,
-    check_range,
+    check_integer,
 )
 from agwm.hypergradient import Hypergradient
 from agwm.methods import METHODS, RivalsConfig
@@ -147,12 +147,12 @@ class RunConfig:
                 )
         _check_distinct("methods", self.methods)
         if self.train_size is not None:
-            check_range(self, "train_size", _SMALLEST_TRAIN_SIZE)
-        check_range(self, "max_length", 8)
+            check_integer(self, "train_size", _SMALLEST_TRAIN_SIZE)
+        check_integer(self, "max_length", 8)
         if self.test_limit is not None:
-            check_range(self, "test_limit", 1)
+            check_integer(self, "test_limit", 1)
         if isinstance(self.seeds, int):
-            check_range(self, "seeds", 1, len(OFFICIAL_SEEDS))
+            check_integer(self, "seeds", 1, len(OFFICIAL_SEEDS))
         else:
             _check_distinct("seeds", self.seeds)
             for seed in self.seeds:

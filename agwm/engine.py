@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from agwm._betty import Config, Engine, EngineConfig, HypergradientConfig, quiet_betty
-from agwm.engine_checks import check_config, check_count, check_model, check_precision, check_problems
+from agwm.engine_checks import check_clipping, check_count, check_engine, check_precision
 from agwm.errors import ConfigError, DataError
 from agwm.hypergradient import HYPERGRADIENT_TYPE, Hypergradient
 from agwm.mixup import Mixup
@@ -62,9 +62,7 @@ class MixupEngine(Engine):
         checkpoint_step: int = 100,
     ) -> None:
         config = EngineConfig() if config is None else config
-        check_problems(type(self), inner, outer)
-        check_config(config)
-        check_model(inner.model)
+        check_engine(type(self), inner, outer, config)
         self.history: list[dict[str, Any]] = []
         self.phase = phase
         self.progress = progress
@@ -254,8 +252,10 @@ def build_engine(
         The engine; ``engine.run()`` runs it.
 
     Raises:
-        ConfigError: If a setting is unknown or out of range.
+        ConfigError: If a setting is unknown or out of range, or an optimizer holds no parameter of its
+            problem.
         HypergradientError: If ``best_response='optimizer'`` does not know the inner optimizer.
+        ModelError: If the mixup is off its model, or W is in half precision.
     """
     settings = Hypergradient.of(hypergradient)
     device = next(mixup.model.parameters()).device
@@ -268,6 +268,7 @@ def build_engine(
     ):
         check_count(name, count)
     check_precision(precision, device)
+    check_clipping(gradient_clipping)
     mixup.attention.to(device)
     inner_problem = inner(
         mixup,

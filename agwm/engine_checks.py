@@ -6,15 +6,32 @@ import torch
 
 from agwm._betty import EngineConfig, ImplicitProblem
 from agwm.errors import ConfigError, ModelError
+from agwm.hypergradient import HYPERGRADIENT_TYPE
 from agwm.problems import PRECISIONS
 
-__all__ = ["check_config", "check_count", "check_model", "check_precision", "check_problems"]
+__all__ = ["check_clipping", "check_count", "check_engine", "check_precision"]
 
 # Model types whose gradient torch.autograd.grad does not see in full.
 _OWN_BACKWARD = {"reformer": "its reversible layers add to .grad in a backward pass of their own"}
 
 
-def check_problems(engine: type, inner: ImplicitProblem, outer: ImplicitProblem) -> None:
+def check_engine(
+    engine: type, inner: ImplicitProblem, outer: ImplicitProblem, config: EngineConfig
+) -> None:
+    """Raise unless two problems can be run by an engine of this type and config.
+
+    Raises:
+        ConfigError: If the problems are not new, their names are taken, their precision cannot be had, or
+            the config asks for what an engine does not do.
+        ModelError: If the hypergradient of the model would be wrong without a sign of it.
+    """
+    _check_problems(engine, inner, outer)
+    _check_config(config)
+    _check_model(inner.model)
+    _check_weights(inner)
+
+
+def _check_problems(engine: type, inner: ImplicitProblem, outer: ImplicitProblem) -> None:
     """Raise unless the two problems are new, their names are free and their precision can be had.
 
     Raises:
@@ -37,7 +54,7 @@ def check_problems(engine: type, inner: ImplicitProblem, outer: ImplicitProblem)
         check_precision(problem.precision, device)
 
 
-def check_model(model: torch.nn.Module) -> None:
+def _check_model(model: torch.nn.Module) -> None:
     """Raise for models whose hypergradient would be wrong without a sign of it.
 
     Raises:
@@ -51,7 +68,30 @@ def check_model(model: torch.nn.Module) -> None:
         )
 
 
-def check_config(config: EngineConfig) -> None:
+def _check_weights(inner: ImplicitProblem) -> None:
+    """Raise for weights that cannot take the steps of the hypergradient, or that are not mixed any more.
+
+    A displacement of W by the default epsilon is below the spacing of half-precision numbers for most
+    entries: the difference would be mostly rounding.
+
+    Raises:
+        ModelError: If the mixup is off the model, or trainable weights are in half precision where a
+            finite difference is taken.
+    """
+    inner.mixup.check_attached()
+    is_differentiated = inner.config.type == HYPERGRADIENT_TYPE and inner.settings.order == "second"
+    if not (is_differentiated and inner.mixup.attention.is_trainable):
+        return
+    for name, parameter in inner.model.named_parameters():
+        if parameter.requires_grad and torch.finfo(parameter.dtype).bits < 32:
+            raise ModelError(
+                f"Weights are too coarse for a hypergradient: expected float32 or float64, got"
+                f" {parameter.dtype} in {name!r}. Load the model with dtype=torch.float32, and use"
+                " precision='bf16' for passes in half precision."
+            )
+
+
+def _check_config(config: EngineConfig) -> None:
     """Raise unless an engine does what the config asks for.
 
     Raises:
@@ -77,6 +117,19 @@ def check_count(name: str, value: object) -> None:
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ConfigError(f"{name} is out of range: expected an integer >= 1, got {value!r}.")
+
+
+def check_clipping(value: object) -> None:
+    """Raise unless the largest norm of the gradient is a number of at least 0.
+
+    Raises:
+        ConfigError: Otherwise.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        raise ConfigError(
+            f"gradient_clipping is out of range: expected a number >= 0, got {value!r}. Use 0 for no"
+            " clipping."
+        )
 
 
 def check_precision(precision: str, device: torch.device) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import Literal
 
 from agwm.errors import ConfigError
@@ -16,16 +17,30 @@ Precision = Literal["fp32", "bf16", "fp16"]
 
 
 def check_range(owner: object, name: str, low: float, high: float = float("inf")) -> None:
-    """Raise unless the attribute lies in [low, high].
+    """Raise unless the attribute is a number in [low, high].
 
     Raises:
         ConfigError: If it does not.
     """
+    _check_number(owner, name, "a number", Real, low, high)
+
+
+def check_integer(owner: object, name: str, low: int, high: float = float("inf")) -> None:
+    """Raise unless the attribute is an integer in [low, high].
+
+    Raises:
+        ConfigError: If it is not.
+    """
+    _check_number(owner, name, "an integer", Integral, low, high)
+
+
+def _check_number(owner: object, name: str, what: str, kind: type, low: float, high: float) -> None:
     value = getattr(owner, name)
-    if not low <= value <= high:
+    is_number = isinstance(value, kind) and not isinstance(value, bool)
+    if not (is_number and low <= value <= high):
         limit = f">= {low:g}" if high == float("inf") else f"in [{low:g}, {high:g}]"
         raise ConfigError(
-            f"{type(owner).__name__}.{name} is out of range: expected a number {limit}, got {value!r}."
+            f"{type(owner).__name__}.{name} is out of range: expected {what} {limit}, got {value!r}."
             " Correct it in the config."
         )
 
@@ -91,8 +106,8 @@ class TrainingConfig:
     precision: Precision = "fp32"
 
     def __post_init__(self) -> None:
-        check_range(self, "epochs", 0)
-        check_range(self, "batch_size", 1)
+        check_integer(self, "epochs", 0)
+        check_integer(self, "batch_size", 1)
         check_range(self, "learning_rate", 0.0)
         check_range(self, "weight_decay", 0.0)
         check_range(self, "warmup_ratio", 0.0, 1.0)
@@ -105,19 +120,20 @@ class TrainingConfig:
 class SearchConfig(TrainingConfig):
     """The search of W and alpha on the two splits of the training set.
 
-    ``epochs`` counts passes over the inner split; the other settings of :class:`TrainingConfig` are the
-    inner optimizer's.
+    ``epochs`` counts passes over the inner split, at least one; the other settings of
+    :class:`TrainingConfig` are the inner optimizer's.
 
     Attributes:
         num_resplits: K, the number of random splits over which W and alpha are averaged.
         outer_fraction: Part of the training set that is the outer split.
-        stratified: Keep the label proportions in both splits (not for regression).
+        stratified: Keep the label proportions in both splits; labels of a regression by fifths.
         attention_learning_rate: Peak learning rate of AdamW on alpha.
         attention_weight_decay: On alpha: pulls towards the pretrained weights.
         attention_schedule: As ``schedule``, for alpha.
         unroll_steps: Inner steps for each outer step.
         roll_back: Take the inner step again with the new alpha.
-        evaluations: Times that the search is evaluated on the evaluation set, if one is given.
+        evaluations: The search is evaluated on the evaluation set, if one is given, every
+            ``steps // evaluations`` inner steps: so many times or somewhat more; 0: never.
     """
 
     clipping: float = 5.0
@@ -133,12 +149,13 @@ class SearchConfig(TrainingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, "num_resplits", 1)
+        check_integer(self, "epochs", 1)
+        check_integer(self, "num_resplits", 1)
         check_range(self, "outer_fraction", 0.01, 0.99)
         check_range(self, "attention_learning_rate", 0.0)
         check_range(self, "attention_weight_decay", 0.0)
-        check_range(self, "unroll_steps", 1)
-        check_range(self, "evaluations", 0)
+        check_integer(self, "unroll_steps", 1)
+        check_integer(self, "evaluations", 0)
         check_choice(self, "attention_schedule", ("linear", "cosine", "constant"))
 
 
@@ -161,7 +178,19 @@ class FinetuneConfig:
     seed: int = 1017
 
     def __post_init__(self) -> None:
-        check_range(self, "seed", 0, 2**32 - 1)
+        check_integer(self, "seed", 0, 2**32 - 1)
+        for name, kind in (
+            ("mixing", MixingConfig),
+            ("hypergradient", Hypergradient),
+            ("search", SearchConfig),
+            ("final", TrainingConfig),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, kind):
+                raise ConfigError(
+                    f"FinetuneConfig.{name} is of the wrong type: expected {kind.__name__}, got"
+                    f" {type(value).__name__}. Build one of agwm.{kind.__name__}."
+                )
 
     def to_dict(self) -> dict[str, object]:
         """Return nested plain dicts, for result files and model cards."""

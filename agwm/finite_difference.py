@@ -70,7 +70,7 @@ def relative_epsilon(scheme: str, dtype: torch.dtype) -> float:
 
     Args:
         scheme: ``"central"`` or ``"forward"``.
-        dtype: Dtype of the passes: the autocast dtype where there is one, else that of W.
+        dtype: The coarsest that the passes round to: of W, of alpha, and the autocast dtype.
 
     Returns:
         The fraction, without unit.

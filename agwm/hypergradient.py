@@ -83,6 +83,11 @@ class Hypergradient:
             return cls()
         if isinstance(value, cls):
             return value
+        if not isinstance(value, Mapping):
+            raise ConfigError(
+                "Settings of the hypergradient are unusable: expected a mapping such as"
+                f" {{'scheme': 'central'}}, got {value!r}. Write them by name."
+            )
         known = [entry.name for entry in fields(cls)]
         for name in value:
             if name not in known:

@@ -55,6 +55,14 @@ def _upper_gradient(inner: SearchStep, uppers: list[torch.nn.Parameter]) -> list
     return [gradient / inner._scale() for gradient in total]
 
 
+def _coarsest_dtype(inner: SearchStep, *groups: Sequence[Tensor]) -> torch.dtype:
+    """Dtype whose rounding the difference has to outweigh: alpha is in float32 in a float64 model."""
+    dtypes = {tensor.dtype for group in groups for tensor in group}
+    if inner.precision != "fp32":
+        dtypes.add(inner.dtype)
+    return max(dtypes, key=lambda dtype: torch.finfo(dtype).eps)
+
+
 def finite_difference(
     vector: Sequence[Tensor], curr: SearchStep, prev: SearchStep, sync: bool
 ) -> list[Tensor] | None:
@@ -120,8 +128,7 @@ def indirect_term(vector: list[Tensor], curr: SearchStep, prev: SearchStep) -> l
     elif norm > 0.0:
         epsilon = settings.epsilon
         if epsilon is None:
-            dtype = weights[0].dtype if curr.precision == "fp32" else curr.dtype
-            epsilon = default_epsilon(settings.scheme, dtype, weights)
+            epsilon = default_epsilon(settings.scheme, _coarsest_dtype(curr, weights, uppers), weights)
         base = recording.weights
         if base is not None and not is_last:
             base = [weight.clone() for weight in base]

@@ -94,7 +94,12 @@ class Mixup:
         return self.attention[name]()
 
     def mixed_weights(self) -> dict[str, Tensor]:
-        """Return the mixed weights by name, with the graph to W and alpha."""
+        """Return the mixed weights by name, with the graph to W and alpha.
+
+        Raises:
+            ModelError: After ``merge`` or ``remove``: the parameters are no longer W, or no longer mixed.
+        """
+        self.check_attached()
         return {
             name: self._weights[name].mix(candidate.task_weights)
             for name, candidate in self._candidates.items()

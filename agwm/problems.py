@@ -47,6 +47,24 @@ class _MixupProblem(SearchStep, ImplicitProblem):
         super().__init__(name, config, module, optimizer, scheduler, loader)
         self.mixup = mixup
 
+    def patch_optimizer(self) -> None:
+        """Keep the user's optimizer, if it can do this problem's work.
+
+        Raises:
+            ConfigError: If it is no optimizer, or holds none of the problem's parameters: the problem
+                would learn nothing.
+        """
+        super().patch_optimizer()
+        own = {id(parameter) for parameter in self.module.parameters()}
+        groups = getattr(self.optimizer, "param_groups", None)
+        if groups is None or not own.intersection(id(p) for group in groups for p in group["params"]):
+            got = type(self.optimizer).__name__ + ("" if groups is None else " over others")
+            raise ConfigError(
+                f"Optimizer of problem {self.name!r} is not its own: expected one over parameters of"
+                f" {type(self.module).__name__}, got {got}. The inner one is over"
+                " mixup.model.parameters(), the outer one over mixup.attention.parameters()."
+            )
+
     @property
     def model(self) -> nn.Module:
         """The injected model: calling it uses the mixed weights."""

@@ -73,6 +73,11 @@ def finetune(
         Somayajula et al., NAACL 2024: search and finetuning phases, K resplits averaged.
     """
     config = FinetuneConfig() if config is None else config
+    if not isinstance(config, FinetuneConfig):
+        raise ConfigError(
+            f"Config is of the wrong type: expected FinetuneConfig, got {type(config).__name__}. Build one:"
+            " agwm.FinetuneConfig(search=agwm.SearchConfig(...))."
+        )
     for stage in (config.search, config.final):
         check_precision(stage.precision, next(model.parameters()).device)
     if evaluate is None and eval_dataset is not None:
@@ -175,7 +180,7 @@ def _build(mixup: Mixup, given: _Search, k: int) -> MixupEngine:
     seed_everything(seed)
     inner_loader = make_loader(Subset(dataset, inner_split), search.batch_size, given.collate, seed)
     outer_loader = make_loader(Subset(dataset, outer_split), search.batch_size, given.collate, seed + 1)
-    num_steps = max(1, search.epochs * len(inner_loader))
+    num_steps = search.epochs * len(inner_loader)
     num_outer_steps = max(1, num_steps // search.unroll_steps)
     inner_optimizer = make_optimizer(mixup.model, search)
     outer_optimizer = torch.optim.AdamW(

@@ -97,6 +97,7 @@ class Search:
         outer_lr: Outer learning rate.
         init_std: Standard deviation of the initial attention parameters.
         inner_problem: Class of the inner problem.
+        wide_alpha: Put alpha in float64 where the model is, for exact references.
         options: Keyword arguments of ``build_engine``.
     """
 
@@ -113,13 +114,14 @@ class Search:
         outer_lr: float = 0.01,
         init_std: float = 0.2,
         inner_problem: type[agwm.TaskWeightProblem] = agwm.TaskWeightProblem,
+        wide_alpha: bool = True,
         **options: Any,
     ) -> None:
         model = tiny_bert(dropout=0.0, dtype=torch.float64) if model is None else model
         plain = copy.deepcopy(model)
         self.model = model
         self.mixup = agwm.inject(model, include=include, init_std=init_std, seed=0)
-        if next(model.parameters()).dtype == torch.float64:
+        if wide_alpha and next(model.parameters()).dtype == torch.float64:
             self.mixup.attention.double()
         self.loss: Loss = mixed_loss(plain.double(), self.mixup.names)
         self.inner_optimizer = optimizer(grouped(model, lr), lr=lr, **(settings or {}))

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from agwm.finetune_config import FinetuneConfig, check_range
+from agwm.finetune_config import FinetuneConfig, check_integer, check_range
 from agwm.loading import Pretrained
 from agwm.methods.adapters import Adapter, fresh_modules, peft_library
 from agwm.methods.families import backbone_linears
@@ -44,7 +44,7 @@ class LoraSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, "rank", 1)
+        check_integer(self, "rank", 1)
         check_range(self, "scale", 0.0)
         check_range(self, "dropout", 0.0, 1.0)
 

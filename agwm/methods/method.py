@@ -13,7 +13,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from agwm.errors import MethodError
-from agwm.finetune_config import FinetuneConfig, TrainingConfig, check_range
+from agwm.finetune_config import FinetuneConfig, TrainingConfig, check_integer, check_range
 from agwm.loading import Pretrained
 from agwm.methods.families import is_regression
 from agwm.passes import training_passes
@@ -42,7 +42,7 @@ class Settings:
         if self.learning_rate is not None:
             check_range(self, "learning_rate", 0.0)
         if self.epochs is not None:
-            check_range(self, "epochs", 0)
+            check_integer(self, "epochs", 0)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from agwm.finetune_config import FinetuneConfig, check_range
+from agwm.finetune_config import FinetuneConfig, check_integer
 from agwm.loading import Pretrained
 from agwm.methods.families import poolers, stacks
 from agwm.methods.method import OneLevelMethod, Settings
@@ -64,7 +64,7 @@ class ReInitSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, "num_blocks", 0)
+        check_integer(self, "num_blocks", 0)
 
 
 class ReInit(OneLevelMethod):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from agwm.finetune_config import FinetuneConfig, check_range
+from agwm.finetune_config import FinetuneConfig, check_integer
 from agwm.loading import Pretrained
 from agwm.methods.families import blocks, final_norms, head_names, poolers, stacks
 from agwm.methods.method import OneLevelMethod, Settings
@@ -49,7 +49,7 @@ class TopKSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, "num_blocks", 0)
+        check_integer(self, "num_blocks", 0)
 
 
 class TopK(OneLevelMethod):

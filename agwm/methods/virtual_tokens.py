@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from agwm.errors import MethodError
-from agwm.finetune_config import FinetuneConfig, check_range
+from agwm.finetune_config import FinetuneConfig, check_integer
 from agwm.loading import Pretrained
 from agwm.methods.adapters import Adapter, quiet_peft
 from agwm.methods.method import Job, Outcome, Settings
@@ -43,7 +43,7 @@ class VirtualTokenSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range(self, "num_virtual_tokens", 1)
+        check_integer(self, "num_virtual_tokens", 1)
 
 
 def pools_last_token(model: PreTrainedModel) -> bool:

@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import LambdaLR, OneCycleLR, ReduceLROnPlateau, Se
 
 import agwm
 from agwm._betty import Config, EngineConfig
-from agwm.errors import ConfigError, HypergradientError
+from agwm.errors import ConfigError, HypergradientError, ModelError
 from tests.search_runs import Search, grouped, tiny_classifier, vector_batches
 
 
@@ -222,6 +222,66 @@ def test_missing_optimizer_is_an_error():
     )
     with pytest.raises(ConfigError, match="has no optimizer"):
         agwm.MixupEngine(*problems)
+
+
+def of_others(mixup):
+    return torch.nn.Linear(2, 2).parameters()
+
+
+@pytest.mark.parametrize(
+    ("inner", "outer", "message"),
+    [
+        (of_others, None, "'inner' is not its own.*AdamW over others"),
+        (None, of_others, "'outer' is not its own.*AdamW over others"),
+        (lambda mixup: mixup.attention.parameters(), None, "'inner' is not its own"),
+        (None, lambda mixup: mixup.model.parameters(), "'outer' is not its own"),
+    ],
+)
+def test_an_optimizer_over_other_parameters_is_an_error(inner, outer, message):
+    mixup = agwm.inject(tiny_classifier(), include="*weight")
+    inner = torch.optim.AdamW(mixup.model.parameters() if inner is None else inner(mixup))
+    outer = torch.optim.AdamW(mixup.attention.parameters() if outer is None else outer(mixup))
+    with pytest.raises(ConfigError, match=message):
+        agwm.build_engine(mixup, vector_batches(2), vector_batches(2), inner, outer, 1)
+
+
+def test_what_is_no_optimizer_is_an_error():
+    mixup = agwm.inject(tiny_classifier(), include="*weight")
+    outer = torch.optim.AdamW(mixup.attention.parameters())
+    with pytest.raises(ConfigError, match=r"'inner' is not its own.*got str\."):
+        agwm.build_engine(mixup, vector_batches(2), vector_batches(2), "adam", outer, 1)
+
+
+@pytest.mark.parametrize("take_off", ["merge", "remove"])
+def test_a_mixup_that_is_off_its_model_is_an_error(take_off):
+    mixup = agwm.inject(tiny_classifier(), include="*weight")
+    inner = torch.optim.AdamW(mixup.model.parameters())
+    outer = torch.optim.AdamW(mixup.attention.parameters())
+    getattr(mixup, take_off)()
+    with pytest.raises(ModelError, match="no longer on the model"):
+        agwm.build_engine(mixup, vector_batches(2), vector_batches(2), inner, outer, 1)
+
+
+def test_weights_in_half_precision_have_no_hypergradient():
+    def build(**options):
+        batches = vector_batches(2, dtype=torch.bfloat16)
+        model = tiny_classifier(dtype=torch.bfloat16)
+        return Search(model, "*weight", inner=batches, outer=batches, train_iters=2, **options)
+
+    with pytest.raises(ModelError, match="too coarse.*bfloat16 in 'unused'.*dtype=torch.float32"):
+        build(hypergradient={})
+    assert build(hypergradient={"order": "first"}).run()  # takes no difference
+
+
+@pytest.mark.parametrize("value", [-1.0, "a", None, float("nan")])
+def test_clipping_out_of_range_is_an_error(value):
+    with pytest.raises(ConfigError, match="gradient_clipping is out of range"):
+        small(gradient_clipping=value)
+
+
+def test_settings_of_the_hypergradient_that_are_no_mapping_are_an_error():
+    with pytest.raises(ConfigError, match="expected a mapping.*got 'central'"):
+        small(hypergradient="central")
 
 
 class _RenamedAdamW(torch.optim.AdamW):

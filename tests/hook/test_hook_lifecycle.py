@@ -197,3 +197,11 @@ def test_bad_settings_are_refused():
         agwm.inject(tiny_bert(), init_std=-0.1)
     with pytest.raises(ConfigError, match="init_std is out of range"):
         agwm.inject(tiny_bert(), init_std=float("nan"))
+
+
+@pytest.mark.parametrize("take_off", ["merge", "remove"])
+def test_mixed_weights_are_not_mixed_twice(take_off):
+    mixup = injected()
+    getattr(mixup, take_off)()
+    with pytest.raises(ModelError, match="no longer on the model"):
+        mixup.mixed_weights()

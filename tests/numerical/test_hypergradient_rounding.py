@@ -54,6 +54,23 @@ def test_float32_default_epsilon(scheme, limit, best_response):
         assert cosine > 0.999
 
 
+@pytest.mark.parametrize(("scheme", "limit"), [("central", 0.01), ("forward", 0.05)])
+def test_default_epsilon_of_a_float64_model_with_alpha_in_float32(scheme, limit):
+    search = Search(
+        tiny_bert(dropout=0.0, dtype=torch.float64),
+        wide_alpha=False,
+        lr=1e-3,
+        inner=token_batches(4, size=16),
+        outer=token_batches(4, size=16, seed=1),
+        train_iters=4,
+        hypergradient={"scheme": scheme},
+    )
+    assert {factor.dtype for factor in search.alpha().values()} == {torch.float32}
+    for moment in search.run()[1:]:
+        error, cosine, _ = indirect_error(search, moment, "optimizer")
+        assert error < limit and cosine > 0.999
+
+
 def test_bfloat16_gradient_is_close_to_float32():
     gradients = {}
     for precision in ("fp32", "bf16"):

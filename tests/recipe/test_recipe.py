@@ -205,6 +205,26 @@ def test_errors_are_one_line_and_leave_the_model_plain():
         agwm.SearchConfig(num_resplits=0)
 
 
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: agwm.SearchConfig(epochs="3"), "epochs.*an integer >= 0, got '3'"),
+        (lambda: agwm.SearchConfig(epochs=0), "epochs.*an integer >= 1, got 0"),
+        (lambda: agwm.SearchConfig(num_resplits=1.5), "num_resplits.*an integer >= 1, got 1.5"),
+        (lambda: agwm.TrainingConfig(batch_size=True), "batch_size.*an integer"),
+        (lambda: agwm.TrainingConfig(learning_rate="big"), "learning_rate.*a number >= 0, got 'big'"),
+        (lambda: agwm.FinetuneConfig(search={}), "search is of the wrong type: expected SearchConfig"),
+        (
+            lambda: agwm.finetune(tiny_bert(), dataset(), collate=collate, config={}),
+            "expected FinetuneConfig, got dict",
+        ),
+    ],
+)
+def test_settings_of_a_wrong_kind_are_errors_at_once(make, message):
+    with pytest.raises(ConfigError, match=message):
+        make()
+
+
 def test_a_precision_that_the_device_lacks_is_found_before_the_search():
     config = agwm.FinetuneConfig(final=agwm.TrainingConfig(precision="fp16"))
     model = tiny_bert()
