@@ -11,6 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import reduce
+from numbers import Integral, Real
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,7 @@ __all__ = [
     "RowAlpha",
     "ScalarAlpha",
     "alpha_class",
+    "check_start",
 ]
 
 
@@ -179,6 +181,20 @@ ALPHA_FORMS: dict[str, type[Alpha]] = {
     "scalar": ScalarAlpha,
     "frozen": FrozenAlpha,
 }
+
+
+def check_start(init_std: object, seed: object) -> None:
+    """Raise unless the initial values of alpha can be drawn with these.
+
+    Raises:
+        ConfigError: If ``init_std`` is no number of at least 0, or ``seed`` neither an integer nor None.
+    """
+    if not (isinstance(init_std, Real) and init_std >= 0):
+        raise ConfigError(
+            f"init_std is out of range: expected a number >= 0, got {init_std!r}. With 0 alpha starts at 1."
+        )
+    if not (seed is None or isinstance(seed, Integral)):
+        raise ConfigError(f"seed is unusable: expected an integer or None, got {seed!r}. Correct it.")
 
 
 def alpha_class(alpha: str | type[Alpha]) -> type[Alpha]:

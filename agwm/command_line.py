@@ -43,4 +43,4 @@ def read_number(flag: str, text: str, kind: type[int] | type[float] = int) -> An
         return kind(text)
     except ValueError:
         expected = "an integer" if kind is int else "a number"
-        raise ConfigError(f"Cannot read {flag}: expected {expected}, got {text!r}.") from None
+        raise ConfigError(f"Cannot read {flag}: expected {expected}, got {text!r}. Correct it.") from None

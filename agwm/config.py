@@ -18,7 +18,7 @@ from agwm.finetune_config import (
 )
 from agwm.hypergradient import Hypergradient
 from agwm.methods import METHODS, RivalsConfig
-from agwm.yaml_config import build, merge, parse_assignment, read_yaml
+from agwm.yaml_config import build, lay_over, parse_assignment, read_yaml
 
 __all__ = ["OFFICIAL_SEEDS", "DataConfig", "RunConfig", "load_config"]
 
@@ -146,6 +146,11 @@ class RunConfig:
                     f"{close_names(method, METHODS)}"
                 )
         _check_distinct("methods", self.methods)
+        if not self.output_dir:
+            raise ConfigError(
+                "RunConfig.output_dir is empty: expected the name of a folder, got ''. Write '.' for the"
+                " present one."
+            )
         if self.train_size is not None:
             check_integer(self, "train_size", _SMALLEST_TRAIN_SIZE)
         check_integer(self, "max_length", 8)
@@ -206,10 +211,10 @@ def load_config(
     if path is not None:
         values = _read_with_bases(Path(path), ())
         RunConfig.from_dict(values, str(path))  # a mistake in the file is reported as the file's
-    values = merge(values, delta or {})
+    values = lay_over(values, delta or {})
     RunConfig.from_dict(values, "the command line")
     for text in assignments:
-        values = merge(values, parse_assignment(text))
+        values = lay_over(values, parse_assignment(text))
         RunConfig.from_dict(values, f"--set {text}")
     return RunConfig.from_dict(values, "the config")
 
@@ -228,7 +233,7 @@ def _read_with_bases(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         raise ConfigError(
             f"Wrong type of config key 'base' in {path}: expected a file name, got {base!r}. Correct it."
         )
-    return merge(_read_with_bases(path.parent / base, (*seen, path.resolve())), values)
+    return lay_over(_read_with_bases(path.parent / base, (*seen, path.resolve())), values)
 
 
 def _is_default(owner: object, entry: dataclasses.Field) -> bool:

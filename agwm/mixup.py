@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from agwm.attention import Alpha, Attention, alpha_class
+from agwm.attention import Alpha, Attention, alpha_class, check_start
 from agwm.errors import ConfigError, ModelError, ShapeError
 from agwm.hook import MixedWeight, install, is_hooked, recomputing, uninstall
 from agwm.mixing import FORMULAS, check_factors
@@ -268,7 +268,8 @@ def inject(
     Raises:
         SelectionError: If a pattern matches nothing, or nothing can be mixed.
         ModelError: If weights are on the meta device, or the model is injected already.
-        ConfigError: If ``formula`` or ``alpha`` is unknown, or ``init_std`` is negative.
+        ConfigError: If ``formula`` or ``alpha`` is unknown, ``init_std`` is negative, or ``seed`` is no
+            integer.
         ShapeError: If a user's form of alpha does not fit a weight.
 
     Reference:
@@ -280,8 +281,7 @@ def inject(
             f"Unknown formula: expected one of {', '.join(FORMULAS)}, got {formula!r}."
             " Pass formula='convex' for the definition."
         )
-    if not init_std >= 0:
-        raise ConfigError(f"init_std is out of range: expected a number >= 0, got {init_std!r}.")
+    check_start(init_std, seed)
     check_plain(model)
     candidates = select(model, include, exclude)
     generator = None if seed is None else torch.Generator().manual_seed(seed)

@@ -171,6 +171,11 @@ def find_candidates(model: nn.Module) -> list[Candidate]:
 def _as_patterns(patterns: Patterns) -> list[str | Predicate]:
     if callable(patterns) or isinstance(patterns, str):
         return [patterns]
+    if not isinstance(patterns, Iterable):
+        raise SelectionError(
+            f"Patterns are unusable: expected a glob pattern, several, or a function, got {patterns!r}."
+            " See agwm.inject."
+        )
     return list(patterns)
 
 

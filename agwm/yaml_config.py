@@ -16,7 +16,7 @@ import yaml
 from agwm.errors import ConfigError
 from agwm.yaml_text import read_yaml_text
 
-__all__ = ["build", "flat_settings", "merge", "parse_assignment", "read_yaml"]
+__all__ = ["build", "flat_settings", "lay_over", "parse_assignment", "read_yaml"]
 
 _T = TypeVar("_T")
 _NAMES = {int: "an integer", float: "a number", bool: "true or false", str: "a text"}
@@ -81,18 +81,18 @@ def parse_assignment(text: str) -> dict[str, Any]:
     return parsed
 
 
-def merge(base: Mapping[str, Any], delta: Mapping[str, Any]) -> dict[str, Any]:
+def lay_over(base: Mapping[str, Any], delta: Mapping[str, Any]) -> dict[str, Any]:
     """Lay ``delta`` over ``base``, section by section; neither is changed. Lists are replaced whole.
 
     Example:
-        >>> merge({"search": {"epochs": 3, "clipping": 5.0}}, {"search": {"epochs": 1}})
+        >>> lay_over({"search": {"epochs": 3, "clipping": 5.0}}, {"search": {"epochs": 1}})
         {'search': {'epochs': 1, 'clipping': 5.0}}
     """
     merged = dict(base)
     for key, value in delta.items():
         old = merged.get(key)
         both = isinstance(old, Mapping) and isinstance(value, Mapping)
-        merged[key] = merge(old, value) if both else value
+        merged[key] = lay_over(old, value) if both else value
     return merged
 
 

@@ -67,7 +67,11 @@ LIMITS = """
 * `nn.LSTM`, `nn.GRU` and `nn.RNN` read a flattened copy of their weights, so naming one is an error.
   So it is for weights under `torch.nn.utils.parametrize`, TorchScript modules and quantized weights.
 * `nn.DataParallel` is refused with a clear error; use `DistributedDataParallel`.
-* `model.get_parameter(name)` of a mixed weight raises; use `dict(model.named_parameters())[name]`.
+* `model.get_parameter(name)` of a mixed weight raises; use `dict(model.named_parameters())[name]`. So do
+  `tie_weights()` and `resize_token_embeddings()` where a tied weight is mixed, which call it: use them
+  before `inject`, or after `merge`.
+* A layer that owns a mixed weight is an object of its class as `isinstance` sees it; its `type` is a
+  subclass of the same name until the hook is off.
 """
 
 

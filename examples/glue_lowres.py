@@ -23,12 +23,13 @@ from agwm.command_line import Parser, read_list, read_number, read_seeds
 from agwm.config import RunConfig, load_config
 from agwm.errors import AgwmError, ConfigError
 from agwm.experiment import run_experiment
+from agwm.grid.backends import BACKENDS, check_workers
 from agwm.grid.candidates import choose, finished_records, tuned_yaml, tuning_table
 from agwm.grid.cells import Cell, load_grid, select_cells
 from agwm.grid.local_models import local_models
 from agwm.grid.plan import pass_times, plan_rows, plan_summary, plan_table
 from agwm.grid.planned_runs import check_folder, check_planned
-from agwm.grid.run import BACKENDS, GridResult, describe_owners, run_grid
+from agwm.grid.run import GridResult, describe_owners, run_grid
 from agwm.grid.tuning import load_tuning
 from agwm.grid.worker import Stores
 from agwm.methods import METHODS
@@ -162,7 +163,8 @@ def run_cells(
     """
     given = arguments.seconds_per_pass
     seconds = None if given is None else read_number("--seconds-per-pass", given, float)
-    jobs = read_number("--jobs", arguments.jobs)
+    jobs, threads = read_number("--jobs", arguments.jobs), read_number("--threads", arguments.threads)
+    check_workers(jobs, arguments.backend, threads)
     stores = Stores()
     if arguments.dry_run:
         check_folder(cells[0].config.output_dir)
@@ -179,7 +181,7 @@ def run_cells(
         cells,
         jobs=jobs,
         backend=arguments.backend,
-        threads=read_number("--threads", arguments.threads),
+        threads=threads,
         override=arguments.override,
         retry_failed=arguments.retry_failed,
         scores_test=scores_test,

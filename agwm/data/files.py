@@ -34,9 +34,9 @@ def _check_path(path: Path) -> str:
             f"{path.suffix!r}."
         )
     if not path.is_file():
-        raise DataError(f"Data file missing: expected a file at {path}.")
+        raise DataError(f"Data file missing: expected a file at {path}. Check the path.")
     if path.stat().st_size == 0:
-        raise DataError(f"{path} is empty: expected one example per row.")
+        raise DataError(f"{path} is empty: expected one example per row. Check the file.")
     return _FORMATS[path.suffix.lower()]
 
 
@@ -51,7 +51,7 @@ def _read_csv_header(path: Path) -> list[str]:
     for name in header:
         column_index(header, name, path)
     if not has_rows:
-        raise DataError(f"{path} has a header but no examples: expected one per row.")
+        raise DataError(f"{path} has a header but no examples: expected one per row. Check the file.")
     return header
 
 
@@ -114,7 +114,7 @@ def _columns(path: Path, names: Sequence[str]) -> dict[str, list[Cell]]:
                 )
         found = {name: list(data[name]) for name in names}
     if not found[names[0]]:
-        raise DataError(f"{path} has no examples: expected one per row.")
+        raise DataError(f"{path} has no examples: expected one per row. Check the file.")
     return found
 
 

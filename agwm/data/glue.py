@@ -80,7 +80,7 @@ def _read_split(path: Path, task: Task, layout: GlueLayout) -> datasets.Dataset:
         width = len(header)
         places = [column_index(header, str(name), path) for name in (*layout.columns, layout.label)]
         if not rows:
-            raise DataError(f"{path} has a header but no examples: expected one per row.")
+            raise DataError(f"{path} has a header but no examples: expected one per row. Check the file.")
     data: dict[str, list] = {name: [] for name in (*task.text_columns, "label")}
     for number, cells in rows:
         where = f"{path} row {number}"

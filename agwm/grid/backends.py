@@ -17,9 +17,27 @@ from agwm.grid.orphans import ending_with
 from agwm.grid.tickets import Ticket
 from agwm.storage import write_json
 
-__all__ = ["BACKENDS", "run_loops"]
+__all__ = ["BACKENDS", "check_workers", "run_loops"]
 
 BACKENDS: tuple[str, ...] = ("threading", "loky", "multiprocessing", "ray")
+
+
+def check_workers(jobs: int, backend: str, threads: int) -> None:
+    """Raise unless there is such a backend, and the numbers are in range.
+
+    Raises:
+        ConfigError: Otherwise.
+    """
+    if jobs < 0 or threads < 1:
+        raise ConfigError(
+            f"Wrong number of workers: expected jobs >= 0 and threads >= 1, got jobs={jobs} and"
+            f" threads={threads}. Correct --jobs or --threads."
+        )
+    if backend not in BACKENDS:
+        raise ConfigError(
+            f"Unknown backend {backend!r}: expected one of {', '.join(BACKENDS)}."
+            f"{close_names(backend, BACKENDS)}"
+        )
 
 
 def run_loops(tickets: Sequence[Ticket], jobs: int, backend: str, threads: int) -> bool:
@@ -43,16 +61,7 @@ def run_loops(tickets: Sequence[Ticket], jobs: int, backend: str, threads: int) 
         MissingExtraError: If Ray is asked for and not installed.
         AgwmError: If workers cannot start, or claims and records cannot be written.
     """
-    if jobs < 0 or threads < 1:
-        raise ConfigError(
-            f"Wrong number of workers: expected jobs >= 0 and threads >= 1, got jobs={jobs} and"
-            f" threads={threads}. Correct --jobs or --threads."
-        )
-    if backend not in BACKENDS:
-        raise ConfigError(
-            f"Unknown backend {backend!r}: expected one of {', '.join(BACKENDS)}."
-            f"{close_names(backend, BACKENDS)}"
-        )
+    check_workers(jobs, backend, threads)
     leader = os.getpid()
     if jobs == 0 or (jobs == 1 and backend == "threading"):
         _loop(tickets, jobs, threads, leader)

@@ -22,6 +22,7 @@ import dataclasses
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from agwm.grid.estimate import assumed_seconds
 from agwm.grid.sections import check_keys, laid_last, section_settings
 from agwm.methods import METHODS, Method, make_method
 from agwm.records import record_path
-from agwm.yaml_config import flat_settings, merge, read_yaml
+from agwm.yaml_config import flat_settings, lay_over, read_yaml
 
 __all__ = ["Cell", "Grid", "check_files", "load_grid", "select_cells"]
 
@@ -120,9 +121,9 @@ def base_values(content: Mapping[str, Any], path: Path, delta: Mapping[str, Any]
     if base is not None and not isinstance(base, str):
         raise ConfigError(f"Wrong key 'base' in {path}: expected a file name, got {base!r}. Correct it.")
     start = None if base is None else path.parent / base
-    values = merge(load_config(start).to_dict(), section_settings(content, path))
+    values = lay_over(load_config(start).to_dict(), section_settings(content, path))
     RunConfig.from_dict(values, f"'settings' of {path}")
-    values = merge(values, delta or {})
+    values = lay_over(values, delta or {})
     RunConfig.from_dict(values, "the command line")
     return values
 
@@ -160,7 +161,7 @@ def expand(
                 for model in axes[2]:
                     place = {"methods": [method], "task": task, "model": model, "seeds": seeds}
                     place["train_size"] = None if size == "all" else size
-                    values = merge(merge(merge(merge(base, shared), own), last), place)
+                    values = reduce(lay_over, (shared, own, last, place), base)
                     config = RunConfig.from_dict(values, f"'{label}' of {path}")
                     _check_used(label, own, make_method(method, config.rivals), path)
                     cells += [

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from agwm.errors import AgwmError
-from agwm.grid.backends import BACKENDS, run_loops
+from agwm.grid.backends import run_loops
 from agwm.grid.cells import Cell
 from agwm.grid.claims import is_stale, owner_of
 from agwm.grid.progress import Monitor
@@ -18,7 +18,7 @@ from agwm.kept_models import lacking_line
 from agwm.records import FOLDER
 from agwm.storage import make_folder
 
-__all__ = ["BACKENDS", "GridResult", "describe_owners", "run_grid"]
+__all__ = ["GridResult", "describe_owners", "run_grid"]
 
 _CHANCES = 3  # times that the loops may be killed without a cell finished
 Report = Callable[[str], None]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from agwm.errors import ConfigError, close_names
-from agwm.yaml_config import merge, parse_assignment
+from agwm.yaml_config import lay_over, parse_assignment
 
 __all__ = ["check_keys", "laid_last", "section_settings"]
 
@@ -72,7 +72,7 @@ def laid_last(assignments: Iterable[str]) -> dict[str, Any]:
     """
     last: dict[str, Any] = {}
     for text in assignments:
-        last = merge(last, parse_assignment(text))
+        last = lay_over(last, parse_assignment(text))
         for key, flag in _FLAGS.items():
             if key in last:
                 raise ConfigError(

@@ -138,7 +138,7 @@ def test_train_size_below_ten(refused, size):
 
 
 def test_no_resplit(refused):
-    assert "num_resplits is out of range: expected a number >= 1, got 0" in refused(
+    assert "num_resplits is out of range: expected an integer >= 1, got 0" in refused(
         "--set", "search.num_resplits=0"
     )
 
@@ -193,6 +193,7 @@ def test_settings_that_only_the_parts_know(refused, own_files, setting, message)
         (["--seeds", "three"], "Cannot read --seeds"),
         (["--set", "epochs"], "expected key=value"),
         (["--method", ""], "Empty flag"),
+        (["--output-dir", ""], "output_dir is empty"),
         (["--dry-run"], "Flag --dry-run is of grids alone"),
         (["--jobs", "2"], "Flag --jobs is of grids alone"),
         (["--local-model", "a=b"], "Flag --local-model is of grids alone"),

@@ -121,6 +121,21 @@ def test_seconds_of_a_pass_on_the_command_line(grid_file, capsys, value):
     assert out == "" and "Wrong --seconds-per-pass: expected a finite number > 0" in err
 
 
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (["--jobs", "-1"], "Wrong number of workers"),
+        (["--threads", "0"], "Wrong number of workers"),
+        (["--backend", "dask"], "Unknown backend 'dask'"),
+    ],
+)
+def test_workers_that_cannot_be_are_told_before_the_plan(grid_file, capsys, wrong, message, more):
+    assert main(["--grid", str(grid_file()), *wrong, *more]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and message in err
+
+
 @pytest.mark.parametrize("where", ["claims", "results"])
 def test_a_full_disk_ends_the_command_with_one_line(grid_file, tmp_path, monkeypatch, capsys, where):
     resource = pytest.importorskip("resource")

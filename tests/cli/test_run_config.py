@@ -12,7 +12,7 @@ from agwm.config import OFFICIAL_SEEDS, RunConfig, load_config
 from agwm.errors import ConfigError, SelectionError
 from agwm.methods.two_level import Frozen
 from agwm.run import check_method
-from agwm.yaml_config import merge
+from agwm.yaml_config import lay_over
 from tests.methods.models import pretrained
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -99,7 +99,7 @@ def test_file_then_flags_then_set(tmp_path):
 def test_merge_changes_neither():
     base, delta = {"a": {"b": 1, "c": [1, 2]}}, {"a": {"c": [3]}}
     before = copy.deepcopy((base, delta))
-    assert merge(base, delta) == {"a": {"b": 1, "c": [3]}}
+    assert lay_over(base, delta) == {"a": {"b": 1, "c": [3]}}
     assert (base, delta) == before
 
 
@@ -144,7 +144,7 @@ BAD = [
     ("num_resplits=5", "Unknown config key 'num_resplits'.*Did you mean 'search.num_resplits'"),
     ("serach.epochs=5", "Unknown config key 'serach'.*Did you mean 'search'"),
     ("xyz=5", "Unknown config key 'xyz'.*expected one of methods, task"),
-    ("search.num_resplits=0", "SearchConfig.num_resplits is out of range: expected a number >= 1, got 0"),
+    ("search.num_resplits=0", "SearchConfig.num_resplits is out of range: expected an integer >= 1, got 0"),
     ("search.num_resplits=2.5", r"'search.num_resplits'.*expected an integer, got 2.5 \(float\)"),
     ("search.num_resplits=true", r"'search.num_resplits'.*expected an integer, got True \(bool\)"),
     ("search.num_resplits=null", "'search.num_resplits'.*expected an integer, got null"),
@@ -157,9 +157,9 @@ BAD = [
     ("mixing.include=query", "'mixing.include'.*expected a list, each a text or null, got 'query'"),
     ("seeds=[1, x]", "'seeds'.*expected an integer or a list, each an integer"),
     ("seeds=[1, 1]", "RunConfig.seeds is wrong: expected one or more different values"),
-    ("seeds=11", r"RunConfig.seeds is out of range: expected a number in \[1, 10\]"),
+    ("seeds=11", r"RunConfig.seeds is out of range: expected an integer in \[1, 10\]"),
     ("seeds=[-1]", "seed is out of range"),
-    ("train_size=9", "RunConfig.train_size is out of range: expected a number >= 10, got 9"),
+    ("train_size=9", "RunConfig.train_size is out of range: expected an integer >= 10, got 9"),
     ("methods=[agw]", "Unknown method 'agw'.*Did you mean 'agwm'"),
     ("methods=[]", "RunConfig.methods is wrong"),
     ("final.schedule=exp", "schedule is unknown: expected one of linear, cosine, constant, got 'exp'"),

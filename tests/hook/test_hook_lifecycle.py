@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import agwm
-from agwm.errors import ConfigError, ModelError
+from agwm.errors import ConfigError, ModelError, SelectionError
 from tests.architectures import text_batch
 from tests.hook.hook_checks import leftovers, randomize, randomize_alpha, randomize_task_weights
 from tests.tiny_models import tiny_bert
@@ -197,6 +197,12 @@ def test_bad_settings_are_refused():
         agwm.inject(tiny_bert(), init_std=-0.1)
     with pytest.raises(ConfigError, match="init_std is out of range"):
         agwm.inject(tiny_bert(), init_std=float("nan"))
+    with pytest.raises(ConfigError, match="init_std is out of range.*got 'a'"):
+        agwm.inject(tiny_bert(), init_std="a")
+    with pytest.raises(ConfigError, match="seed is unusable.*got 'x'"):
+        agwm.inject(tiny_bert(), seed="x")
+    with pytest.raises(SelectionError, match="Patterns are unusable.*got 5"):
+        agwm.inject(tiny_bert(), include=5)
 
 
 @pytest.mark.parametrize("take_off", ["merge", "remove"])
