@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from agwm.loading import quiet_transformers
 from agwm.methods import Outcome
 from agwm.storage import make_folder
 
@@ -45,7 +46,8 @@ def save_model(outcome: Outcome, folder: Path) -> None:
     make_folder(folder.parent)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        outcome.save(temporary)
+        with quiet_transformers():
+            outcome.save(temporary)
         if folder.exists():
             shutil.rmtree(folder)
         temporary.rename(folder)

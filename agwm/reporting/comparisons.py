@@ -79,11 +79,17 @@ def compare(runs: Sequence[StoredRun], baselines: Mapping[str, str]) -> list[Com
 def control_of(runs: Sequence[StoredRun], label: str) -> str | None:
     """Return the label of method ``frozen`` that is the control of a label of ``agwm``.
 
-    That is the first one whose stages have the same settings, else ``frozen`` itself, else None.
+    That is the one whose stages have the same settings on every common task, of several the one with most
+    such tasks, then the first; else ``frozen`` itself if there is a common task, else None.
     """
-    labels = labels_of(run for run in runs if run.method == "frozen")
-    same = [control for control in labels if not other_settings(runs, label, control)]
-    return next(iter(same), "frozen" if "frozen" in labels else None)
+    tasks = {run.task for run in runs if run.label == label}
+    common = {
+        control: len(tasks & {run.task for run in runs if run.label == control})
+        for control in labels_of(run for run in runs if run.method == "frozen")
+    }
+    same = [name for name, num in common.items() if num and not other_settings(runs, label, name)]
+    fallback = "frozen" if common.get("frozen") else None
+    return max(same, key=lambda name: common[name], default=fallback)
 
 
 def unlearned_of(runs: Sequence[StoredRun], label: str) -> str | None:

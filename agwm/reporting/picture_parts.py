@@ -90,6 +90,12 @@ def add_legend(figure: Figure, styles: Mapping[str, tuple[str, str]]) -> None:
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
-    """Write a figure whole, as PNG, PDF or SVG by the ending of the path."""
+    """Write a figure whole, as PNG, PDF or SVG by the ending of the path; a $ in a name is no formula."""
+    from matplotlib import rc_context
+    from matplotlib.text import Text
+
     ending = Path(path).suffix.lstrip(".") or "png"
-    write_whole(path, lambda temporary: figure.savefig(temporary, format=ending, dpi=130))
+    with rc_context({"text.parse_math": False}):  # for texts that are made while it draws
+        for text in figure.findobj(Text):
+            text.set_parse_math(False)
+        write_whole(path, lambda temporary: figure.savefig(temporary, format=ending, dpi=130))

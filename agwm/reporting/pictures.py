@@ -156,8 +156,9 @@ def _draw_strips(axis: Axes, key: tuple, runs: Sequence[StoredRun], labels: Sequ
             axis.plot([mean, mean], [row - 0.4, row + 0.4], color=color, linewidth=1.6)
         if len(done) < len(own):
             note = f"{len(own) - len(done)} failed"
+            beside = ("axes fraction", "data")
             axis.annotate(
-                note, (0.99, row), xycoords=("axes fraction", "data"), ha="right", va="center", fontsize=7
+                note, (1.01, row), xycoords=beside, va="center", fontsize=7, annotation_clip=False
             )
     low, high = min(ends), max(ends)
     margin = 0.05 * (high - low) or 1.0

@@ -10,7 +10,7 @@ from typing import Any
 from agwm.errors import DataError
 from agwm.methods import METHODS
 from agwm.record_form import check_record, read_record
-from agwm.records import FOLDER
+from agwm.records import FOLDER, changed_settings
 from agwm.yaml_config import flat_settings
 
 __all__ = ["StoredRun", "check_runs", "check_settings", "labels_of", "load_runs", "run_of", "tables_of"]
@@ -19,7 +19,7 @@ Record = Mapping[str, Any]
 # The methods whose alpha is learned; others have none, or one that does not move.
 _LEARNERS = ("joint_alpha", "agwm")
 # What has to be the same for all methods of one task, or their scores do not compare.
-_SHARED = ("model", "stratified", "max_length", "test_limit", "data")
+_SHARED = ("model", "model_files", "stratified", "max_length", "test_limit", "data")
 
 
 @dataclass(frozen=True)
@@ -215,8 +215,7 @@ def _compare(
     if first is second:
         return
     old, new = numbers(first), numbers(second)
-    changed = [key for key in dict.fromkeys((*old, *new)) if old.get(key) != new.get(key)]
-    if changed:
+    if changed := changed_settings(old, new):
         shown = ", ".join(f"{key} = {old.get(key)!r} and {new.get(key)!r}" for key in changed[:5])
         more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
         raise DataError(

@@ -29,6 +29,9 @@ _LATEX = {
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "±": r"$\pm$",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
     **{character: "\\" + character for character in "&%$#_{}"},
 }
 
@@ -169,7 +172,7 @@ def latex_table(table_: Table) -> str:
 
 
 def escape_latex(text: str) -> str:
-    """Return a text that LaTeX prints as it is."""
+    """Return a text that LaTeX prints as it is; of other letters than ASCII that is up to its fonts."""
     return "".join(_LATEX.get(character, character) for character in text)
 
 

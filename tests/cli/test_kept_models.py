@@ -61,3 +61,8 @@ def test_a_failed_run_has_no_model_to_miss(grid_file):
     lines = []
     run_grid(cells, jobs=0, progress=False, report=lines.append)
     assert lines == ["1 of 1 runs are finished already."]
+
+
+def test_saving_shows_no_bar_of_a_library(run, capsys):
+    run("experiment")
+    assert capsys.readouterr().err == ""

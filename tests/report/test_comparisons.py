@@ -49,8 +49,12 @@ def test_a_family_is_the_methods_of_one_task():
     smallest = min(p, key=p.get)
     (one,) = [c for c in found if c.label == smallest]
     assert len(p) == 3 and one.paired_holm == pytest.approx(3 * p[smallest])
+    q = sorted((c.welch.p_value, c.welch_holm) for c in found)
+    assert q[0][1] == pytest.approx(3 * q[0][0]) and q[0][0] > 0
+    assert q[1][1] == pytest.approx(max(q[0][1], 2 * q[1][0])) and q[2][1] >= q[1][1]
     alone = comparison("stsb", smallest, baselines={smallest: "vanilla"})
     assert alone.paired_holm == alone.paired.p_value
+    assert alone.welch_holm == alone.welch.p_value
 
 
 def test_what_is_not_tested_is_not_in_the_family():
@@ -96,6 +100,16 @@ def test_the_control_is_the_one_of_the_same_stages():
     both = make_runs({**SCORES, "frozen_k5": SCORES["frozen"]})
     assert control_of(both, "agwm_k5") == "frozen_k5" and control_of(both, "agwm") == "frozen"
     assert control_of([run for run in runs if run.method != "frozen"], "agwm") is None
+
+
+def test_a_control_shares_a_task():
+    rte, stsb = ({task: SCORES["frozen"][task]} for task in ("rte", "stsb"))
+    part = make_runs({"frozen": stsb, "frozen_k5": rte, "agwm_k5": rte})
+    assert control_of(part, "agwm_k5") == "frozen_k5"
+    assert control_of(make_runs({"frozen": stsb, "agwm_k5": rte}), "agwm_k5") is None
+    # of two that are exact, the one on more of the tasks
+    both = {**rte, **stsb}
+    assert control_of(make_runs({"frozen": rte, "frozen_kb": both, "agwm": both}), "agwm") == "frozen_kb"
 
 
 def test_what_is_not_learned_is_a_control_too():

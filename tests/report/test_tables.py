@@ -12,7 +12,7 @@ from agwm.errors import DataError
 from agwm.reporting.markdown import table
 from agwm.reporting.published import PUBLISHED, published_page
 from agwm.reporting.rows import markdown_table, summarize
-from agwm.reporting.runs import labels_of, tables_of
+from agwm.reporting.runs import labels_of, run_of, tables_of
 from agwm.reporting.tables import common_tasks, escape_latex, latex_table, make_table, wide_table
 from tests.report.synthetic import SCORES, make_records, make_runs
 
@@ -120,8 +120,6 @@ def test_models_and_sizes_have_tables_of_their_own():
     other = make_runs()
     for run in other:
         run.record["run_info"]["train_size"] = 20
-    from agwm.reporting.runs import run_of
-
     both = [*runs, *(run_of(run.record) for run in other)]
     assert list(tables_of(both)) == [("tiny", 20), ("tiny", 300)]
     with pytest.raises(DataError, match="expected runs of one model and size"):
@@ -129,13 +127,18 @@ def test_models_and_sizes_have_tables_of_their_own():
 
 
 def test_latex_escapes():
-    assert escape_latex("a_b&50%#${}~^\\±") == (
+    assert escape_latex("a_b&50%#${}~^\\±<>|") == (
         r"a\_b\&50\%\#\$\{\}\textasciitilde{}\textasciicircum{}\textbackslash{}$\pm$"
+        r"\textless{}\textgreater{}\textbar{}"
     )
 
 
 def test_latex_by_hand():
-    text = latex_table(make_table(make_runs()))
+    runs = make_runs()
+    for run in runs:
+        run.record["run_info"]["model"] = "a_b%"
+    text = latex_table(make_table([run_of(run.record) for run in runs]))
+    assert r"\caption{a\_b\%, 300 training examples. " in text
     assert row(text, r"agwm\_k5", "&")[1].startswith(r"\textbf{70.00 $\pm$ 0.00}")
     assert row(text, "vanilla", "&")[1] == r"60.00 $\pm$ 8.16 (1 degenerate)"
     assert r"\begin{tabular}{lrrr}" in text and r"\end{tabular}" in text

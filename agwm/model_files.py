@@ -1,0 +1,50 @@
+"""What a model is called in records, and what its files hold: the same for a folder wherever it lies."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+__all__ = ["folder_name", "model_files", "model_name"]
+
+# What a checkpoint and its tokenizer are read from.
+_SUFFIXES = (".json", ".safetensors", ".bin", ".model", ".txt")
+_CHUNK = 1 << 20  # bytes
+
+
+def model_name(model: str) -> str:
+    """Return the name of a folder, or the last part of a name on the hub."""
+    return folder_name(model) or Path(model).name
+
+
+def folder_name(model: str) -> str | None:
+    """Return the name of a folder, wherever it lies; None: the model is in no folder."""
+    path = Path(model).expanduser()
+    return path.resolve().name if path.is_dir() else None
+
+
+def model_files(model: str) -> str | None:
+    """Return a fingerprint of the files of a model in a folder: names and bytes; None: it is in no folder.
+
+    Args:
+        model: A folder, ``"minilm"`` or a name on the hub; of these two versions tell what was read.
+    """
+    folder = Path(model).expanduser()
+    if not folder.is_dir():
+        return None
+    paths = sorted(path for path in folder.iterdir() if path.suffix in _SUFFIXES and path.is_file())
+    stats = [(path, path.stat()) for path in paths]
+    return _fingerprint(tuple((str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats))
+
+
+@lru_cache(maxsize=64)
+def _fingerprint(files: tuple[tuple[str, int, int], ...]) -> str:
+    """Read files once as long as neither size nor time of one changes."""
+    digest = hashlib.blake2b(digest_size=8)
+    for name, size, _ in files:
+        digest.update(f"{Path(name).name}\n{size}\n".encode())
+        with Path(name).open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+    return digest.hexdigest()
