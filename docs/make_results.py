@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from agwm.refusals import load_refusals
 from agwm.reporting.page import PAGE, report_files, write_report
 from agwm.reporting.rows import NOTE, rows_table, summarize
 from agwm.reporting.runs import StoredRun, load_runs, tables_of
@@ -49,14 +50,16 @@ def reports(root: Path = ROOT) -> dict[Path, str]:
     return {
         folder / name: text
         for folder in folders(root)
-        for name, text in report_files(load_runs([folder]), command(folder, root)).items()
+        for name, text in report_files(
+            load_runs([folder]), command(folder, root), load_refusals([folder])
+        ).items()
     }
 
 
 def main(root: Path = ROOT) -> None:
     """Write all of it."""
     for folder in folders(root):
-        write_report(load_runs([folder]), folder, command(folder, root))
+        write_report(load_runs([folder]), folder, command(folder, root), load_refusals([folder]))
     write_text(root / "README.md", readme(root))
 
 

@@ -33,6 +33,7 @@ from agwm.grid.run import GridResult, describe_owners, run_grid
 from agwm.grid.tuning import load_tuning
 from agwm.grid.worker import Stores
 from agwm.methods import METHODS
+from agwm.refusals import read_refusals
 from agwm.reporting.overview import write_overview
 from agwm.storage import make_folder, write_text
 
@@ -219,7 +220,8 @@ def tune(arguments: argparse.Namespace) -> None:
     if run_cells(arguments, cells, {}, scores_test=False) is None:
         return
     tuning = dataclasses.replace(tuning, cells=local_models(tuning.cells, arguments.local_model))
-    chosen, candidates = choose(tuning, finished_records(tuning.cells))
+    refused = read_refusals(delta["output_dir"])
+    chosen, candidates = choose(tuning, finished_records(tuning.cells), refused)
     table = tuning_table(chosen, candidates)
     part = [text for text in (arguments.task, arguments.model, arguments.train_size) if text is not None]
     end = "".join(f"--{Path(text).name}" for text in part)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from agwm.command_line import Parser
 from agwm.errors import AgwmError
+from agwm.refusals import load_refusals
 from agwm.reporting.page import PAGE, write_report
 from agwm.reporting.runs import load_runs, tables_of
 from agwm.reporting.tables import make_table, wide_table
@@ -43,7 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = make_parser().parse_args(argv)
         runs = load_runs(arguments.results)
         parts = ["python", "examples/report.py", *arguments.results, "--output-dir", arguments.output_dir]
-        written = write_report(runs, arguments.output_dir, shlex.join(parts))
+        refused = load_refusals(arguments.results)
+        written = write_report(runs, arguments.output_dir, shlex.join(parts), refused)
     except AgwmError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

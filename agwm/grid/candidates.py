@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ import yaml
 from agwm.grid.cells import Cell
 from agwm.grid.tuning import Tuning
 from agwm.records import find_finished, run_settings
+from agwm.refusals import Refusal, refusal_of
 from agwm.reporting.spread import spread_text
 from agwm.yaml_config import flat_settings
 
@@ -30,6 +32,9 @@ class Candidate:
         num_runs: Runs that have ended.
         num_failed: Those without a score.
         passes: Mean passes of a run.
+        num_refused: Runs that the method refuses.
+        reasons: Why, each once.
+        num_missing: Runs still to be made.
     """
 
     label: str
@@ -39,6 +44,9 @@ class Candidate:
     num_runs: int
     num_failed: int
     passes: float
+    num_refused: int = 0
+    reasons: tuple[str, ...] = ()
+    num_missing: int = 0
 
     @property
     def mean(self) -> float | None:
@@ -68,39 +76,44 @@ def finished_records(cells: Iterable[Cell]) -> list[dict[str, Any]]:
 
 
 def choose(
-    tuning: Tuning, records: Iterable[Mapping[str, Any]]
+    tuning: Tuning, records: Iterable[Mapping[str, Any]], refused: Iterable[Refusal] = ()
 ) -> tuple[dict[str, Candidate], list[Candidate]]:
     """Choose for each label the candidate of the best mean dev score; of equal ones, the cheaper.
 
-    A candidate with failed runs comes after every one without: its mean would be over fewer seeds. A label
-    of which a run is missing gets no choice.
+    A candidate with failed runs comes after every one without: its mean would be over fewer seeds. One with
+    refused runs comes after those, and is not chosen if all are refused. A label of which a run is missing
+    gets no choice; a refused one has ended.
 
     Args:
         tuning: The file.
         records: Of its runs.
+        refused: What was refused; other cells and other settings among it do not matter.
 
     Returns:
-        Label -> the chosen candidate, and all candidates that have been run.
+        Label -> the chosen candidate, and all candidates of the labels of which any was run or refused.
     """
     by_label: dict[str, list[Mapping[str, Any]]] = {}
     for record in records:
         by_label.setdefault(record["run_info"]["label"], []).append(record)
-    expected: dict[str, int] = {}
-    for cell in tuning.cells:
-        expected[cell.label] = expected.get(cell.label, 0) + 1
+    expected = Counter(cell.label for cell in tuning.cells)
+    reasons = _reasons(tuning, by_label, refused)
     chosen, every = {}, []
     for label, several in tuning.candidates.items():
         names = [f"{label}.{number}" for number in range(1, len(several) + 1)]
+        if not any(name in by_label or name in reasons for name in names):
+            continue
         made = [
-            _candidate(label, number, settings, by_label[name])
+            _candidate(
+                label, number, settings, by_label.get(name, []), reasons.get(name, []), expected[name]
+            )
             for number, (name, settings) in enumerate(zip(names, several, strict=True), 1)
-            if name in by_label
         ]
         every += made
-        is_complete = all(len(by_label.get(name, ())) == expected.get(name) for name in names)
         scored = [candidate for candidate in made if candidate.mean is not None]
-        if is_complete and scored:
-            chosen[label] = min(scored, key=lambda c: (c.num_failed, -c.mean, c.passes, c.number))
+        if scored and not any(candidate.num_missing for candidate in made):
+            chosen[label] = min(
+                scored, key=lambda c: (c.num_refused, c.num_failed, -c.mean, c.passes, c.number)
+            )
     return chosen, every
 
 
@@ -126,18 +139,66 @@ def tuning_table(chosen: Mapping[str, Candidate], candidates: Sequence[Candidate
     ]
     for one in candidates:
         score = spread_text(one.mean, one.std)
-        mark = "yes" if chosen.get(one.label) is one else ""
+        marks = ["yes"] if chosen.get(one.label) is one else []
+        if one.num_refused:
+            marks.append(f"{one.num_refused} refused" if one.num_runs else "refused")
+        if one.num_missing:
+            marks.append(f"{one.num_missing} missing")
         cells = (one.label, one.number, _flat(one.settings), score, one.num_runs, one.num_failed)
-        lines.append("| " + " | ".join(map(str, cells)) + f" | {one.passes:.0f} | {mark} |")
-    return "\n".join(lines) + (
-        "\n\nDev score: times 100, mean over tasks of the mean over seeds ± mean over tasks of the standard"
+        lines.append("| " + " | ".join(map(str, cells)) + f" | {one.passes:.0f} | {', '.join(marks)} |")
+    lines.append(
+        "\nDev score: times 100, mean over tasks of the mean over seeds ± mean over tasks of the standard"
         " deviation over seeds (ddof 0). Chosen: the best; of equal ones, that of fewer passes; candidates"
-        " with failed runs last. No test example was scored.\n"
+        " with failed runs after those, with refused ones last. No test example was scored."
     )
+    lines += [f"\n{note}" for note in _notes(chosen, candidates)]
+    return "\n".join(lines) + "\n"
+
+
+def _notes(chosen: Mapping[str, Candidate], candidates: Sequence[Candidate]) -> list[str]:
+    """Say why candidates are refused, and why labels have no choice."""
+    notes, others = [], {}
+    for one in candidates:
+        if one.label not in chosen:
+            others.setdefault(one.label, []).append(one)
+        elif one.reasons:
+            notes.append(f"Refused: {one.label} {one.number} ({' '.join(one.reasons)})")
+    for label, several in others.items():
+        reasons = dict.fromkeys(reason for one in several for reason in one.reasons)
+        reason = " ".join(reasons) or "no run gave a score"
+        if any(one.num_missing for one in several):
+            reason = "runs are missing"
+        notes.append(f"No choice: {label} ({reason})")
+    return notes
+
+
+def _reasons(
+    tuning: Tuning, by_label: Mapping[str, Sequence[Mapping[str, Any]]], refused: Iterable[Refusal]
+) -> dict[str, list[str]]:
+    """Return label -> the reason of each of its cells that is refused and has no record."""
+    known = {(one.place, one.settings): one.reason for one in refused}
+    keys = ("task", "model", "train_size", "seed")
+    have_run = {
+        (label, *(record["run_info"][key] for key in keys))
+        for label, records in by_label.items()
+        for record in records
+    }
+    found: dict[str, list[str]] = {}
+    for cell in tuning.cells:
+        one = refusal_of(cell.config, cell.method, cell.label, cell.config.train_size)
+        reason = known.get((one.place, one.settings))
+        if reason is not None and (*one.place, cell.seed) not in have_run:
+            found.setdefault(cell.label, []).append(reason)
+    return found
 
 
 def _candidate(
-    label: str, number: int, settings: dict[str, Any], records: Sequence[Mapping[str, Any]]
+    label: str,
+    number: int,
+    settings: dict[str, Any],
+    records: Sequence[Mapping[str, Any]],
+    reasons: Sequence[str],
+    num_expected: int,
 ) -> Candidate:
     scores: dict[tuple[str, int, str], list[float]] = {}
     for record in records:
@@ -146,7 +207,18 @@ def _candidate(
             scores.setdefault((info["task"], info["train_size"], info["model"]), []).append(dev)
     num_failed = sum(record["scores"]["dev"] is None for record in records)
     passes = [r["train_info"]["passes"] for r in records if r["scores"]["dev"] is not None] or [0.0]
-    return Candidate(label, number, settings, scores, len(records), num_failed, statistics.fmean(passes))
+    return Candidate(
+        label=label,
+        number=number,
+        settings=settings,
+        scores=scores,
+        num_runs=len(records),
+        num_failed=num_failed,
+        passes=statistics.fmean(passes),
+        num_refused=len(reasons),
+        reasons=tuple(dict.fromkeys(reasons)),
+        num_missing=num_expected - len(records) - len(reasons),
+    )
 
 
 def _flat(settings: Mapping[str, Any]) -> str:

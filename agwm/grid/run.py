@@ -16,6 +16,7 @@ from agwm.grid.tickets import CLAIMS, Ticket, make_tickets
 from agwm.grid.worker import Stores
 from agwm.kept_models import lacking_line
 from agwm.records import FOLDER
+from agwm.refusals import Refusal, store_refusals
 from agwm.storage import make_folder
 
 __all__ = ["GridResult", "describe_owners", "run_grid"]
@@ -30,12 +31,12 @@ class GridResult:
 
     Attributes:
         records: Of finished and failed runs, in the order of the cells.
-        refused: Label, model and reason of cells that their method refuses.
+        refused: Cells that their method refuses, one for all seeds, in the order of the cells.
         elsewhere: Cells that another process holds.
     """
 
     records: list[dict[str, Any]] = field(default_factory=list)
-    refused: list[tuple[str, str, str]] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
     elsewhere: list[Cell] = field(default_factory=list)
 
     @property
@@ -65,9 +66,10 @@ def run_grid(
     """Run what has not been run.
 
     Mistakes in data, models or settings of any cell are found before the first run. Cells whose method
-    refuses their model are listed, and left out. Each of the others runs in a worker process, so that its
-    crash ends no other: it is recorded as failed, as is a run whose numbers are not finite. Several
-    processes may run the same grid, also on several machines that share the folder: no cell runs twice.
+    refuses their model are listed, also in the folder, and left out. Each of the others runs in a worker
+    process, so that its crash ends no other: it is recorded as failed, as is a run whose numbers are not
+    finite. Several processes may run the same grid, also on several machines that share the folder: no cell
+    runs twice.
 
     Args:
         cells: All of one output folder.
@@ -93,13 +95,14 @@ def run_grid(
     for name in (FOLDER, CLAIMS):
         make_folder(output / name)
     tickets, refused = make_tickets(cells, override, retry_failed, scores_test, stores)
+    store_refusals(output, refused, {ticket.place for ticket in tickets})
     num_done = sum(ticket.is_done() for ticket in tickets)
     if num_done:
         say(f"{num_done} of {len(cells)} runs are finished already.")
     if num_lacking := sum(ticket.lacks_model() for ticket in tickets):
         say(lacking_line(num_lacking))
-    for label, model, reason in refused:
-        say(f"refused: {label} on {model}: {reason}")
+    for line in dict.fromkeys(f"refused: {one.label} on {one.model}: {one.reason}" for one in refused):
+        say(line)
     pending = [ticket for ticket in tickets if not ticket.is_done()]
     with Monitor(pending, say, progress):
         chances = _CHANCES

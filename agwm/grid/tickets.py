@@ -14,13 +14,14 @@ from agwm.grid.estimate import planned_passes
 from agwm.grid.worker import Stores
 from agwm.kept_models import lacks_model, model_folder
 from agwm.loading import load_pretrained
+from agwm.model_files import model_name
 from agwm.records import failed_record, find_finished, run_info, run_settings
+from agwm.refusals import Place, Refusal, refusal_of
 from agwm.run import check_device, check_method, check_sizes
 
 __all__ = ["CLAIMS", "Ticket", "make_tickets"]
 
 CLAIMS = "claims"
-Refusal = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,16 @@ class Ticket:
     def claim(self) -> Path:
         """The claim's file."""
         return self.path.parent.parent / CLAIMS / self.path.name
+
+    def refusal(self, reason: str) -> Refusal:
+        """Return what a folder keeps of the cell where its method refuses it."""
+        return refusal_of(self.cell.config, self.cell.method, self.cell.label, self.num_train, reason)
+
+    @property
+    def place(self) -> Place:
+        """Where a table has the run."""
+        config = self.cell.config
+        return (self.cell.label, config.task, model_name(config.model), self.num_train)
 
     def is_done(self) -> bool:
         """Whether the record has been written, by whichever process."""
@@ -113,7 +124,7 @@ def make_tickets(
         stores: May hold the examples already; None: they are loaded.
 
     Returns:
-        Tickets of the cells that can be run or have been, and label, model and reason of those refused.
+        Tickets of the cells that can be run or have been, and the others, which are refused, by reasons.
 
     Raises:
         AgwmError: If a cell is wrong, or a record is there that was made otherwise.
@@ -141,12 +152,12 @@ def make_tickets(
         )
     refused = _refusals([ticket for ticket in tickets if not ticket.is_done()], stores)
     kept = [ticket for ticket in tickets if ticket.is_done() or _kind(ticket) not in refused]
-    shown = dict.fromkeys(
-        (ticket.cell.label, ticket.cell.config.model, refused[_kind(ticket)])
+    others = dict.fromkeys(
+        ticket.refusal(refused[_kind(ticket)])
         for ticket in tickets
         if not ticket.is_done() and _kind(ticket) in refused
     )
-    return kept, list(shown)
+    return kept, list(others)
 
 
 def _kind(ticket: Ticket) -> str:

@@ -79,13 +79,17 @@ class Lora(Adapter):
         if not targets:
             raise self.refuse(
                 loaded.model,
-                f"expected a family whose maps to adapt are known, got {loaded.model.config.model_type!r}."
-                " Set rivals.lora.target_modules, for example [query, value].",
+                f"expected a family whose maps to adapt are known, got {loaded.model.config.model_type!r}.",
+                "Set rivals.lora.target_modules, for example [query, value].",
             )
         missing = [end for end in targets if not any(f".{name}".endswith(f".{end}") for name in names)]
         if missing:
+            there = sorted({name.rpartition(".")[2] for name in names})
+            remedy = [f"Set rivals.lora.target_modules to some of {', '.join(there)}."] if there else []
             raise self.refuse(
-                loaded.model, f"expected linear maps of the backbone, got none named {missing[0]!r}."
+                loaded.model,
+                f"expected linear maps of the backbone, got none named {missing[0]!r}.",
+                *remedy,
             )
 
     def adapter_config(self, loaded: Pretrained) -> Any:

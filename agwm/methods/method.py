@@ -154,10 +154,15 @@ class Method(ABC, Generic[S]):
             MethodError: If the model does not allow the method.
         """
 
-    def refuse(self, model: nn.Module, reason: str) -> MethodError:
-        """Return the error that says why a model cannot be finetuned by this method."""
-        kind = type(model).__name__
-        return MethodError(f"Method {self.name!r} does not fit {kind}: {reason} Choose another method.")
+    def refuse(self, model: nn.Module, reason: str, remedy: str = "Choose another method.") -> MethodError:
+        """Return the error that says why a model cannot be finetuned by this method.
+
+        Args:
+            model: The model.
+            reason: What was expected, and what is there instead.
+            remedy: What to do; with the setting that helps, where one does.
+        """
+        return MethodError(f"Method {self.name!r} does not fit {type(model).__name__}: {reason} {remedy}")
 
 
 class OneLevelMethod(TrainingHooks, Method[S]):

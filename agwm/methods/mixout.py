@@ -72,7 +72,8 @@ class Mixout(OneLevelMethod):
                 raise self.refuse(
                     loaded.model,
                     "expected linear maps whose inputs are known (nn.Linear, Conv1D, XLNet's), got"
-                    f" {candidate.name!r}. Set rivals.mixout.mask=element.",
+                    f" {candidate.name!r}.",
+                    "Set rivals.mixout.mask=element.",
                 )
             shapes.append(shape)
         return shapes

@@ -55,7 +55,9 @@ class PrefixTuning(VirtualTokens):
                 " 'past_key_values'.",
             )
         if any(getattr(module, "gradient_checkpointing", False) for module in model.modules()):
-            raise self.refuse(model, "expected no gradient checkpointing, got it on: peft cannot do both.")
+            raise self.refuse(
+                model, "expected no gradient checkpointing, got it on: peft cannot do both.", "Turn it off."
+            )
 
     def adapter_config(self, loaded: Pretrained) -> Any:
         """Return the settings of the prefixes."""

@@ -97,7 +97,8 @@ class PromptTuning(VirtualTokens):
             raise self.refuse(
                 model,
                 "expected padding on the left, as it classifies at the last position when it is given"
-                " embeddings, got padding on the right. Set padding_side='left' in the tokenizer's files.",
+                " embeddings, got padding on the right.",
+                "Set padding_side='left' in the tokenizer's files.",
             )
 
     def adapter_config(self, loaded: Pretrained) -> Any:

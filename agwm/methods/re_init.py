@@ -117,5 +117,9 @@ class ReInit(OneLevelMethod):
         """Return the blocks and poolers that start anew."""
         layers, asked = stacks(model)[-1][1], self.settings.num_blocks
         if asked > len(layers):
-            raise self.refuse(model, f"expected num_blocks of at most {len(layers)}, got {asked}.")
+            raise self.refuse(
+                model,
+                f"expected num_blocks of at most {len(layers)}, got {asked}.",
+                f"Set rivals.re_init.num_blocks to {len(layers)} or less.",
+            )
         return layers[len(layers) - asked :] + (poolers(model) if self.settings.pooler else [])

@@ -72,7 +72,9 @@ class TopK(OneLevelMethod):
         num = len(blocks(loaded.model))
         if self.settings.num_blocks > num:
             raise self.refuse(
-                loaded.model, f"expected num_blocks of at most {num}, got {self.settings.num_blocks}."
+                loaded.model,
+                f"expected num_blocks of at most {num}, got {self.settings.num_blocks}.",
+                f"Set rivals.top_k.num_blocks to {num} or less.",
             )
 
     def initialize(self, loaded: Pretrained, seed: int) -> None:

@@ -114,13 +114,15 @@ class VirtualTokens(Adapter):
         self.check_length(model.get_base_model(), longest)
 
     def run(self, job: Job) -> Outcome:
-        """Finetune on all examples; adapter and head are saved, the frozen weights are not."""
+        """Finetune on all examples; adapter, head and config are saved, the frozen weights are not."""
         outcome = super().run(job)
 
         def save(folder: Path) -> None:
             with quiet_peft():
                 # Never the embeddings, which are frozen: to find that out peft would ask the hub.
                 outcome.model.save_pretrained(folder, save_embedding_layers=False)
+            # peft's own settings say neither how many labels the head has nor what they are called.
+            outcome.model.get_base_model().config.save_pretrained(folder)
             job.loaded.tokenizer.save_pretrained(folder)
 
         return dataclasses.replace(outcome, save=save)

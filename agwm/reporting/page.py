@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from agwm.refusals import Refusal
 from agwm.reporting.alpha_effects import alpha_effects
 from agwm.reporting.chance import is_at_chance
 from agwm.reporting.comparison_pictures import draw_alpha_effects, draw_cost
@@ -19,6 +20,7 @@ from agwm.reporting.sections import (
     baseline_section,
     control_section,
     failed_section,
+    refused_section,
     settings_section,
     unlearned_section,
     versions_section,
@@ -46,12 +48,15 @@ class Picture:
     draw: Callable[[Path], None]
 
 
-def report_files(runs: Sequence[StoredRun], command: str) -> dict[str, str]:
+def report_files(
+    runs: Sequence[StoredRun], command: str, refused: Iterable[Refusal] = ()
+) -> dict[str, str]:
     """Return the text files of a report.
 
     Args:
         runs: What :func:`agwm.reporting.runs.load_runs` gives.
         command: The command that makes the report, for the page.
+        refused: What :func:`agwm.refusals.load_refusals` gives; where there is a run it does not count.
 
     Returns:
         Name of a file -> its text: the page, and the tables in Markdown and LaTeX.
@@ -67,6 +72,7 @@ def report_files(runs: Sequence[StoredRun], command: str) -> dict[str, str]:
         f"The tables alone: [{TABLES}]({TABLES}), [{LATEX}]({LATEX}) (plain `tabular`, no packages).\n",
     ]
     markdown, latex = [], []
+    left = _by_table(runs, refused)
     for (model, size), own in tables_of(runs).items():
         table = make_table(own)
         markdown.append(f"## {model}, {size} training examples\n\n{wide_table(table)}")
@@ -79,7 +85,10 @@ def report_files(runs: Sequence[StoredRun], command: str) -> dict[str, str]:
         parts += [f"![{picture.text}]({picture.name})\n\n{picture.text}\n" for picture in pictures]
         rows = summarize(run.record for run in own)
         parts.append(f"### Cost, and runs counted\n\n{markdown_table(rows)}")
-        parts += [*failed_section(own), *settings_section(own)]
+        parts += [*failed_section(own), *refused_section(left.pop((model, size), []))]
+        parts += settings_section(own)
+    for (model, size), others in left.items():
+        parts += [f"## {model}, {size} training examples\n", *refused_section(others)]
     parts.append(f"## Published numbers\n\n{published_page()}")
     parts.append(f"## Made with\n\n{versions_section(runs)}")
     return {PAGE: "\n".join(parts), TABLES: "\n".join(markdown), LATEX: "\n".join(latex)}
@@ -124,13 +133,16 @@ def pictures_of(runs: Sequence[StoredRun]) -> list[Picture]:
     return found
 
 
-def write_report(runs: Sequence[StoredRun], folder: str | Path, command: str) -> list[Path]:
+def write_report(
+    runs: Sequence[StoredRun], folder: str | Path, command: str, refused: Iterable[Refusal] = ()
+) -> list[Path]:
     """Write the pictures, the tables and the page, each whole.
 
     Args:
         runs: What :func:`agwm.reporting.runs.load_runs` gives.
         folder: Where to; made if it is not there.
         command: The command that makes the report.
+        refused: What :func:`agwm.refusals.load_refusals` gives.
 
     Returns:
         The files written, the page last.
@@ -140,7 +152,7 @@ def write_report(runs: Sequence[StoredRun], folder: str | Path, command: str) ->
         MissingExtraError: If matplotlib is not installed.
     """
     folder = make_folder(folder)
-    files = report_files(runs, command)
+    files = report_files(runs, command, refused)
     written = []
     for own in tables_of(runs).values():
         for picture in pictures_of(own):
@@ -150,6 +162,18 @@ def write_report(runs: Sequence[StoredRun], folder: str | Path, command: str) ->
         write_text(folder / name, files[name])
         written.append(folder / name)
     return written
+
+
+def _by_table(
+    runs: Sequence[StoredRun], refused: Iterable[Refusal]
+) -> dict[tuple[str, int], list[Refusal]]:
+    """Group refusals by model and size, without those where there is a run."""
+    have_run = {(run.label, run.task, run.model, run.train_size) for run in runs}
+    groups: dict[tuple[str, int], list[Refusal]] = {}
+    for one in refused:
+        if one.place not in have_run:
+            groups.setdefault((one.model, one.train_size), []).append(one)
+    return {key: groups[key] for key in sorted(groups)}
 
 
 def _file_part(text: str) -> str:

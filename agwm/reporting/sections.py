@@ -5,6 +5,8 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
+from agwm.methods import METHODS
+from agwm.refusals import Refusal
 from agwm.reporting.alpha_effects import AlphaEffect, alpha_effects, start_of_alpha
 from agwm.reporting.comparisons import (
     Comparison,
@@ -24,6 +26,7 @@ __all__ = [
     "baseline_section",
     "control_section",
     "failed_section",
+    "refused_section",
     "settings_section",
     "unlearned_section",
     "versions_section",
@@ -155,6 +158,23 @@ def failed_section(runs: Sequence[StoredRun]) -> list[str]:
     failed.sort(key=lambda run: (run.task, order.index(run.label), run.seed))
     lines = [[run.label, run.task, str(run.seed), run.failure] for run in failed]
     return ["### Failed runs\n", table(("method", "task", "seed", "reason"), lines, right=[2])]
+
+
+def refused_section(refused: Sequence[Refusal]) -> list[str]:
+    """Say of what a method refused on one model and size why there are no runs of it.
+
+    Args:
+        refused: Of that model and size.
+    """
+    if not refused:
+        return []
+    ranks = list(METHODS)
+    groups: dict[tuple[int, str, str], set[str]] = {}
+    for one in refused:
+        rank = ranks.index(one.method) if one.method in ranks else len(ranks)
+        groups.setdefault((rank, one.label, one.reason), set()).add(one.task)
+    lines = [[key[1], ", ".join(sorted(tasks)), key[2]] for key, tasks in sorted(groups.items())]
+    return ["### Refused\n", table(("method", "tasks", "reason"), lines)]
 
 
 def settings_section(runs: Sequence[StoredRun]) -> list[str]:

@@ -52,8 +52,8 @@ def test_a_refusal_is_of_one_block_s_settings(grid_file, tmp_path, good_first):
     good, bad = {"train_sizes": [20], "methods": top_k(1)}, {"train_sizes": [24], "methods": top_k(99)}
     path = blocks(grid_file(seeds=1), *((good, bad) if good_first else (bad, good)))
     result = run.run_grid(load_grid(path).cells, jobs=0, progress=False)
-    ((label, _, reason),) = result.refused
-    assert label == "top" and "99" in reason
+    (refusal,) = result.refused
+    assert refusal.label == "top" and "99" in refusal.reason
     assert [(r["run_info"]["train_size"], r["train_info"]["failure"]) for r in result.records] == [
         (20, None)
     ]

@@ -64,8 +64,8 @@ def test_finished_cells_are_skipped_and_failed_ones_stay_failed(grid_file, tmp_p
 def test_mistakes_are_found_before_the_first_run_and_refusals_stop_nothing(grid_file, tmp_path):
     methods = {"vanilla": {}, "top": {"method": "top_k", "rivals": {"top_k": {"num_blocks": 99}}}}
     result = run_grid(load_grid(grid_file(methods=methods, seeds=1)).cells, jobs=0, progress=False)
-    ((label, _, reason),) = result.refused
-    assert label == "top" and "99" in reason
+    (refusal,) = result.refused
+    assert refusal.label == "top" and "99" in refusal.reason
     assert [record["run_info"]["label"] for record in result.records] == ["vanilla"]
     bad = {"vanilla": {}, "wrong": {"method": "agwm", "mixing": {"alpha": "rank7"}}}
     before = stored(tmp_path / "out")

@@ -73,6 +73,21 @@ def test_the_best_mean_over_tasks_is_chosen(tuning_file):
     assert table.count("yes |") == 2
 
 
+def test_tasks_count_the_same_whatever_their_numbers_of_seeds(tuning_file):
+    tuning = load_tuning(tuning_file())
+    runs = [
+        *records("vanilla.1", [(0.9, 0.9, 0.9), (0.5, 0.5, None)]),
+        *records("vanilla.2", [(0.7, 0.7, 0.7), (0.72, 0.72, None)]),
+        *records("long.1", [(0.5, None, None), (0.9, 0.9, 0.9)]),
+        *records("long.2", [(0.9, None, None), (0.7, 0.7, 0.7)]),
+    ]
+    chosen, candidates = choose(tuning, runs)
+    # of all scores taken together the others would be better: 0.74 to 0.708, and 0.8 to 0.75
+    assert {label: one.number for label, one in chosen.items()} == {"vanilla": 2, "long": 2}
+    means = {f"{one.label}.{one.number}": one.mean for one in candidates}
+    assert means == pytest.approx({"vanilla.1": 0.7, "vanilla.2": 0.71, "long.1": 0.7, "long.2": 0.8})
+
+
 def test_failed_runs_come_last_and_missing_ones_leave_no_choice(tuning_file):
     tuning = load_tuning(tuning_file())
     runs = [

@@ -16,6 +16,7 @@ import agwm
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "examples" / "README.md"]
+LINKING = sorted({*PAGES, *(ROOT / "docs").rglob("*.md")})
 BLOCK = re.compile(r"(?:^<!-- test: (\w+) -->\n)?^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 WITH_CODE = [page for page in PAGES if "```python" in page.read_text(encoding="utf-8")]
 
@@ -45,7 +46,12 @@ def test_programs_run(page, tmp_path, monkeypatch):
                 exec(program, namespace)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_pages_of_methods_and_results_are_checked_for_links():
+    folders = {str(page.parent.relative_to(ROOT)) for page in LINKING}
+    assert {".", "docs", "docs/methods", "docs/results/demo", "examples"} <= folders
+
+
+@pytest.mark.parametrize("page", LINKING, ids=page_id)
 def test_relative_links_lead_to_files(page):
     text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     links = re.findall(r"\]\(([^)\s]+)\)", text)

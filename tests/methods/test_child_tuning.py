@@ -52,12 +52,17 @@ def test_fisher_information_is_that_of_the_definition(kind, num_labels):
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
+def chosen(fisher, kept):
+    """Mark the weights of largest Fisher information."""
+    ordered = torch.cat([value.flatten() for value in fisher.values()]).sort(descending=True).values
+    threshold = ordered[round(kept * len(ordered)) - 1]
+    return {name: value >= threshold for name, value in fisher.items()}
+
+
 def child_by_hand(kept, num_labels=2, clipping=0.0):
     model = exact("bert", num_labels).model
     fisher = fisher_by_hand(model, "example", num_labels)
-    ordered = torch.cat([value.flatten() for value in fisher.values()]).sort(descending=True).values
-    threshold = ordered[round(kept * len(ordered)) - 1]
-    child = {name: value >= threshold for name, value in fisher.items()}
+    child = chosen(fisher, kept)
     start = weights(model)
     now, adam = dict(start), HandAdamW()
     for rows in batches(num_labels=num_labels):
@@ -110,6 +115,28 @@ def test_d_masks_so_many_weights_of_the_blocks_and_nothing_else(family):
     assert any("embed" in name for name in free)
     if family == "bart":  # the authors' test for "layer" in the name would catch it
         assert "model.encoder.layernorm_embedding.weight" in free
+
+
+@pytest.mark.parametrize("fisher", ["example", "batch"])
+def test_dropout_is_off_for_examples_and_on_for_batches(fisher):
+    model = pretrained("bert").model.double()
+    assert model.bert.embeddings.dropout.p > 0 and not model.training
+    expected = chosen(fisher_by_hand(model, fisher), 0.25)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    found = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        method = ChildD(ChildDSettings(kept_fraction=0.25, fisher=fisher))
+        method.before_training(model.train(), batches(), 1)
+        found.append({names[id(parameter)]: mask for parameter, mask in method.masks.pairs})
+
+    def same(one, other):
+        assert one.keys() == other.keys()
+        return all(torch.equal(one[name], other[name]) for name in one)
+
+    assert same(found[0], found[1])
+    is_off = fisher == "example"
+    assert same(found[0], found[2]) is is_off and same(found[0], expected) is is_off
 
 
 @pytest.mark.parametrize("fisher", ["example", "batch"])

@@ -28,12 +28,24 @@ from tests.methods.models import FAMILIES, batch, pretrained
 
 # What a method overrides -> where it acts. Before anything else it may also look at the model alone.
 HOOKS = {
+    "initialize": "initialization",
     "reparametrize": "reparametrization",
     "loss": "loss",
     "edit_gradients": "gradient",
     "make_optimizer": "optimizer",
     "before_step": "optimizer",
     "after_step": "optimizer",
+}
+# What is overridden without acting there.
+ELSEWHERE = {
+    "prior_decay": {"reparametrize"},  # copies the pretrained weights
+    "recadam": {"reparametrize"},  # the same
+    "mixout": {"loss", "edit_gradients"},  # draw masks and drop them; "official" scales the gradient
+    "r_drop": {"initialize"},  # refuses a model without dropout
+    "child_f": {"initialize", "before_step", "after_step"},  # seeds masks; holds weights if told to
+    "dps_dense": {"initialize"},  # finds the weights
+    "dps_mix": {"loss"},  # draws masks
+    "prompt_tuning": {"edit_gradients", "after_step"},  # keep one row of the prompt as it is
 }
 WORKING = [cell for cell in CELLS if refusal(*cell) is None]
 PAGE = Path(__file__).parents[2] / "docs" / "methods" / "index.md"
@@ -108,18 +120,10 @@ def test_says_where_it_acts_and_has_a_card(name):
     assert set(METHODS[name].acts_on) <= set(PLACES)
     method = METHODS[name]
     if issubclass(method, OneLevelMethod):
-        changed = {
-            place
-            for hook, place in HOOKS.items()
-            if getattr(method, hook) is not getattr(OneLevelMethod, hook)
-        }
-        assert set(method.acts_on) <= changed | {"initialization"}
-        # Prompt tuning keeps one row of its prompt as it is, child_f puts weights back if it is told to.
-        moves = method.after_step is not OneLevelMethod.after_step and name not in (
-            "prompt_tuning",
-            "child_f",
-        )
-        assert not moves or "optimizer" in method.acts_on
+        changed = {hook for hook in HOOKS if getattr(method, hook) is not getattr(OneLevelMethod, hook)}
+        assert set(method.acts_on) <= {HOOKS[hook] for hook in changed}
+        undeclared = {hook for hook in changed if HOOKS[hook] not in method.acts_on}
+        assert undeclared == ELSEWHERE.get(name, set())
     link = re.search(rf"^\| \[`{name}`\]\((\w+\.md)", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     assert link and (PAGE.parent / link[1]).exists(), "run python -m docs.make_methods"
 

@@ -21,8 +21,8 @@ from tests.methods.models import FAMILIES, batch, pretrained
 from tests.methods.test_mixout import Heads, is_mixed
 
 KEY = "bert.encoder.layer.1.intermediate.dense.weight"
-# Six steps in windows of two: full, masked, full.
-EPOCHS, RATIO, LENGTH, P = 2, 0.34, 2, 0.4
+# Nine steps in windows of two: full, masked, full, masked, full; so masks are chosen twice.
+EPOCHS, RATIO, LENGTH, P = 3, 0.23, 2, 0.4
 
 
 def top(score, p=P):
@@ -40,6 +40,8 @@ def test_windows_alternate_and_have_at_least_one_step():
         (1, True),
         (1, False),
     ]
+    assert [window(step, LENGTH) for step in (3, 7)] == [(2, True)] * 2
+    assert window_length(3 * EPOCHS, RATIO) == LENGTH
     # of all steps of the run: full RTE, then 300 examples, which stop the authors' code
     assert [window_length(steps, 0.05) for steps in (468, 57, 19, 1)] == [23, 2, 1, 1]
 

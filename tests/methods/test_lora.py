@@ -51,6 +51,19 @@ def test_one_step_by_hand():
     torch.testing.assert_close(method.finish(model).get_submodule(TARGET).weight, merged)
 
 
+def test_settings_reach_every_adapted_map():
+    settings = LoraSettings(rank=4, scale=6.0, dropout=0.35)
+    model = Lora(settings).reparametrize(pretrained("bert"), RECIPE, seed=3)
+    layers = [module for module in model.modules() if hasattr(module, "lora_A")]
+    assert len(layers) == 2 * 3  # queries and values
+    for layer in layers:
+        assert layer.r == {"default": 4} and layer.scaling == {"default": 6.0 / 4}
+        assert isinstance(layer.lora_dropout["default"], torch.nn.Dropout)
+        assert layer.lora_dropout["default"].p == 0.35
+        assert layer.lora_A["default"].weight.shape == (4, 16)
+        assert layer.lora_B["default"].weight.shape == (16, 4)
+
+
 def test_only_head_and_low_rank_maps_change():
     loaded = pretrained("bert")
     before = {name: value.clone() for name, value in loaded.model.state_dict().items()}

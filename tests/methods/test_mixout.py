@@ -7,6 +7,7 @@ import itertools
 import pytest
 import torch
 from torch import nn
+from transformers import GPT2Config, GPT2ForSequenceClassification
 
 from agwm.errors import ConfigError, MethodError
 from agwm.finetune_config import FinetuneConfig
@@ -176,6 +177,27 @@ def test_xlnets_attention_drops_inputs():
         torch.einsum("ind,hnd->ih", vectors, weight * mask),
         torch.einsum("ind,hnd->ih", vectors * mask, weight),
     )
+
+
+def test_gpt2s_maps_drop_inputs():
+    config = GPT2Config(vocab_size=99, n_positions=16, n_embd=16, n_layer=1, n_head=2, pad_token_id=0)
+    model = GPT2ForSequenceClassification(config)
+    chosen = {
+        candidate.name: candidate for candidate in mixable(Pretrained(model, None, ("score.weight",)))
+    }
+    parts = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")
+    assert set(chosen) == {f"transformer.h.0.{part}.weight" for part in parts}
+    generator = torch.Generator().manual_seed(0)
+    for name, candidate in chosen.items():
+        layer = model.get_submodule(name.removesuffix(".weight"))
+        num_in, num_out = candidate.parameter.shape
+        states = torch.randn(3, num_in, generator=generator)
+        mask = torch.rand(column_shape(candidate), generator=generator) > 0.5
+        expected = layer(states * mask.flatten())
+        with torch.no_grad():
+            layer.weight.mul_(mask)
+        torch.testing.assert_close(layer(states), expected)
+        assert expected.shape == (3, num_out)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from peft import PeftModel
+from safetensors.torch import load_file
 
 from agwm.errors import MethodError
 from agwm.finetune_config import FinetuneConfig
@@ -69,7 +70,22 @@ def test_backbone_stays_and_the_adapter_is_loaded_by_peft(projection, tmp_path):
         torch.equal(value, after[name.replace("classifier.", "classifier.original_module.")])
         for name, value in before.items()
     )
+    encoder = outcome.model.prompt_encoder["default"]
+    shapes = {name: tuple(value.shape) for name, value in encoder.named_parameters()}
+    # of 3 layers, keys and values, 16 numbers wide
+    assert shapes == (
+        {
+            "embedding.weight": (4, 16),
+            "transform.0.weight": (16, 16),
+            "transform.0.bias": (16,),
+            "transform.2.weight": (2 * 3 * 16, 16),
+            "transform.2.bias": (2 * 3 * 16,),
+        }
+        if projection
+        else {"embedding.weight": (4, 2 * 3 * 16)}
+    )
     outcome.save(tmp_path / "saved")
+    assert load_file(tmp_path / "saved" / "adapter_model.safetensors")["prompt_embeddings"].shape == (4, 96)
     names = {path.name for path in (tmp_path / "saved").iterdir()}
     assert {"adapter_config.json", "adapter_model.safetensors", "tokenizer.json"} <= names
     assert "model.safetensors" not in names

@@ -16,6 +16,9 @@ from tests.methods.exact import NUM_STEPS, exact, gradients, steps, train_by, we
 from tests.methods.models import FAMILIES, pretrained
 
 RATE, DECAY = 1e-2, 0.1
+CONSTANT = (RATE,) * NUM_STEPS
+# Linear: a step of warm-up from 0, then down to 0 after the last one.
+LINEAR, RATES = {"schedule": "linear", "warmup_ratio": 0.3}, (0.0, RATE, RATE / 2)
 
 
 def is_pulled(name):
@@ -23,12 +26,12 @@ def is_pulled(name):
     return not (name.startswith("classifier") or "LayerNorm" in name or name.endswith("bias"))
 
 
-def by_hand(loaded, form, strength, num_labels=2, clipping=0.0):
+def by_hand(loaded, form, strength, num_labels=2, clipping=0.0, rates=CONSTANT):
     """Take AdamW's steps with the pull, written out, on dicts of tensors."""
     model = loaded.model
     start = weights(model)
     now, mean, square = dict(start), {}, {}
-    for step, batch in enumerate(steps(num_labels), 1):
+    for step, (batch, rate) in enumerate(zip(steps(num_labels), rates, strict=True), 1):
         slopes = gradients(model, now, batch)
         if form == "coupled":
             for name in filter(is_pulled, slopes):
@@ -39,14 +42,14 @@ def by_hand(loaded, form, strength, num_labels=2, clipping=0.0):
         for name, slope in slopes.items():
             value = now[name]
             if is_pulled(name) and form == "decoupled":
-                value = value - RATE * strength * (value - start[name])
+                value = value - rate * strength * (value - start[name])
             if name == "classifier.weight":
-                value = value - RATE * DECAY * value
+                value = value - rate * DECAY * value
             mean[name] = 0.9 * mean.get(name, 0.0) + 0.1 * slope
             square[name] = 0.999 * square.get(name, 0.0) + 0.001 * slope**2
             first = mean[name] / (1 - 0.9**step)
             second = square[name] / (1 - 0.999**step)
-            now[name] = value - RATE * first / (second.sqrt() + 1e-8)
+            now[name] = value - rate * first / (second.sqrt() + 1e-8)
     assert step == NUM_STEPS
     return now
 
@@ -62,6 +65,15 @@ def test_three_steps_are_those_of_the_formula(form, clipping, num_labels):
     without = by_hand(exact("bert", num_labels), form, 0.0, num_labels, clipping)
     key = "bert.encoder.layer.0.output.dense.weight"
     assert (expected[key] - without[key]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("form", ["decoupled", "coupled"])
+def test_the_pull_is_by_the_learning_rate_of_the_step(form):
+    strength = 30.0 if form == "decoupled" else 2.0
+    method = PriorDecay(PriorDecaySettings(form=form, strength=strength))
+    found = weights(train_by(method, exact("bert"), **LINEAR))
+    expected = by_hand(exact("bert"), form, strength, rates=RATES)
+    torch.testing.assert_close(found, expected, rtol=1e-7, atol=1e-10)
 
 
 def test_the_forms_differ():

@@ -163,6 +163,38 @@ def test_r4f_holds_the_spectral_norm_of_the_last_map_alone(family, name):
     assert {key for key, _ in method.finish(model).named_parameters()} == plain
 
 
+def test_r4f_takes_one_power_iteration_a_pass():
+    loaded = still()
+    method = R4F()
+    model = method.reparametrize(loaded, FinetuneConfig(), 3).double()
+    spectral = model.classifier.parametrizations.weight
+    with torch.no_grad():  # a weight whose singular vectors are not found yet
+        spectral.original.copy_(torch.randn(2, 16, generator=torch.Generator().manual_seed(0)))
+    weight = spectral.original.detach()
+    left, right = spectral[0]._u.clone(), spectral[0]._v.clone()
+    largest = torch.linalg.matrix_norm(weight, 2)
+    inputs, seen = double(), []
+    hook = model.classifier.register_forward_hook(
+        lambda module, args, output: seen.append(output.detach() - args[0].detach() @ weight.T / norm)
+    )
+    for _ in range(3):
+        left = F.normalize(weight @ right, dim=0)
+        right = F.normalize(weight.T @ left, dim=0)
+        norm = left @ weight @ right
+        model(**inputs)
+        torch.testing.assert_close(spectral[0]._u, left)
+        torch.testing.assert_close(spectral[0]._v, right)
+        assert abs(norm / largest - 1) > 1e-6, "found already: more iterations would not be seen"
+    bias = model.classifier.bias.detach()
+    torch.testing.assert_close(torch.stack(seen), bias.expand(3, 8, 2))
+    hook.remove()
+    method.loss(model, inputs)  # two passes
+    for _ in range(2):
+        left = F.normalize(weight @ right, dim=0)
+        right = F.normalize(weight.T @ left, dim=0)
+    torch.testing.assert_close(spectral[0]._v, right)
+
+
 def test_r4f_leaves_what_was_scored():
     job = job_of(pretrained("bert"), epochs=3)
     seen = []

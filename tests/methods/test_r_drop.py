@@ -6,6 +6,7 @@ import copy
 
 import pytest
 import torch
+from transformers import AutoModelForSequenceClassification
 
 from agwm.errors import ConfigError, MethodError
 from agwm.finetune_config import FinetuneConfig, TrainingConfig
@@ -102,6 +103,29 @@ def test_a_model_without_dropout_is_refused(family):
             RDrop().run(job_of(loaded))
     else:
         RDrop().check(loaded, FinetuneConfig())
+
+
+@pytest.mark.parametrize(
+    ("family", "name"),
+    [
+        ("bart", "dropout"),
+        ("bart", "attention_dropout"),
+        ("bart", "activation_dropout"),
+        ("llama", "attention_dropout"),
+    ],
+)
+def test_dropout_without_a_module_is_found(family, name):
+    for p in (0.0, 0.5):
+        config = FAMILIES[family]()
+        config.dropout = config.attention_dropout = config.activation_dropout = 0.0
+        setattr(config, name, p)
+        model = AutoModelForSequenceClassification.from_config(config).train()
+        assert not any(module.p for module in model.modules() if isinstance(module, torch.nn.Dropout))
+        with torch.no_grad():
+            torch.manual_seed(0)
+            outputs = [model(**batch()).logits for _ in range(2)]
+        assert has_dropout(model) is not torch.equal(*outputs)
+        assert has_dropout(model) is (p > 0)
 
 
 @pytest.mark.parametrize("wrong", [{"reduction": "max"}, {"weight": -1.0}])

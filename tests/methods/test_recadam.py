@@ -15,28 +15,31 @@ from tests.methods.models import FAMILIES, pretrained
 
 RATE, DECAY, GAMMA = 1e-2, 0.1, 40.0
 T0, STEEPNESS = 0.5, 6.0
+CONSTANT = (RATE,) * NUM_STEPS
+# Linear: two steps of warm-up from 0, then down to 0 after the last one.
+LINEAR, RATES = {"schedule": "linear", "warmup_ratio": 0.5}, (0.0, RATE / 2, RATE)
 
 
-def by_hand(loaded, annealing, gamma, num_labels=2):
+def by_hand(loaded, annealing, gamma, num_labels=2, rates=CONSTANT, t0_ratio=T0):
     """Take the steps of the paper's Algorithm, written out, on dicts of tensors."""
     model = loaded.model
     start = weights(model)
     now, mean, square = dict(start), {}, {}
-    t0, k = T0 * NUM_STEPS, STEEPNESS / NUM_STEPS
-    for step, batch in enumerate(steps(num_labels), 1):
+    t0, k = t0_ratio * NUM_STEPS, STEEPNESS / NUM_STEPS
+    for step, (batch, rate) in enumerate(zip(steps(num_labels), rates, strict=True), 1):
         share = 1 / (1 + math.exp(-k * (step - t0))) if annealing == "sigmoid" else min(1.0, step / t0)
-        assert 0.1 < share <= 1.0
+        assert 0.01 < share <= 1.0
         for name, slope in gradients(model, now, batch).items():
             is_head = name.startswith("classifier")
             part = 1.0 if is_head else share
             mean[name] = 0.9 * mean.get(name, 0.0) + 0.1 * slope
             square[name] = 0.999 * square.get(name, 0.0) + 0.001 * slope * slope
-            size = RATE * math.sqrt(1 - 0.999**step) / (1 - 0.9**step)
+            size = rate * math.sqrt(1 - 0.999**step) / (1 - 0.9**step)
             value = now[name] - size * part * mean[name] / (square[name].sqrt() + 1e-8)
             if not is_head:
-                value = value - RATE * (1 - part) * gamma * (value - start[name])
+                value = value - rate * (1 - part) * gamma * (value - start[name])
             elif name == "classifier.weight":
-                value = value - RATE * DECAY * value
+                value = value - rate * DECAY * value
             now[name] = value
     return now
 
@@ -51,6 +54,14 @@ def test_three_steps_are_those_of_the_formula(annealing, num_labels):
     without = by_hand(exact("bert", num_labels), annealing, 0.0, num_labels)
     key = "bert.encoder.layer.0.output.dense.weight"
     assert (expected[key] - without[key]).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("annealing", ["sigmoid", "linear"])
+def test_step_and_pull_are_by_the_learning_rate_of_the_step(annealing):
+    settings = RecAdamSettings(strength=GAMMA, annealing=annealing, t0_ratio=1.0, steepness=STEEPNESS)
+    found = weights(train_by(RecAdam(settings), exact("bert"), **LINEAR))
+    expected = by_hand(exact("bert"), annealing, GAMMA, rates=RATES, t0_ratio=1.0)
+    torch.testing.assert_close(found, expected, rtol=1e-7, atol=1e-10)
 
 
 def test_with_the_whole_share_it_is_adam():

@@ -200,6 +200,7 @@ def test_alpha_effects_have_a_mark_a_seed(tmp_path, figure):
             numbers["from_start"] = 0.002
     draw_alpha_effects(runs, tmp_path / "effect.png")
     assert len(figure()) == 4
-    assert all(x == pytest.approx(0.002) for line in marks(figure()[1]) for x in line.get_xdata())
+    places = [x for line in marks(figure()[1]) for x in line.get_xdata()]
+    assert places == pytest.approx([0.002] * 5)
     with pytest.raises(DataError, match="expected seeds of agwm and of a control"):
         draw_alpha_effects([run for run in runs if run.method != "frozen"], tmp_path / "none.png")
