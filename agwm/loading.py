@@ -182,7 +182,12 @@ def _fit_config(config: PretrainedConfig, label_names: Sequence[str] | None) -> 
 
 
 def _fit_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Give models that were trained without padding (GPT-2, Llama) the end token for it."""
+    """Give models that were trained without padding (GPT-2, Llama) the end token for it.
+
+    XLNet's head reads the last position of the batch, so that padding has to stand at the left.
+    """
+    if getattr(model.config, "summary_type", None) == "last":
+        tokenizer.padding_side = "left"
     if tokenizer.pad_token is None:
         if tokenizer.eos_token is None:
             raise ModelError(

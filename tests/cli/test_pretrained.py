@@ -10,7 +10,13 @@ import pytest
 import torch
 import transformers
 from huggingface_hub import constants
-from transformers import GPT2Config, GPT2ForSequenceClassification
+from transformers import (
+    AutoTokenizer,
+    GPT2Config,
+    GPT2ForSequenceClassification,
+    XLNetConfig,
+    XLNetForSequenceClassification,
+)
 
 from agwm.errors import ConfigError, MissingExtraError, ModelError
 from agwm.loading import load_pretrained, pick_device
@@ -57,6 +63,23 @@ def test_the_verbosity_of_transformers_is_put_back(tiny_model):
     load_pretrained(str(tiny_model), LABELS, seed=1)
     assert transformers.utils.logging.get_verbosity() == before
     assert transformers.utils.logging.is_progress_bar_enabled()
+
+
+def test_xlnet_pads_on_the_left_whatever_its_tokenizer_says(tmp_path):
+    size = save_tokenizer(tmp_path)
+    config = XLNetConfig(vocab_size=size, d_model=16, n_layer=1, n_head=2, d_inner=32)
+    XLNetForSequenceClassification(config).save_pretrained(tmp_path)
+    assert AutoTokenizer.from_pretrained(tmp_path).padding_side == "right"
+    loaded = load_pretrained(str(tmp_path), LABELS, seed=1)
+    alone = loaded.tokenizer(["a man"], return_tensors="pt")
+    both = loaded.tokenizer(["a man", "the good man saw a dog"], padding=True, return_tensors="pt")
+    with torch.no_grad():
+        logits = loaded.model(**both).logits
+        torch.testing.assert_close(logits[:1], loaded.model(**alone).logits, rtol=1e-5, atol=1e-6)
+        # a head that reads padding gives something else
+        loaded.tokenizer.padding_side = "right"
+        wrong = loaded.tokenizer(["a man", "the good man saw a dog"], padding=True, return_tensors="pt")
+        assert not torch.allclose(loaded.model(**wrong).logits[:1], logits[:1], atol=1e-4)
 
 
 def test_a_model_without_padding_pads_with_its_end_token(tmp_path):
