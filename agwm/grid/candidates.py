@@ -177,6 +177,8 @@ def _reasons(
 ) -> dict[str, list[str]]:
     """Return label -> the reason of each of its cells that is refused and has no record."""
     known = {(one.place, one.settings): one.reason for one in refused}
+    if not known:
+        return {}  # fingerprints of all cells would be taken for nothing
     keys = ("task", "model", "train_size", "seed")
     have_run = {
         (label, *(record["run_info"][key] for key in keys))

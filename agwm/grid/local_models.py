@@ -8,6 +8,7 @@ from pathlib import Path
 
 from agwm.errors import ConfigError, close_names
 from agwm.grid.cells import Cell
+from agwm.model_files import folder_name
 
 __all__ = ["local_models"]
 
@@ -32,13 +33,12 @@ def local_models(cells: Sequence[Cell], given: Iterable[str] | None) -> list[Cel
         if name not in known:
             hint = close_names(name, known) or f" Known: {', '.join(known)}."
             raise ConfigError(f"No cell with model {name!r}: expected a model of the grid.{hint}")
-        path = Path(folder).expanduser()
-        if not path.is_dir() or path.resolve().name != Path(name).name:
+        if folder_name(folder) != Path(name).name:
             raise ConfigError(
                 f"Wrong folder for model {name!r}: expected an existing folder called {Path(name).name!r},"
                 f" as records and tables call the model, got {folder!r}. Correct it, or rename the folder."
             )
-        folders[name] = str(path)
+        folders[name] = str(Path(folder).expanduser())
     return [
         dataclasses.replace(
             cell,

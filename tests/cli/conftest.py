@@ -10,14 +10,12 @@ from transformers import BertConfig, BertModel
 from tests.cli.tokens import save_tokenizer
 
 
-@pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory):
-    """Folder of a two-layer BERT of width 16 without a head."""
-    folder = tmp_path_factory.mktemp("models") / "tiny"
+def save_bert(folder, num_blocks):
+    """Write a BERT of width 16 without a head, the same weights at every call, and its tokenizer."""
     config = BertConfig(
         vocab_size=save_tokenizer(folder),
         hidden_size=16,
-        num_hidden_layers=2,
+        num_hidden_layers=num_blocks,
         num_attention_heads=2,
         intermediate_size=32,
         max_position_embeddings=64,
@@ -26,6 +24,18 @@ def tiny_model(tmp_path_factory):
         torch.manual_seed(0)
         BertModel(config).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory):
+    """Folder of a two-layer BERT of width 16 without a head."""
+    return save_bert(tmp_path_factory.mktemp("models") / "tiny", 2)
+
+
+@pytest.fixture(scope="session")
+def one_block(tmp_path_factory):
+    """Folder of a BERT of one block."""
+    return save_bert(tmp_path_factory.mktemp("models") / "one_block", 1)
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from transformers import BertConfig, BertModel
 
 from agwm.errors import DataError
 from agwm.grid.candidates import choose, tuning_table
@@ -26,7 +25,6 @@ from agwm.refusals import (
 )
 from agwm.reporting.page import report_files
 from agwm.reporting.runs import load_runs
-from tests.cli.tokens import save_tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -36,22 +34,6 @@ def script(name):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-@pytest.fixture(scope="module")
-def one_block(tmp_path_factory):
-    """Folder of a BERT of one block."""
-    folder = tmp_path_factory.mktemp("models") / "one_block"
-    config = BertConfig(
-        vocab_size=save_tokenizer(folder),
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=64,
-    )
-    BertModel(config).save_pretrained(folder)
-    return folder
 
 
 def top_k(num_blocks):
