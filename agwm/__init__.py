@@ -1,18 +1,18 @@
 """agwm: attention-guided weights mixup for finetuning pretrained models on few examples."""
 
-from agwm._betty import HypergradientConfig
 from agwm._version import __version__
-from agwm.attention import Alpha
-from agwm.engine import MixupEngine, build_engine
 from agwm.errors import AgwmError, AgwmWarning
-from agwm.finetune_config import FinetuneConfig, MixingConfig, SearchConfig, TrainingConfig
-from agwm.finetune_result import FinetuneResult
-from agwm.hypergradient import HYPERGRADIENT_TYPE, Hypergradient
-from agwm.mixing import mix_weights
-from agwm.mixup import Mixup, inject, mixup_of
-from agwm.problems import AttentionProblem, TaskWeightProblem
-from agwm.recipe import finetune
-from agwm.saving import load
+from agwm.hypergradient._betty import HypergradientConfig
+from agwm.hypergradient.settings import HYPERGRADIENT_TYPE, Hypergradient
+from agwm.mixing.alpha import Alpha
+from agwm.mixing.functions import mix_weights
+from agwm.mixing.mixup import Mixup, inject, mixup_of
+from agwm.mixing.saving import load
+from agwm.recipe.config import FinetuneConfig, MixingConfig, SearchConfig, TrainingConfig
+from agwm.recipe.finetune import finetune
+from agwm.recipe.result import FinetuneResult
+from agwm.search.engine import MixupEngine, build_engine
+from agwm.search.problems import AttentionProblem, TaskWeightProblem
 
 __all__ = [
     "HYPERGRADIENT_TYPE",

@@ -35,8 +35,8 @@ from variants import FINAL, PARTS, SEARCHES, STOCKS, VANILLA, kinds
 from whole_run import measure_run
 
 from agwm.errors import AgwmError, ConfigError
-from agwm.records import versions
-from agwm.storage import make_folder, write_json, write_text
+from agwm.experiments.records import versions
+from agwm.files import make_folder, write_json, write_text
 
 __all__ = ["PART_NAMES", "SMOKE", "main"]
 

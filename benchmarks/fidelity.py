@@ -17,8 +17,8 @@ from models import Machine, Size
 from torch import Tensor
 from variants import PARTS, SEARCHES, STOCKS, Variant, search, stock
 
+from agwm.mixing.selection import select
 from agwm.rng import RngState
-from agwm.selection import select
 
 __all__ = [
     "ALL_STEPS",

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from variants import Variant
 
-import agwm.search_step
+import agwm.hypergradient.search_step
 
 __all__ = ["replaced_hypergradient", "swapped"]
 
@@ -41,7 +41,7 @@ def replaced_hypergradient(
     functions = betty.hypergradient.jvp_fn_mapping
     own = functions[kind]
     functions[kind] = wrap(own)
-    term = agwm.search_step.indirect_term
+    term = agwm.hypergradient.search_step.indirect_term
 
     def as_betty_has_it(vector: Any, curr: Any, prev: Any, sync: bool) -> list[Tensor]:
         return term(vector, curr, prev)
@@ -55,7 +55,7 @@ def replaced_hypergradient(
 
     try:
         # agwm calls its own by name, without the detour through Betty's table
-        with swapped(agwm.search_step, "indirect_term", indirect_term):
+        with swapped(agwm.hypergradient.search_step, "indirect_term", indirect_term):
             yield
     finally:
         functions[kind] = own

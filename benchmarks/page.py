@@ -175,8 +175,8 @@ def _run(run: dict[str, Any], result: dict[str, Any]) -> list[str]:
         f"{run['examples']} examples of {run['length']} tokens, batches of {run['batch']},"
         f" {run['epochs']} epochs of each stage; forward scheme, one search.",
         f"{result['run_repeats']} turns. Building the model is not in the time, all else is.",
-        "Expected is what agwm.passes says: at a learning rate of zero, where a warm-up begins, there is",
-        "no difference to take, so that one pass less is counted.",
+        "Expected is what agwm.recipe.passes says: at a learning rate of zero, where a warm-up begins,",
+        "there is no difference to take, so that one pass less is counted.",
         "",
         *_table(("", "Seconds", "Passes counted", "Passes expected"), rows),
     ]

@@ -17,7 +17,7 @@ from models import CPU, Machine
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from agwm.selection import select
+from agwm.mixing.selection import select
 
 __all__ = ["Factors", "mix_literally", "pretrained_weights", "stock_engine"]
 

@@ -14,7 +14,7 @@ from stock_betty import mix_literally, pretrained_weights, stock_engine
 from torch import Tensor, nn
 
 import agwm
-from agwm._betty import Engine, quiet_betty
+from agwm.hypergradient._betty import Engine, quiet_betty
 
 __all__ = [
     "FINAL",

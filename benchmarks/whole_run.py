@@ -10,8 +10,8 @@ from timing import count_passes, quartiles, take_turns
 from torch.utils.data import default_collate
 
 import agwm
-from agwm.passes import finetune_passes, training_passes
-from agwm.training import train
+from agwm.recipe.passes import finetune_passes, training_passes
+from agwm.training.loop import train
 
 __all__ = ["measure_run"]
 
@@ -30,7 +30,7 @@ def measure_run(size: Size, machine: Machine, repeats: int, count: int, epochs: 
 
     Returns:
         Seconds, and the ratio by time and by passes: those counted on the models and those of
-        ``agwm.passes``.
+        ``agwm.recipe.passes``.
     """
     short = replace(size, length=min(size.length, LENGTH))
     columns = short.examples(count, seed=3)

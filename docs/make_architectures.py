@@ -13,9 +13,9 @@ import transformers
 from torch import nn
 from transformers import Conv1D
 
-from agwm.selection import Candidate, find_candidates
-from tests.architecture_table import UNSUPPORTED
+from agwm.mixing.selection import Candidate, find_candidates
 from tests.architectures import ARCHITECTURES, Architecture
+from tests.architectures.rows import UNSUPPORTED
 
 PAGE = Path(__file__).with_name("architectures.md")
 

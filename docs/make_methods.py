@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from agwm.files import write_text
 from agwm.methods import METHODS, OneLevelMethod
-from agwm.storage import write_text
 from tests.methods.cells import EPOCHS, finetune_cell, refusal, unmoved_head
 from tests.methods.models import FAMILIES
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from agwm.refusals import load_refusals
-from agwm.reporting.page import PAGE, report_files, write_report
-from agwm.reporting.rows import NOTE, rows_table, summarize
-from agwm.reporting.runs import StoredRun, load_runs, tables_of
-from agwm.reporting.tables import make_table, wide_table
-from agwm.storage import write_text
+from agwm.experiments.refusals import load_refusals
+from agwm.experiments.reporting.page import PAGE, report_files, write_report
+from agwm.experiments.reporting.rows import NOTE, rows_table, summarize
+from agwm.experiments.reporting.runs import StoredRun, load_runs, tables_of
+from agwm.experiments.reporting.tables import make_table, wide_table
+from agwm.files import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"

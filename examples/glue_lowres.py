@@ -19,23 +19,23 @@ from typing import Any
 
 from tqdm import tqdm
 
-from agwm.command_line import Parser, read_list, read_number, read_seeds
-from agwm.config import RunConfig, load_config
 from agwm.errors import AgwmError, ConfigError
-from agwm.experiment import run_experiment
-from agwm.grid.backends import BACKENDS, check_workers
-from agwm.grid.candidates import choose, finished_records, tuned_yaml, tuning_table
-from agwm.grid.cells import Cell, load_grid, select_cells
-from agwm.grid.local_models import local_models
-from agwm.grid.plan import pass_times, plan_rows, plan_summary, plan_table
-from agwm.grid.planned_runs import check_folder, check_planned
-from agwm.grid.run import GridResult, describe_owners, run_grid
-from agwm.grid.tuning import load_tuning
-from agwm.grid.worker import Stores
+from agwm.experiments.config import RunConfig, load_config
+from agwm.experiments.experiment import run_experiment
+from agwm.experiments.flags import Parser, read_list, read_number, read_seeds
+from agwm.experiments.grid.backends import BACKENDS, check_workers
+from agwm.experiments.grid.candidates import choose, finished_records, tuned_yaml, tuning_table
+from agwm.experiments.grid.cells import Cell, load_grid, select_cells
+from agwm.experiments.grid.local_models import local_models
+from agwm.experiments.grid.plan import pass_times, plan_rows, plan_summary, plan_table
+from agwm.experiments.grid.planned_runs import check_folder, check_planned
+from agwm.experiments.grid.run import GridResult, describe_owners, run_grid
+from agwm.experiments.grid.tuning import load_tuning
+from agwm.experiments.grid.worker import Stores
+from agwm.experiments.refusals import read_refusals
+from agwm.experiments.reporting.overview import write_overview
+from agwm.files import make_folder, write_text
 from agwm.methods import METHODS
-from agwm.refusals import read_refusals
-from agwm.reporting.overview import write_overview
-from agwm.storage import make_folder, write_text
 
 TUNING = Path(__file__).resolve().parents[1] / "configs" / "grids" / "tuning.yaml"
 

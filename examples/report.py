@@ -11,12 +11,12 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from agwm.command_line import Parser
 from agwm.errors import AgwmError
-from agwm.refusals import load_refusals
-from agwm.reporting.page import PAGE, write_report
-from agwm.reporting.runs import load_runs, tables_of
-from agwm.reporting.tables import make_table, wide_table
+from agwm.experiments.flags import Parser
+from agwm.experiments.refusals import load_refusals
+from agwm.experiments.reporting.page import PAGE, write_report
+from agwm.experiments.reporting.runs import load_runs, tables_of
+from agwm.experiments.reporting.tables import make_table, wide_table
 
 
 def make_parser() -> argparse.ArgumentParser:

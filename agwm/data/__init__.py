@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agwm.data.embedded import embedded_rows
+from agwm.data.embedded.rows import embedded_rows
 from agwm.data.encoding import DynamicPadding, encode
 from agwm.data.files import load_files
 from agwm.data.loading import load_task

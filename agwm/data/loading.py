@@ -7,7 +7,7 @@ from pathlib import Path
 
 import datasets
 
-from agwm.data.embedded import embedded_rows
+from agwm.data.embedded.rows import embedded_rows
 from agwm.data.glue import load_glue_hub, load_glue_tsv
 from agwm.data.task_data import TaskData
 from agwm.data.tasks import EMBEDDED_TASKS, GLUE_TASKS, TASKS, Task, get_task

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agwm.data.metrics import METRICS, REGRESSION_METRICS
 from agwm.errors import DataError, close_names
-from agwm.metrics import METRICS, REGRESSION_METRICS
 
 __all__ = ["EMBEDDED_TASKS", "GLUE_TASKS", "TASKS", "Task", "get_task"]
 
@@ -22,7 +22,7 @@ class Task:
         name: Lower-case name.
         text_columns: ``("sentence1",)`` or ``("sentence1", "sentence2")``.
         label_names: Names of the classes in index order; None for regression.
-        metric: A key of ``agwm.metrics.METRICS``.
+        metric: A key of ``agwm.data.metrics.METRICS``.
 
     Raises:
         DataError: If the fields do not fit together.

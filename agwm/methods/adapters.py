@@ -13,10 +13,10 @@ from typing import Any
 from torch import nn
 
 from agwm.errors import MissingExtraError
-from agwm.finetune_config import FinetuneConfig
-from agwm.loading import Pretrained
-from agwm.methods.families import head_names
 from agwm.methods.method import OneLevelMethod
+from agwm.models.families import head_names
+from agwm.models.pretrained import Pretrained
+from agwm.recipe.config import FinetuneConfig
 from agwm.rng import seed_everything
 
 __all__ = ["ADAPTER", "Adapter", "fresh_modules", "peft_library", "quiet_peft"]

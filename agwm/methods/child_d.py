@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from agwm.evaluation import DivergenceError
-from agwm.finetune_config import FinetuneConfig, check_choice, check_range
-from agwm.loading import Pretrained
-from agwm.methods.families import blocks
+from agwm.experiments.evaluation import DivergenceError
 from agwm.methods.masks import Masks, count_of, largest
 from agwm.methods.method import OneLevelMethod, Settings
+from agwm.models.families import blocks
+from agwm.models.pretrained import Pretrained
+from agwm.recipe.config import FinetuneConfig, check_choice, check_range
 from agwm.rng import RngState, replay
 
 __all__ = ["ChildD", "ChildDSettings", "fisher_information"]

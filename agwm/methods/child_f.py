@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from agwm.finetune_config import check_range
-from agwm.loading import Pretrained
 from agwm.methods.masks import Masks
 from agwm.methods.method import OneLevelMethod, Settings
+from agwm.models.pretrained import Pretrained
+from agwm.recipe.config import check_range
 
 __all__ = ["ChildF", "ChildFSettings"]
 

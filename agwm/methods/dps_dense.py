@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from agwm.finetune_config import FinetuneConfig, check_choice, check_range
-from agwm.loading import Pretrained
 from agwm.methods.backbone_dropout import DROPOUTS, BackboneDropout
 from agwm.methods.masks import Masks, count_of, has_finite_gradients, largest
 from agwm.methods.method import OneLevelMethod, Settings
-from agwm.selection import Candidate, find_candidates
+from agwm.mixing.selection import Candidate, find_candidates
+from agwm.models.pretrained import Pretrained
+from agwm.recipe.config import FinetuneConfig, check_choice, check_range
 
 __all__ = ["Dps", "DpsDense", "DpsDenseSettings", "add_squares", "window", "window_length"]
 

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from agwm.finetune_config import FinetuneConfig, check_choice, check_range
-from agwm.loading import Pretrained
 from agwm.methods.backbone_dropout import DROPOUTS
 from agwm.methods.dps_dense import Dps, add_squares, window
 from agwm.methods.masks import Masks, has_finite_gradients
 from agwm.methods.method import Settings
 from agwm.methods.mixout_weights import GRADIENTS, MixoutWeight, MixoutWeights, column_shape, mixable
-from agwm.selection import Candidate
+from agwm.mixing.selection import Candidate
+from agwm.models.pretrained import Pretrained
+from agwm.recipe.config import FinetuneConfig, check_choice, check_range
 
 __all__ = ["DpsMix", "DpsMixSettings", "mix_scores"]
 

@@ -9,11 +9,11 @@ from typing import Any
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from agwm.finetune_config import FinetuneConfig, check_integer, check_range
-from agwm.loading import Pretrained
 from agwm.methods.adapters import Adapter, fresh_modules, peft_library
-from agwm.methods.families import backbone_linears
 from agwm.methods.method import Settings
+from agwm.models.families import backbone_linears
+from agwm.models.pretrained import Pretrained
+from agwm.recipe.config import FinetuneConfig, check_integer, check_range
 
 __all__ = ["Lora", "LoraSettings"]
 

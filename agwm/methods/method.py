@@ -13,12 +13,12 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from agwm.errors import MethodError
-from agwm.finetune_config import FinetuneConfig, TrainingConfig, check_integer, check_range
-from agwm.loading import Pretrained
-from agwm.methods.families import is_regression
-from agwm.passes import training_passes
-from agwm.training import Collate, Evaluate, train
-from agwm.training_hooks import TrainingHooks
+from agwm.models.families import is_regression
+from agwm.models.pretrained import Pretrained
+from agwm.recipe.config import FinetuneConfig, TrainingConfig, check_integer, check_range
+from agwm.recipe.passes import training_passes
+from agwm.training.hooks import TrainingHooks
+from agwm.training.loop import Collate, Evaluate, train
 
 __all__ = ["PLACES", "Job", "Method", "OneLevelMethod", "Outcome", "Settings"]
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from agwm.finetune_config import FinetuneConfig, check_choice, check_range
-from agwm.loading import Pretrained
 from agwm.methods.backbone_dropout import DROPOUTS, BackboneDropout
 from agwm.methods.method import OneLevelMethod, Settings
 from agwm.methods.mixout_weights import GRADIENTS, MixoutWeights, column_shape, mixable
-from agwm.selection import Candidate
+from agwm.mixing.selection import Candidate
+from agwm.models.pretrained import Pretrained
+from agwm.recipe.config import FinetuneConfig, check_choice, check_range
 
 __all__ = ["Mixout", "MixoutSettings"]
 

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from agwm.errors import SelectionError
-from agwm.hook import install, uninstall
-from agwm.loading import Pretrained
-from agwm.selection import Candidate, select
+from agwm.mixing.hook import install, uninstall
+from agwm.mixing.selection import Candidate, select
+from agwm.models.pretrained import Pretrained
 
 __all__ = ["GRADIENTS", "MixoutWeight", "MixoutWeights", "column_shape", "mixable", "mixout"]
 

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from agwm.attention import Attention
 from agwm.errors import ConfigError
-from agwm.finetune_config import FinetuneConfig, MixingConfig, TrainingConfig, check_range
-from agwm.loading import Pretrained
 from agwm.methods.method import OneLevelMethod, Settings
 from agwm.methods.pretrained_weights import inject_pretrained
 from agwm.methods.two_level import summaries
-from agwm.mixup import Mixup
-from agwm.training_hooks import make_optimizer
+from agwm.mixing.alpha import Attention
+from agwm.mixing.mixup import Mixup
+from agwm.models.pretrained import Pretrained
+from agwm.recipe.config import FinetuneConfig, MixingConfig, TrainingConfig, check_range
+from agwm.training.hooks import make_optimizer
 
 __all__ = ["JointAlpha", "JointAlphaSettings", "RandomAlpha", "RandomAlphaSettings"]
 

@@ -6,10 +6,10 @@ import inspect
 from dataclasses import dataclass
 from typing import Any
 
-from agwm.finetune_config import FinetuneConfig
-from agwm.loading import Pretrained
 from agwm.methods.adapters import fresh_modules, peft_library
 from agwm.methods.virtual_tokens import VirtualTokens, VirtualTokenSettings
+from agwm.models.pretrained import Pretrained
+from agwm.recipe.config import FinetuneConfig
 
 __all__ = ["PrefixTuning", "PrefixTuningSettings"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
-from agwm.finetune_config import MixingConfig
-from agwm.loading import Pretrained
-from agwm.mixup import Mixup, inject
-from agwm.selection import select
+from agwm.mixing.mixup import Mixup, inject
+from agwm.mixing.selection import select
+from agwm.models.pretrained import Pretrained
+from agwm.recipe.config import MixingConfig
 
 __all__ = ["inject_pretrained", "pretrained_only"]
 

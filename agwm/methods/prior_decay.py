@@ -8,12 +8,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from agwm.finetune_config import FinetuneConfig, TrainingConfig, check_choice, check_range
-from agwm.loading import Pretrained
 from agwm.methods.masks import has_finite_gradients
 from agwm.methods.method import OneLevelMethod, Settings
 from agwm.methods.pull import copy_pretrained, pull_
-from agwm.training_hooks import decay_groups, decays
+from agwm.models.pretrained import Pretrained
+from agwm.recipe.config import FinetuneConfig, TrainingConfig, check_choice, check_range
+from agwm.training.hooks import decay_groups, decays
 
 __all__ = ["PriorDecay", "PriorDecaySettings"]
 

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from agwm.finetune_config import FinetuneConfig, check_choice
-from agwm.loading import Pretrained
 from agwm.methods.adapters import ADAPTER, fresh_modules, peft_library
-from agwm.methods.families import word_embeddings
 from agwm.methods.virtual_tokens import VirtualTokens, VirtualTokenSettings, pools_last_token
+from agwm.models.families import word_embeddings
+from agwm.models.pretrained import Pretrained
+from agwm.recipe.config import FinetuneConfig, check_choice
 
 __all__ = ["PromptTuning", "PromptTuningSettings", "pools_first"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from agwm.loading import Pretrained
-from agwm.methods.families import head_names
+from agwm.models.families import head_names
+from agwm.models.pretrained import Pretrained
 
 __all__ = ["copy_pretrained", "pull_"]
 

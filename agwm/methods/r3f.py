@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import spectral_norm
 
-from agwm.finetune_config import FinetuneConfig, check_choice, check_range
-from agwm.loading import Pretrained
 from agwm.methods.divergence import squared_distance, symmetric_kl
-from agwm.methods.families import head_names, is_regression, word_embeddings
 from agwm.methods.method import OneLevelMethod, Settings
+from agwm.models.families import head_names, is_regression, word_embeddings
+from agwm.models.pretrained import Pretrained
+from agwm.recipe.config import FinetuneConfig, check_choice, check_range
 from agwm.rng import seed_everything
 
 __all__ = ["R3F", "R4F", "R3FSettings", "draw_noise", "noisy_embeddings", "output_layer"]

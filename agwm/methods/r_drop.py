@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from agwm.finetune_config import FinetuneConfig, check_choice, check_range
-from agwm.loading import Pretrained
 from agwm.methods.divergence import squared_distance, symmetric_kl
-from agwm.methods.families import is_regression
 from agwm.methods.method import OneLevelMethod, Settings
+from agwm.models.families import is_regression
+from agwm.models.pretrained import Pretrained
+from agwm.recipe.config import FinetuneConfig, check_choice, check_range
 
 __all__ = ["RDrop", "RDropSettings", "has_dropout"]
 

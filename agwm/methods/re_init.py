@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from agwm.finetune_config import FinetuneConfig, check_integer
-from agwm.loading import Pretrained
-from agwm.methods.families import poolers, stacks
 from agwm.methods.method import OneLevelMethod, Settings
+from agwm.models.families import poolers, stacks
+from agwm.models.pretrained import Pretrained
+from agwm.recipe.config import FinetuneConfig, check_integer
 from agwm.rng import RngState, seed_everything
 
 __all__ = ["ReInit", "ReInitSettings", "draw_like", "untouched"]

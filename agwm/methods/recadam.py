@@ -10,11 +10,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from agwm.finetune_config import FinetuneConfig, TrainingConfig, check_choice, check_range
-from agwm.loading import Pretrained
 from agwm.methods.method import OneLevelMethod, Settings
 from agwm.methods.pull import copy_pretrained, pull_
-from agwm.training_hooks import decay_groups
+from agwm.models.pretrained import Pretrained
+from agwm.recipe.config import FinetuneConfig, TrainingConfig, check_choice, check_range
+from agwm.training.hooks import decay_groups
 
 __all__ = ["RecAdam", "RecAdamOptimizer", "RecAdamSettings", "task_share"]
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from agwm.finetune_config import FinetuneConfig, check_integer
-from agwm.loading import Pretrained
-from agwm.methods.families import blocks, final_norms, head_names, poolers, stacks
 from agwm.methods.method import OneLevelMethod, Settings
+from agwm.models.families import blocks, final_norms, head_names, poolers, stacks
+from agwm.models.pretrained import Pretrained
+from agwm.recipe.config import FinetuneConfig, check_integer
 
 __all__ = ["TopK", "TopKSettings", "trained_names"]
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from torch import Tensor
 
-from agwm.attention import Attention
-from agwm.finetune_config import FinetuneConfig, MixingConfig
-from agwm.loading import Pretrained
 from agwm.methods.method import Job, Method, Outcome
 from agwm.methods.pretrained_weights import inject_pretrained, pretrained_only
-from agwm.passes import finetune_passes
-from agwm.recipe import finetune
+from agwm.mixing.alpha import Attention
+from agwm.models.pretrained import Pretrained
+from agwm.recipe.config import FinetuneConfig, MixingConfig
+from agwm.recipe.finetune import finetune
+from agwm.recipe.passes import finetune_passes
 
 __all__ = ["OF_ALPHA", "OF_LEARNING", "Agwm", "Frozen", "summaries", "summary_of"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 
-from agwm.finetune_config import FinetuneConfig, TrainingConfig
 from agwm.methods.method import Job, OneLevelMethod, Outcome
-from agwm.passes import COUNTED, finetune_passes, same_passes
+from agwm.recipe.config import FinetuneConfig, TrainingConfig
+from agwm.recipe.passes import COUNTED, finetune_passes, same_passes
 
 __all__ = ["Vanilla", "VanillaLong"]
 

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from agwm.errors import MethodError
-from agwm.finetune_config import FinetuneConfig, check_integer
-from agwm.loading import Pretrained
 from agwm.methods.adapters import Adapter, quiet_peft
 from agwm.methods.method import Job, Outcome, Settings
+from agwm.models.pretrained import Pretrained
+from agwm.recipe.config import FinetuneConfig, check_integer
 
 __all__ = [
     "VirtualTokenSettings",

@@ -13,7 +13,7 @@ from typing import NoReturn
 from betty.logging.logger_base import get_logger
 
 from agwm.errors import AgwmError, ConfigError, DataError
-from agwm.storage import write_text
+from agwm.files import write_text
 
 __all__ = ["markdown", "run_program"]
 

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from agwm.data import EMBEDDED_TASKS, embedded_rows
-from agwm.data.embedded import EMBEDDED_GENERATORS
+from agwm.data.embedded.rows import EMBEDDED_GENERATORS
 from agwm.errors import DataError
 
 PROGRAM = """

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from agwm.data import TASKS
+from agwm.data.metrics import METRICS, compute_metric, predictions_from_logits
 from agwm.errors import ConfigError, DataError, ShapeError
-from agwm.metrics import METRICS, compute_metric, predictions_from_logits
 
 PREDICTED, TRUE = [1, 1, 0, 0, 1, 0, 1, 1], [1, 0, 0, 1, 1, 0, 1, 0]
 TP, FP, FN, TN = 3, 2, 1, 2

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.synthetic import make_records, write_records
+from tests.experiments.reporting.synthetic import make_records, write_records
 
 ROOT = Path(__file__).resolve().parents[2]
 SPEC = importlib.util.spec_from_file_location("make_results", ROOT / "docs" / "make_results.py")

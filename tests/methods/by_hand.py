@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from agwm.training import make_loader
+from agwm.training.loop import make_loader
 from tests.methods.exact import _SEED, _data
 
 __all__ = ["DECAY", "RATE", "SEED", "HandAdamW", "batches"]

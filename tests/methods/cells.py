@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from agwm.errors import MethodError
-from agwm.finetune_config import FinetuneConfig, SearchConfig, TrainingConfig
-from agwm.loading import Pretrained
 from agwm.methods import METHODS, Method, Outcome, RivalsConfig, make_method
-from agwm.methods.families import head_names
 from agwm.methods.method import Job
+from agwm.models.families import head_names
+from agwm.models.pretrained import Pretrained
+from agwm.recipe.config import FinetuneConfig, SearchConfig, TrainingConfig
 from tests.methods.models import FAMILIES, examples, pretrained
 
 __all__ = [

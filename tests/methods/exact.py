@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from agwm.finetune_config import FinetuneConfig, TrainingConfig
-from agwm.loading import Pretrained
 from agwm.methods.method import OneLevelMethod
-from agwm.training import make_loader, train
+from agwm.models.pretrained import Pretrained
+from agwm.recipe.config import FinetuneConfig, TrainingConfig
+from agwm.training.loop import make_loader, train
 from tests.methods.models import examples, pretrained
 
 __all__ = ["NUM_STEPS", "exact", "gradients", "steps", "train_by", "weights"]

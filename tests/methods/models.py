@@ -21,9 +21,9 @@ from transformers import (
     XLNetConfig,
 )
 
-from agwm.loading import Pretrained
-from agwm.methods.families import head_names
-from tests.cli.tokens import save_tokenizer
+from agwm.models.families import head_names
+from agwm.models.pretrained import Pretrained
+from tests.tokens import save_tokenizer
 
 __all__ = ["FAMILIES", "batch", "examples", "pretrained"]
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from agwm.errors import ConfigError
-from agwm.evaluation import DivergenceError
+from agwm.experiments.evaluation import DivergenceError
 from agwm.methods.child_d import ChildD, ChildDSettings, fisher_information
 from agwm.methods.child_f import _STREAM, ChildF, ChildFSettings
-from agwm.methods.families import blocks
 from agwm.methods.vanilla import Vanilla
+from agwm.models.families import blocks
 from tests.methods.by_hand import DECAY, RATE, SEED, HandAdamW, batches
 from tests.methods.exact import exact, gradients, train_by, weights
 from tests.methods.models import FAMILIES, batch, pretrained

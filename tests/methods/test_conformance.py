@@ -11,9 +11,9 @@ from peft import PeftModel
 from transformers import AutoModelForSequenceClassification
 
 from agwm.errors import MethodError
-from agwm.finetune_config import FinetuneConfig
 from agwm.methods import METHODS, PLACES, OneLevelMethod
 from agwm.methods.virtual_tokens import count_from_first_token
+from agwm.recipe.config import FinetuneConfig
 from tests.methods.cells import (
     CELLS,
     EPOCHS,

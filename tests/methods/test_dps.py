@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from agwm.errors import ConfigError, MethodError
-from agwm.finetune_config import FinetuneConfig
-from agwm.hook import is_hooked
 from agwm.methods.dps_dense import DpsDense, DpsDenseSettings, window, window_length
 from agwm.methods.dps_mix import DpsMix, DpsMixSettings, mix_scores
-from agwm.methods.families import head_names
 from agwm.methods.mixout_weights import _STREAM
 from agwm.methods.vanilla import Vanilla
+from agwm.mixing.hook import is_hooked
+from agwm.models.families import head_names
+from agwm.recipe.config import FinetuneConfig
 from tests.methods.by_hand import SEED, HandAdamW, batches
 from tests.methods.exact import exact, gradients, train_by, weights
 from tests.methods.models import FAMILIES, batch, pretrained

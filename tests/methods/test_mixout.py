@@ -10,14 +10,14 @@ from torch import nn
 from transformers import GPT2Config, GPT2ForSequenceClassification
 
 from agwm.errors import ConfigError, MethodError
-from agwm.finetune_config import FinetuneConfig
-from agwm.hook import is_hooked
-from agwm.loading import Pretrained
 from agwm.methods.backbone_dropout import BackboneDropout
 from agwm.methods.mixout import Mixout, MixoutSettings
 from agwm.methods.mixout_weights import _STREAM, column_shape, mixable, mixout
 from agwm.methods.vanilla import Vanilla
-from agwm.selection import select
+from agwm.mixing.hook import is_hooked
+from agwm.mixing.selection import select
+from agwm.models.pretrained import Pretrained
+from agwm.recipe.config import FinetuneConfig
 from tests.methods.by_hand import SEED, HandAdamW, batches
 from tests.methods.exact import exact, gradients, train_by, weights
 from tests.methods.models import FAMILIES, batch, pretrained

@@ -9,13 +9,13 @@ import torch
 
 import agwm
 from agwm.errors import ConfigError
-from agwm.finetune_config import FinetuneConfig, MixingConfig
 from agwm.methods.one_level_mixing import (
     JointAlpha,
     JointAlphaSettings,
     RandomAlpha,
     RandomAlphaSettings,
 )
+from agwm.recipe.config import FinetuneConfig, MixingConfig
 from tests.methods.by_hand import DECAY, RATE, SEED
 from tests.methods.cells import job_of
 from tests.methods.exact import exact, gradients, steps, train_by, weights

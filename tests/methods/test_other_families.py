@@ -6,11 +6,11 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, DistilBertConfig, GPT2Config
 
-from agwm.finetune_config import FinetuneConfig
-from agwm.loading import Pretrained
-from agwm.methods.families import backbone_linears, head_names
 from agwm.methods.lora import Lora, LoraSettings
 from agwm.methods.prompt_tuning import PromptTuning, PromptTuningSettings
+from agwm.models.families import backbone_linears, head_names
+from agwm.models.pretrained import Pretrained
+from agwm.recipe.config import FinetuneConfig
 from tests.methods.cells import job_of
 
 SHARED = {"vocab_size": 99, "num_labels": 2, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 1}

@@ -10,7 +10,7 @@ import torch
 
 from agwm.data import DynamicPadding
 from agwm.errors import MethodError
-from agwm.finetune_config import FinetuneConfig
+from agwm.recipe.config import FinetuneConfig
 from tests.methods.cells import small_method
 from tests.methods.models import FAMILIES, examples, pretrained
 

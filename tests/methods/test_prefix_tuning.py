@@ -8,9 +8,9 @@ from peft import PeftModel
 from safetensors.torch import load_file
 
 from agwm.errors import MethodError
-from agwm.finetune_config import FinetuneConfig
 from agwm.methods.prefix_tuning import PrefixTuning, PrefixTuningSettings
 from agwm.methods.virtual_tokens import positions
+from agwm.recipe.config import FinetuneConfig
 from tests.methods.models import FAMILIES, batch, pretrained
 from tests.methods.test_conformance import job_of
 from tests.methods.test_r3f import double, still

@@ -11,10 +11,10 @@ from peft import PeftModel
 from transformers import AutoModelForSequenceClassification, ElectraConfig
 
 from agwm.errors import ConfigError, MethodError
-from agwm.finetune_config import FinetuneConfig, TrainingConfig
-from agwm.loading import Pretrained
-from agwm.methods.families import head_names
 from agwm.methods.prompt_tuning import PromptTuning, PromptTuningSettings, pools_first
+from agwm.models.families import head_names
+from agwm.models.pretrained import Pretrained
+from agwm.recipe.config import FinetuneConfig, TrainingConfig
 from tests.methods.models import _SHARED, FAMILIES, batch, examples, pretrained
 from tests.methods.test_conformance import job_of
 from tests.methods.test_r3f import double, still

@@ -8,11 +8,11 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification
 
 from agwm.errors import ConfigError, MethodError
-from agwm.finetune_config import FinetuneConfig
-from agwm.loading import Pretrained
-from agwm.methods.families import head_names
 from agwm.methods.prior_decay import PriorDecay
 from agwm.methods.re_init import ReInit, ReInitSettings, draw_like, untouched
+from agwm.models.families import head_names
+from agwm.models.pretrained import Pretrained
+from agwm.recipe.config import FinetuneConfig
 from tests.methods.exact import exact, train_by, weights
 from tests.methods.models import FAMILIES, pretrained
 

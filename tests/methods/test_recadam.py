@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from agwm.errors import ConfigError
-from agwm.finetune_config import FinetuneConfig, TrainingConfig
 from agwm.methods.recadam import RecAdam, RecAdamOptimizer, RecAdamSettings, task_share
+from agwm.recipe.config import FinetuneConfig, TrainingConfig
 from tests.methods.exact import NUM_STEPS, exact, gradients, steps, train_by, weights
 from tests.methods.models import FAMILIES, pretrained
 

@@ -6,13 +6,13 @@ import pytest
 from transformers import AutoModelForSequenceClassification
 
 from agwm.errors import MethodError
-from agwm.finetune_config import FinetuneConfig
-from agwm.loading import Pretrained
 from agwm.methods import METHODS
-from agwm.methods.families import head_names
 from agwm.methods.lora import Lora, LoraSettings
 from agwm.methods.re_init import ReInit, ReInitSettings
 from agwm.methods.top_k import TopK, TopKSettings
+from agwm.models.families import head_names
+from agwm.models.pretrained import Pretrained
+from agwm.recipe.config import FinetuneConfig
 from tests.methods.models import FAMILIES, pretrained
 
 OTHER = "Choose another method."

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from agwm.errors import ModelError
-from agwm.loading import load_pretrained
 from agwm.methods.prefix_tuning import PrefixTuning, PrefixTuningSettings
 from agwm.methods.prompt_tuning import PromptTuning, PromptTuningSettings
-from tests.cli.tokens import save_tokenizer
+from agwm.models.pretrained import load_pretrained
 from tests.methods.cells import job_of, refusal, side_of
 from tests.methods.models import FAMILIES, batch, pretrained
+from tests.tokens import save_tokenizer
 
 CARDS = Path(__file__).resolve().parents[2] / "docs" / "methods"
 METHODS = {

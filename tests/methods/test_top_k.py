@@ -7,11 +7,11 @@ import torch
 from transformers import DebertaV2Config, DebertaV2ForSequenceClassification
 
 from agwm.errors import ConfigError, MethodError
-from agwm.finetune_config import FinetuneConfig, TrainingConfig
-from agwm.loading import Pretrained
-from agwm.methods.families import head_names
 from agwm.methods.top_k import TopK, TopKSettings, trained_names
-from agwm.training_hooks import make_optimizer
+from agwm.models.families import head_names
+from agwm.models.pretrained import Pretrained
+from agwm.recipe.config import FinetuneConfig, TrainingConfig
+from agwm.training.hooks import make_optimizer
 from tests.methods.exact import exact, train_by, weights
 from tests.methods.models import FAMILIES, pretrained
 

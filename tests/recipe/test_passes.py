@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from agwm.finetune_config import FinetuneConfig
 from agwm.methods.vanilla import VanillaLong
-from agwm.passes import COUNTED, finetune_passes
+from agwm.recipe.config import FinetuneConfig
+from agwm.recipe.passes import COUNTED, finetune_passes
 
 OTHERS = {
     "mixing.formula": "factored",

@@ -13,8 +13,8 @@ import agwm
 from agwm.data.sampling import split_train
 from agwm.errors import ConfigError, SelectionError, SplitError
 from agwm.methods.two_level import summary_of
-from agwm.training import make_loader, make_scheduler, train
-from agwm.training_hooks import make_optimizer
+from agwm.training.hooks import make_optimizer
+from agwm.training.loop import make_loader, make_scheduler, train
 from tests.tiny_models import tiny_bert
 
 NUM = 20

@@ -1,0 +1,1 @@
+"""The embedded data: four small tasks whose sentences the package writes itself."""

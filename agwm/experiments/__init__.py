@@ -1,0 +1,1 @@
+"""Experiments: runs, their records, tables and pictures. No other folder of the package imports it."""

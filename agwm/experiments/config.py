@@ -1,0 +1,249 @@
+"""What an experiment runs: methods, task, model, seeds and every setting, as YAML files name them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from agwm.errors import ConfigError, close_names
+from agwm.experiments.yaml_files import build, lay_over, parse_assignment, read_yaml
+from agwm.hypergradient.settings import Hypergradient
+from agwm.methods import METHODS, RivalsConfig
+from agwm.recipe.config import (
+    FinetuneConfig,
+    MixingConfig,
+    SearchConfig,
+    TrainingConfig,
+    check_integer,
+)
+
+__all__ = ["OFFICIAL_SEEDS", "DataConfig", "RunConfig", "load_config"]
+
+OFFICIAL_SEEDS: tuple[int, ...] = (
+    1017,
+    4803,
+    6757,
+    9618,
+    10290,
+    11799,
+    19189,
+    28104,
+    29576,
+    31511,
+)
+_SMALLEST_TRAIN_SIZE = 10
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the examples come from; with everything null: the hub, or an embedded task.
+
+    Attributes:
+        data_dir: Folder of the official GLUE files (``CoLA/train.tsv`` and so on).
+        train_file: Own training examples: CSV, TSV, JSON, JSON lines or Parquet.
+        test_file: Own test examples, in the same columns.
+        text_columns: One or two columns of texts in the own files.
+        label_column: Column of labels in the own files.
+        label_names: Class names in index order; null: found in the training file.
+        regression: Whether the labels are scores; null: told from the training file.
+        metric: accuracy, f1, matthews, spearman or pearson; null: accuracy, or spearman where the
+            labels are scores.
+    """
+
+    data_dir: str | None = None
+    train_file: str | None = None
+    test_file: str | None = None
+    text_columns: list[str] = field(default_factory=lambda: ["sentence1"])
+    label_column: str = "label"
+    label_names: list[str] | None = None
+    regression: bool | None = None
+    metric: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.train_file is None) != (self.test_file is None):
+            given, other = ("train_file", "test_file") if self.train_file else ("test_file", "train_file")
+            raise ConfigError(
+                f"data.{other} is missing: expected both files, got data.{given} alone."
+                f" Pass --{other.replace('_', '-')}."
+            )
+        if self.train_file is not None and self.data_dir is not None:
+            raise ConfigError(
+                "Two sources of data: expected data.data_dir or data.train_file, got both. Remove one."
+            )
+        own = ("text_columns", "label_column", "label_names", "regression", "metric")
+        changed = [
+            entry.name
+            for entry in dataclasses.fields(self)
+            if entry.name in own and not _is_default(self, entry)
+        ]
+        if self.train_file is None and changed:
+            raise ConfigError(
+                f"data.{changed[0]} is for own files: expected data.train_file beside it, got none."
+                " Pass --train-file, or leave it out."
+            )
+        if len(self.text_columns) not in (1, 2) or len(set(self.text_columns)) < len(self.text_columns):
+            raise ConfigError(
+                "data.text_columns is wrong: expected one or two different columns, got"
+                f" {self.text_columns!r}. Pass --text-columns sentence1,sentence2 for pairs."
+            )
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One experiment: every method on every seed.
+
+    Attributes:
+        methods: Names out of ``agwm.methods.METHODS``.
+        task: A GLUE task, an embedded task, or a name for the own files.
+        model: ``"minilm"`` (in the ``offline`` extra), a folder, or a name on the hub.
+        trust_remote_code: Run code that comes with the model.
+        train_size: Number of training examples drawn; the dev set is a sixth of it, from the rest. None:
+            all examples, and no dev set.
+        seeds: The first so many of ``OFFICIAL_SEEDS``, or a list of seeds.
+        stratified: Draw the training examples with the label proportions of the whole.
+        max_length: Tokens of an example, longer ones are cut.
+        test_limit: Score on the first so many test examples only; null: on all.
+        device: ``"auto"`` (CUDA where there is one), or a name that PyTorch knows: ``"cpu"``, ``"cuda:1"``.
+        output_dir: Folder of results and pictures.
+        save_model: Keep the finetuned models.
+        data: Where the examples come from.
+        vanilla: The training of vanilla, and of every method on one level.
+        rivals: What those methods set beside it, each under its name.
+        mixing: Weights mixup, of agwm and frozen.
+        hypergradient: How alpha is differentiated, of agwm.
+        search: First stage of agwm and frozen.
+        final: Second stage of agwm and frozen.
+    """
+
+    methods: list[str] = field(default_factory=lambda: ["vanilla", "agwm"])
+    task: str = "acceptability"
+    model: str = "minilm"
+    trust_remote_code: bool = False
+    train_size: int | None = 300
+    seeds: int | list[int] = 3
+    stratified: bool = False
+    max_length: int = 128
+    test_limit: int | None = None
+    device: str = "auto"
+    output_dir: str = "output"
+    save_model: bool = False
+    data: DataConfig = field(default_factory=DataConfig)
+    vanilla: TrainingConfig = field(default_factory=TrainingConfig)
+    rivals: RivalsConfig = field(default_factory=RivalsConfig)
+    mixing: MixingConfig = field(default_factory=MixingConfig)
+    hypergradient: Hypergradient = field(default_factory=Hypergradient)
+    search: SearchConfig = field(default_factory=SearchConfig)
+    final: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def __post_init__(self) -> None:
+        for method in self.methods:
+            if method not in METHODS:
+                raise ConfigError(
+                    f"Unknown method {method!r}: expected one of {', '.join(METHODS)}."
+                    f"{close_names(method, METHODS)}"
+                )
+        _check_distinct("methods", self.methods)
+        if not self.output_dir:
+            raise ConfigError(
+                "RunConfig.output_dir is empty: expected the name of a folder, got ''. Write '.' for the"
+                " present one."
+            )
+        if self.train_size is not None:
+            check_integer(self, "train_size", _SMALLEST_TRAIN_SIZE)
+        check_integer(self, "max_length", 8)
+        if self.test_limit is not None:
+            check_integer(self, "test_limit", 1)
+        if isinstance(self.seeds, int):
+            check_integer(self, "seeds", 1, len(OFFICIAL_SEEDS))
+        else:
+            _check_distinct("seeds", self.seeds)
+            for seed in self.seeds:
+                FinetuneConfig(seed=seed)  # raises where the seed is out of range
+
+    @property
+    def seed_list(self) -> list[int]:
+        """The seeds themselves."""
+        return list(OFFICIAL_SEEDS[: self.seeds]) if isinstance(self.seeds, int) else list(self.seeds)
+
+    def finetune_config(self, seed: int) -> FinetuneConfig:
+        """Return the settings of :func:`agwm.finetune` for the run of a seed."""
+        return FinetuneConfig(self.mixing, self.hypergradient, self.search, self.final, seed)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return nested plain dicts, as a YAML file would hold them."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], source: str = "the config") -> RunConfig:
+        """Build the config from nested mappings; what is missing has its default.
+
+        Raises:
+            ConfigError: If a key is unknown, or a value of the wrong type or out of range.
+        """
+        return build(cls, values, source)
+
+
+def load_config(
+    path: str | Path | None = None,
+    delta: Mapping[str, Any] | None = None,
+    assignments: Iterable[str] = (),
+) -> RunConfig:
+    """Read a YAML file over the defaults, then command-line values, then ``key=value`` texts.
+
+    A file may name another one that it is laid over: ``base: glue_lowres.yaml``, a path relative to
+    the file itself.
+
+    Args:
+        path: YAML file; None: the defaults alone.
+        delta: Nested mapping laid over the file.
+        assignments: Texts such as ``"search.num_resplits=5"``, laid over that.
+
+    Returns:
+        The config.
+
+    Raises:
+        ConfigError: If a file cannot be read, a key is unknown, or a value is wrong.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        values = _read_with_bases(Path(path), ())
+        RunConfig.from_dict(values, str(path))  # a mistake in the file is reported as the file's
+    values = lay_over(values, delta or {})
+    RunConfig.from_dict(values, "the command line")
+    for text in assignments:
+        values = lay_over(values, parse_assignment(text))
+        RunConfig.from_dict(values, f"--set {text}")
+    return RunConfig.from_dict(values, "the config")
+
+
+def _read_with_bases(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    if path.resolve() in seen:
+        raise ConfigError(
+            f"Config {str(path)!r} is its own base: expected a chain of bases that ends."
+            " Correct the key 'base'."
+        )
+    values = read_yaml(path)
+    base = values.pop("base", None)
+    if base is None:
+        return values
+    if not isinstance(base, str):
+        raise ConfigError(
+            f"Wrong type of config key 'base' in {path}: expected a file name, got {base!r}. Correct it."
+        )
+    return lay_over(_read_with_bases(path.parent / base, (*seen, path.resolve())), values)
+
+
+def _is_default(owner: object, entry: dataclasses.Field) -> bool:
+    is_made = entry.default_factory is not dataclasses.MISSING
+    return getattr(owner, entry.name) == (entry.default_factory() if is_made else entry.default)
+
+
+def _check_distinct(name: str, values: list[Any]) -> None:
+    if not values or len(set(values)) < len(values):
+        raise ConfigError(
+            f"RunConfig.{name} is wrong: expected one or more different values, got {values!r}."
+            " Correct it in the config."
+        )

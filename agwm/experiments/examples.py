@@ -1,0 +1,79 @@
+"""The examples of an experiment, from wherever its config says, with a fingerprint of their content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import datasets
+
+from agwm.data import TaskData, load_files, load_task
+from agwm.experiments.config import RunConfig
+
+__all__ = ["Examples", "load_examples", "quiet_datasets"]
+
+
+@dataclass(frozen=True)
+class Examples(TaskData):
+    """All examples of a task.
+
+    Attributes:
+        fingerprint: Changes with any text or label.
+    """
+
+    fingerprint: str
+
+
+def load_examples(config: RunConfig) -> Examples:
+    """Load own files, GLUE, or an embedded task.
+
+    Args:
+        config: The experiment.
+
+    Returns:
+        The task and its examples.
+
+    Raises:
+        DataError: If the task is unknown, or data are missing or wrong.
+    """
+    with quiet_datasets():
+        loaded = _load(config)
+    task, test = loaded.task, loaded.test
+    if config.test_limit is not None:
+        test = test.select(range(min(config.test_limit, len(test))))
+    digest = hashlib.sha256()
+    for part in (loaded.train, test):
+        columns = {name: list(part[name]) for name in (*task.text_columns, "label")}
+        digest.update(json.dumps(columns, ensure_ascii=False, sort_keys=True).encode())
+    return Examples(task, loaded.train, test, digest.hexdigest()[:16])
+
+
+def _load(config: RunConfig) -> TaskData:
+    data = config.data
+    if data.train_file is not None:
+        return load_files(
+            data.train_file,
+            data.test_file,
+            text_columns=data.text_columns,
+            label_column=data.label_column,
+            label_names=data.label_names,
+            regression=data.regression,
+            metric=data.metric,
+            name=config.task,
+        )
+    return load_task(config.task, data.data_dir)
+
+
+@contextmanager
+def quiet_datasets() -> Iterator[None]:
+    """Hold back the bars of ``datasets`` over what takes a moment."""
+    is_shown = not datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if is_shown:
+            datasets.enable_progress_bars()

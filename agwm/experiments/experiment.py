@@ -1,0 +1,98 @@
+"""An experiment: every method on every seed, one JSON record a run, finished runs not run again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from agwm.experiments.config import RunConfig
+from agwm.experiments.examples import load_examples
+from agwm.experiments.kept_models import keep_model, lacking_line, lacks_model, model_folder
+from agwm.experiments.records import FOLDER, find_finished, record_path, run_settings
+from agwm.experiments.run import check_run, run_one
+from agwm.files import make_folder, write_json
+
+__all__ = ["describe", "run_experiment"]
+
+Report = Callable[[str], None]
+
+
+def run_experiment(
+    config: RunConfig,
+    override: bool = False,
+    report: Report | None = None,
+    progress: bool | None = None,
+) -> list[dict[str, Any]]:
+    """Run what has not been run, and return the records of all.
+
+    Mistakes in data, model or settings are found before the first run. A run is finished when its record
+    is there, also when it failed: a seed repeats its failure. The record must be of the same settings
+    and the same examples.
+
+    Args:
+        config: The experiment.
+        override: Run everything again, replacing records.
+        report: Called with one line a run.
+        progress: Show bars; None: only on a terminal.
+
+    Returns:
+        One record a seed and method, seed by seed.
+
+    Raises:
+        AgwmError: If something is wrong with the input; records of earlier runs stay.
+    """
+    say = report or (lambda line: None)
+    make_folder(Path(config.output_dir) / FOLDER)
+    examples = load_examples(config)
+    runs = [(seed, method) for seed in config.seed_list for method in config.methods]
+    records: dict[tuple[int, str], dict[str, Any]] = {}
+    num_lacking = 0
+    for seed, method in runs:
+        path = record_path(config.output_dir, config, method, seed)
+        settings = run_settings(config, method, seed)
+        record = None if override else find_finished(path, settings, examples.fingerprint)
+        if record is not None:
+            records[seed, method] = record
+            num_lacking += config.save_model and lacks_model(path, record)
+    missing = [run for run in runs if run not in records]
+    if records:
+        say(f"{len(records)} of {len(runs)} runs are finished already.")
+    if num_lacking:
+        say(lacking_line(num_lacking))
+    if missing:
+        check_run(config, examples, missing[0][0])
+    hidden = None if progress is None else not progress
+    for seed, method in (bar := tqdm(missing, "runs", unit="run", disable=hidden, dynamic_ncols=True)):
+        bar.set_postfix_str(f"{method}, seed {seed}")
+        record, outcome = run_one(config, method, seed, examples, progress)
+        path = record_path(config.output_dir, config, method, seed)
+        if config.save_model and outcome is not None:
+            keep_model(outcome, model_folder(path), record)
+        write_json(path, record)
+        records[seed, method] = record
+        say(f"[{len(records)}/{len(runs)}] {describe(record)}")
+    return [records[run] for run in runs]
+
+
+def describe(record: Mapping[str, Any], also: Sequence[str] = ()) -> str:
+    """Say in one line what a run gave.
+
+    Args:
+        record: Of the run.
+        also: What to name beside label, task and seed: ``"model"``, ``"train_size"`` or both.
+    """
+    info, scores, train = record["run_info"], record["scores"], record["train_info"]
+    parts = [info.get("label", info["method"]), info["task"]]
+    parts += [info["model"]] if "model" in also else []
+    parts += [f"n = {info['train_size']}"] if "train_size" in also else []
+    start = f"{', '.join(parts)}, seed {info['seed']}: "
+    if train["failure"]:
+        return f"{start}failed: {train['failure']}"
+    model = f"; model not saved: {train['model_failure']}" if "model_failure" in train else ""
+    part = "dev" if scores["test"] is None else "test"
+    name = scores["metric"] if part == "test" else f"dev {scores['metric']}"
+    mark = ", degenerate" if scores["is_degenerate"] else ""
+    return f"{start}{name} {100 * scores[part]:.2f}{mark} ({train['total_seconds']:.0f} s){model}"

@@ -1,0 +1,227 @@
+"""What the candidates of a tuning gave on the dev sets, and which of them is chosen."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from agwm.experiments.grid.cells import Cell
+from agwm.experiments.grid.tuning import Tuning
+from agwm.experiments.records import find_finished, run_settings
+from agwm.experiments.refusals import Refusal, refusal_of
+from agwm.experiments.reporting.spread import spread_text
+from agwm.experiments.yaml_files import flat_settings
+
+__all__ = ["Candidate", "choose", "finished_records", "tuned_yaml", "tuning_table"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A setting of a method and what it gave.
+
+    Attributes:
+        label: Of the method.
+        number: Among the label's candidates, from 1.
+        settings: As a grid file would hold them.
+        scores: Task, size and model -> dev score of each seed that gave one.
+        num_runs: Runs that have ended.
+        num_failed: Those without a score.
+        passes: Mean passes of a run.
+        num_refused: Runs that the method refuses.
+        reasons: Why, each once.
+        num_missing: Runs still to be made.
+    """
+
+    label: str
+    number: int
+    settings: dict[str, Any]
+    scores: dict[tuple[str, int, str], list[float]]
+    num_runs: int
+    num_failed: int
+    passes: float
+    num_refused: int = 0
+    reasons: tuple[str, ...] = ()
+    num_missing: int = 0
+
+    @property
+    def mean(self) -> float | None:
+        """Mean over tasks, sizes and models of the mean dev score over seeds; None without any score."""
+        means = [statistics.fmean(values) for values in self.scores.values()]
+        return statistics.fmean(means) if means else None
+
+    @property
+    def std(self) -> float | None:
+        """Mean over tasks, sizes and models of the standard deviation over seeds (ddof 0); two at least."""
+        spreads = [statistics.pstdev(values) for values in self.scores.values() if len(values) > 1]
+        return statistics.fmean(spreads) if spreads else None
+
+
+def finished_records(cells: Iterable[Cell]) -> list[dict[str, Any]]:
+    """Return the records of the cells that have one.
+
+    Raises:
+        ConfigError: If one was made with other settings.
+        DataError: If one cannot be read.
+    """
+    found = (
+        find_finished(cell.path(), run_settings(cell.config, cell.method, cell.seed), None)
+        for cell in cells
+    )
+    return [record for record in found if record is not None]
+
+
+def choose(
+    tuning: Tuning, records: Iterable[Mapping[str, Any]], refused: Iterable[Refusal] = ()
+) -> tuple[dict[str, Candidate], list[Candidate]]:
+    """Choose for each label the candidate of the best mean dev score; of equal ones, the cheaper.
+
+    A candidate with failed runs comes after every one without: its mean would be over fewer seeds. One with
+    refused runs comes after those, and is not chosen if all are refused. A label of which a run is missing
+    gets no choice; a refused one has ended.
+
+    Args:
+        tuning: The file.
+        records: Of its runs.
+        refused: What was refused; other cells and other settings among it do not matter.
+
+    Returns:
+        Label -> the chosen candidate, and all candidates of the labels of which any was run or refused.
+    """
+    by_label: dict[str, list[Mapping[str, Any]]] = {}
+    for record in records:
+        by_label.setdefault(record["run_info"]["label"], []).append(record)
+    expected = Counter(cell.label for cell in tuning.cells)
+    reasons = _reasons(tuning, by_label, refused)
+    chosen, every = {}, []
+    for label, several in tuning.candidates.items():
+        names = [f"{label}.{number}" for number in range(1, len(several) + 1)]
+        if not any(name in by_label or name in reasons for name in names):
+            continue
+        made = [
+            _candidate(
+                label, number, settings, by_label.get(name, []), reasons.get(name, []), expected[name]
+            )
+            for number, (name, settings) in enumerate(zip(names, several, strict=True), 1)
+        ]
+        every += made
+        scored = [candidate for candidate in made if candidate.mean is not None]
+        if scored and not any(candidate.num_missing for candidate in made):
+            chosen[label] = min(
+                scored, key=lambda c: (c.num_refused, c.num_failed, -c.mean, c.passes, c.number)
+            )
+    return chosen, every
+
+
+def tuned_yaml(chosen: Mapping[str, Candidate]) -> str:
+    """Write label -> settings, as ``methods:`` of a grid takes it or the file that holds it."""
+    return yaml.safe_dump(
+        {label: candidate.settings for label, candidate in chosen.items()},
+        sort_keys=False,
+        allow_unicode=True,
+    )
+
+
+def tuning_table(chosen: Mapping[str, Candidate], candidates: Sequence[Candidate]) -> str:
+    """Write all candidates as a Markdown table; scores are times 100.
+
+    Args:
+        chosen: Label -> the chosen one, marked in the table.
+        candidates: All of them.
+    """
+    lines = [
+        "| method | candidate | settings | dev score | runs | failed | passes | chosen |",
+        "| --- | ---: | --- | ---: | ---: | ---: | ---: | --- |",
+    ]
+    for one in candidates:
+        score = spread_text(one.mean, one.std)
+        marks = ["yes"] if chosen.get(one.label) is one else []
+        if one.num_refused:
+            marks.append(f"{one.num_refused} refused" if one.num_runs else "refused")
+        if one.num_missing:
+            marks.append(f"{one.num_missing} missing")
+        cells = (one.label, one.number, _flat(one.settings), score, one.num_runs, one.num_failed)
+        lines.append("| " + " | ".join(map(str, cells)) + f" | {one.passes:.0f} | {', '.join(marks)} |")
+    lines.append(
+        "\nDev score: times 100, mean over tasks of the mean over seeds ± mean over tasks of the standard"
+        " deviation over seeds (ddof 0). Chosen: the best; of equal ones, that of fewer passes; candidates"
+        " with failed runs after those, with refused ones last. No test example was scored."
+    )
+    lines += [f"\n{note}" for note in _notes(chosen, candidates)]
+    return "\n".join(lines) + "\n"
+
+
+def _notes(chosen: Mapping[str, Candidate], candidates: Sequence[Candidate]) -> list[str]:
+    """Say why candidates are refused, and why labels have no choice."""
+    notes, others = [], {}
+    for one in candidates:
+        if one.label not in chosen:
+            others.setdefault(one.label, []).append(one)
+        elif one.reasons:
+            notes.append(f"Refused: {one.label} {one.number} ({' '.join(one.reasons)})")
+    for label, several in others.items():
+        reasons = dict.fromkeys(reason for one in several for reason in one.reasons)
+        reason = " ".join(reasons) or "no run gave a score"
+        if any(one.num_missing for one in several):
+            reason = "runs are missing"
+        notes.append(f"No choice: {label} ({reason})")
+    return notes
+
+
+def _reasons(
+    tuning: Tuning, by_label: Mapping[str, Sequence[Mapping[str, Any]]], refused: Iterable[Refusal]
+) -> dict[str, list[str]]:
+    """Return label -> the reason of each of its cells that is refused and has no record."""
+    known = {(one.place, one.settings): one.reason for one in refused}
+    if not known:
+        return {}  # fingerprints of all cells would be taken for nothing
+    keys = ("task", "model", "train_size", "seed")
+    have_run = {
+        (label, *(record["run_info"][key] for key in keys))
+        for label, records in by_label.items()
+        for record in records
+    }
+    found: dict[str, list[str]] = {}
+    for cell in tuning.cells:
+        one = refusal_of(cell.config, cell.method, cell.label, cell.config.train_size)
+        reason = known.get((one.place, one.settings))
+        if reason is not None and (*one.place, cell.seed) not in have_run:
+            found.setdefault(cell.label, []).append(reason)
+    return found
+
+
+def _candidate(
+    label: str,
+    number: int,
+    settings: dict[str, Any],
+    records: Sequence[Mapping[str, Any]],
+    reasons: Sequence[str],
+    num_expected: int,
+) -> Candidate:
+    scores: dict[tuple[str, int, str], list[float]] = {}
+    for record in records:
+        info, dev = record["run_info"], record["scores"]["dev"]
+        if dev is not None:
+            scores.setdefault((info["task"], info["train_size"], info["model"]), []).append(dev)
+    num_failed = sum(record["scores"]["dev"] is None for record in records)
+    passes = [r["train_info"]["passes"] for r in records if r["scores"]["dev"] is not None] or [0.0]
+    return Candidate(
+        label=label,
+        number=number,
+        settings=settings,
+        scores=scores,
+        num_runs=len(records),
+        num_failed=num_failed,
+        passes=statistics.fmean(passes),
+        num_refused=len(reasons),
+        reasons=tuple(dict.fromkeys(reasons)),
+        num_missing=num_expected - len(records) - len(reasons),
+    )
+
+
+def _flat(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in flat_settings(settings).items()) or "defaults"

@@ -1,0 +1,268 @@
+"""A grid of runs, from a YAML file: methods x tasks x sizes x models x seeds.
+
+The file::
+
+    base: ../minilm.yaml        # a config that the cells are laid over; without it, the defaults
+    settings: {}                # laid over the base, for all cells
+    seconds_per_pass: 0.3       # an assumption for the estimate of time, or a mapping model -> seconds
+    grid:                       # or a list of such blocks
+      tasks: [stsb, mrpc]
+      train_sizes: [300]        # `all`: all examples, and no dev set
+      models: [minilm]
+      seeds: 5
+      settings: {}              # laid over for the cells of this block
+      methods:                  # label -> settings; or a file that holds this mapping
+        vanilla: {}
+        agwm_k5: {method: agwm, search: {num_resplits: 5}}
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+from agwm.errors import ConfigError, close_names
+from agwm.experiments.config import RunConfig, load_config
+from agwm.experiments.grid.estimate import assumed_seconds
+from agwm.experiments.grid.sections import check_keys, laid_last, section_settings
+from agwm.experiments.records import record_path
+from agwm.experiments.yaml_files import flat_settings, lay_over, read_yaml
+from agwm.methods import METHODS, Method, make_method
+
+__all__ = ["Cell", "Grid", "check_files", "load_grid", "select_cells"]
+
+_SECTIONS = ("vanilla", "rivals", "mixing", "hypergradient", "search", "final")
+_AXES = ("tasks", "train_sizes", "models")
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a grid.
+
+    Attributes:
+        label: What tables call the method with its settings.
+        method: One of ``METHODS``.
+        seed: The run's seed.
+        config: All settings; ``methods`` and ``seeds`` hold this cell's alone.
+    """
+
+    label: str
+    method: str
+    seed: int
+    config: RunConfig
+
+    def path(self) -> Path:
+        """Return the file of the cell's record."""
+        return record_path(self.config.output_dir, self.config, self.method, self.seed, self.label)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What a grid file says.
+
+    Attributes:
+        cells: The runs, seed by seed: of an interrupted grid, all rows have about as many seeds.
+        seconds_per_pass: Model -> assumed seconds of a pass; under ``""`` that of every other model.
+    """
+
+    cells: list[Cell]
+    seconds_per_pass: dict[str, float]
+
+
+def load_grid(
+    path: str | Path,
+    delta: Mapping[str, Any] | None = None,
+    assignments: Iterable[str] = (),
+    seeds: int | list[int] | None = None,
+) -> Grid:
+    """Read a grid file.
+
+    Args:
+        path: The file.
+        delta: Nested mapping laid over base and settings, such as values of command-line flags.
+        assignments: Texts such as ``"search.epochs=1"``, laid over the settings of every method as well.
+        seeds: Instead of the file's.
+
+    Raises:
+        ConfigError: If a key is unknown, or a value wrong, in any cell.
+    """
+    path = Path(path)
+    content = read_yaml(path)
+    check_keys(content, ("base", "settings", "seconds_per_pass", "grid"), path)
+    base = base_values(content, path, delta)
+    blocks = content.get("grid")
+    blocks = [blocks] if isinstance(blocks, Mapping) else blocks
+    if not isinstance(blocks, list) or not blocks or not all(isinstance(b, Mapping) for b in blocks):
+        raise ConfigError(
+            f"Grid {str(path)!r} has no cells: expected a section 'grid', or a list of them, got"
+            f" {blocks!r}. Write grid: with tasks, train_sizes, models, seeds and methods."
+        )
+    cells: list[Cell] = []
+    for block in blocks:
+        check_keys(block, (*_AXES, "seeds", "settings", "methods"), path, "grid.")
+        methods = read_methods(block.get("methods"), path)
+        cells += expand(base, block, methods, assignments, seeds, path)
+    check_files(cells, path)
+    order = list(dict.fromkeys(cell.seed for cell in cells))
+    cells.sort(key=lambda cell: order.index(cell.seed))
+    models = dict.fromkeys(cell.config.model for cell in cells)
+    return Grid(cells, assumed_seconds(content.get("seconds_per_pass", {}), list(models), path))
+
+
+def base_values(content: Mapping[str, Any], path: Path, delta: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return what all cells of a file are laid over: its base, its settings, then ``delta``."""
+    base = content.get("base")
+    if base is not None and not isinstance(base, str):
+        raise ConfigError(f"Wrong key 'base' in {path}: expected a file name, got {base!r}. Correct it.")
+    start = None if base is None else path.parent / base
+    values = lay_over(load_config(start).to_dict(), section_settings(content, path))
+    RunConfig.from_dict(values, f"'settings' of {path}")
+    values = lay_over(values, delta or {})
+    RunConfig.from_dict(values, "the command line")
+    return values
+
+
+def expand(
+    base: Mapping[str, Any],
+    block: Mapping[str, Any],
+    methods: Mapping[str, Mapping[str, Any]],
+    assignments: Iterable[str],
+    seeds: int | list[int] | None,
+    path: Path,
+) -> list[Cell]:
+    """Return the cells of one block.
+
+    Args:
+        base: Nested settings under all of them.
+        block: ``tasks``, ``train_sizes``, ``models``, ``seeds`` and perhaps ``settings``.
+        methods: Label -> settings.
+        assignments: Texts of ``--set``.
+        seeds: Instead of the block's.
+        path: The file, for messages.
+
+    Raises:
+        ConfigError: If a value is wrong in any cell, or ``--set`` sets what names a cell.
+    """
+    axes = [_axis(block, name, path) for name in _AXES]
+    shared = section_settings(block, path, "grid.")
+    seeds = block.get("seeds", 1) if seeds is None else seeds
+    last = laid_last(assignments)
+    cells = []
+    for label, settings in methods.items():
+        method, own = _settings_of(label, settings, path)
+        for task in axes[0]:
+            for size in axes[1]:
+                for model in axes[2]:
+                    place = {"methods": [method], "task": task, "model": model, "seeds": seeds}
+                    place["train_size"] = None if size == "all" else size
+                    values = reduce(lay_over, (shared, own, last, place), base)
+                    config = RunConfig.from_dict(values, f"'{label}' of {path}")
+                    _check_used(label, own, make_method(method, config.rivals), path)
+                    cells += [
+                        Cell(label, method, seed, dataclasses.replace(config, seeds=[seed]))
+                        for seed in config.seed_list
+                    ]
+    return cells
+
+
+def read_methods(methods: object, path: Path) -> Mapping[str, Any]:
+    """Return label -> settings, from the file itself or from the file that it names."""
+    if isinstance(methods, str):
+        methods = read_yaml(path.parent / methods)
+    if not isinstance(methods, Mapping) or not methods:
+        raise ConfigError(
+            f"Wrong key 'methods' in {path}: expected label -> settings, or a file of them, got"
+            f" {methods!r}. Write for example methods: {{vanilla: {{}}}}."
+        )
+    return methods
+
+
+def select_cells(cells: Sequence[Cell], **wanted: Sequence[Any] | None) -> list[Cell]:
+    """Return the cells that have one of the wanted values in everything named.
+
+    Args:
+        cells: All cells.
+        **wanted: ``label``, ``task``, ``model`` or ``train_size`` -> values; None: all.
+
+    Raises:
+        ConfigError: If no cell has a value that is wanted.
+    """
+    for name, values in wanted.items():
+        if values is None:
+            continue
+        known = list(dict.fromkeys(_value(cell, name) for cell in cells))
+        for value in values:
+            if value not in known:
+                raise ConfigError(
+                    f"No cell with {name} {value!r} in the grid: expected one of"
+                    f" {', '.join(map(str, known))}.{close_names(str(value), map(str, known))}"
+                )
+        cells = [cell for cell in cells if _value(cell, name) in values]
+    return list(cells)
+
+
+def _value(cell: Cell, name: str) -> Any:
+    if name == "train_size":
+        return "all" if cell.config.train_size is None else cell.config.train_size
+    return cell.label if name == "label" else getattr(cell.config, name)
+
+
+def _axis(block: Mapping[str, Any], name: str, path: Path) -> list[Any]:
+    values = block.get(name)
+    if not isinstance(values, list) or not values or len(set(map(str, values))) < len(values):
+        raise ConfigError(
+            f"Wrong key 'grid.{name}' in {path}: expected a list of one or more different values, got"
+            f" {values!r}. Correct it."
+        )
+    return values
+
+
+def _settings_of(label: object, settings: object, path: Path) -> tuple[str, dict[str, Any]]:
+    """Return the method of a label, and the settings that are laid over for it."""
+    if not isinstance(label, str) or not _LABEL.fullmatch(label) or "--" in label:
+        raise ConfigError(
+            f"Wrong label {label!r} in {path}: expected letters, digits, '.', '_', '+' and single '-'."
+            " Choose another."
+        )
+    if settings is not None and not isinstance(settings, Mapping):
+        raise ConfigError(f"Wrong settings of {label!r} in {path}: expected a section, got {settings!r}.")
+    own = dict(settings or {})
+    method = own.pop("method", label)
+    if method not in METHODS:
+        raise ConfigError(
+            f"Unknown method {method!r} of {label!r} in {path}: expected one of {', '.join(METHODS)}."
+            f"{close_names(str(method), METHODS)} A label that is no method needs 'method:'."
+        )
+    check_keys(own, ("method", *_SECTIONS), path, f"{label}.")
+    return method, own
+
+
+def _check_used(label: str, own: Mapping[str, Any], method: Method, path: Path) -> None:
+    """Raise where a label's own settings hold one that its method does not use."""
+    used = [*method.sections, *([] if method.settings_class is None else [f"rivals.{method.name}"])]
+    rivals = [f"rivals.{name}" for name in own.get("rivals", ())]
+    for name in (*(name for name in own if name != "rivals"), *rivals, *flat_settings(own)):
+        is_used = any(f"{name}.".startswith(f"{section}.") for section in used)
+        if not is_used or name in method.unused():
+            raise ConfigError(
+                f"Setting '{label}.{name}' in {path} does nothing: expected settings of method"
+                f" {method.name!r}, which uses {', '.join(used)}, got one that it does not read. Remove it."
+            )
+
+
+def check_files(cells: Sequence[Cell], path: Path) -> None:
+    """Raise where two cells have one record."""
+    seen: dict[Path, Cell] = {}
+    for cell in cells:
+        other = seen.setdefault(cell.path(), cell)
+        if other is not cell:
+            raise ConfigError(
+                f"Two cells of {path} have one record, {cell.path().name!r}: expected different labels,"
+                " tasks, sizes, models or seeds, got the same twice. Remove one, or rename a label."
+            )

@@ -1,0 +1,170 @@
+"""Claims: files that say which process runs which cell, so that no two run the same one."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from agwm.files import cannot_write
+
+try:
+    import fcntl
+except ImportError:  # not on POSIX: no claim is taken over there
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["Owner", "claim", "is_stale", "owner_of", "release"]
+
+_LOCK = ".takeover"
+_PATIENCE = 60.0  # seconds after which a claim without content was left by a process that died
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who holds a claim.
+
+    Attributes:
+        host: Name of the machine.
+        pid: Process that made the claim and will take it back.
+        started: When that process started, in the kernel's units; None where that is not known.
+        worker: Process that computes; None where it is the same.
+        boot: Of the machine, made anew whenever it starts; None where that is not known.
+        pid_space: In which ``pid`` counts, such as a container's; None where that is not known.
+    """
+
+    host: str
+    pid: int
+    started: int | None
+    worker: int | None
+    boot: str | None = None
+    pid_space: str | None = None
+
+
+def claim(path: Path, worker: int | None = None) -> bool:
+    """Make a claim, unless another process holds it; one of a dead process of this machine is taken over.
+
+    Args:
+        path: The claim's file; its folder exists.
+        worker: Process that will compute.
+
+    Returns:
+        Whether the claim is held now. Give it back by :func:`release`.
+
+    Raises:
+        DataError: If the claim cannot be written, as on a full disk.
+    """
+    try:
+        if _create(path, worker):
+            return True
+        if not is_stale(path):
+            return False
+        with _takeover(path.parent) as is_alone:
+            # What was stale a moment ago may be another's fresh claim by now.
+            if not is_alone or not is_stale(path):
+                return False
+            path.unlink(missing_ok=True)
+            return _create(path, worker)
+    except OSError as error:
+        raise cannot_write(path, error) from None
+
+
+def release(path: Path) -> None:
+    """Take a claim back."""
+    path.unlink(missing_ok=True)
+
+
+def owner_of(path: Path) -> Owner | None:
+    """Return who holds a claim, or None where there is none or nothing is in it."""
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        known = (values["host"], values["pid"], values["started"], values["worker"])
+        return Owner(*known, values.get("boot"), values.get("pid_space"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def is_stale(path: Path) -> bool:
+    """Whether a claim was left behind by a process of this machine that is no more.
+
+    Of a process on another machine nothing is known: its claims are never stale. A machine of the same
+    name is another, and so is a container with process numbers of its own, and this machine before it was
+    started again: it cannot be told from the others.
+    """
+    if fcntl is None:
+        return False
+    owner = owner_of(path)
+    if owner is None:
+        with suppress(OSError):
+            return time.time() - path.stat().st_mtime > _PATIENCE
+        return False
+    here = (socket.gethostname(), _boot(), _pid_space())
+    there = (owner.host, owner.boot, owner.pid_space)
+    if any(was is not None and was != now for was, now in zip(there, here, strict=True)):
+        return False
+    return not _is_alive(owner.pid) or owner.started != _start_of(owner.pid)
+
+
+def _create(path: Path, worker: int | None) -> bool:
+    try:
+        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    except FileExistsError:
+        return False
+    pid = os.getpid()
+    owner = Owner(socket.gethostname(), pid, _start_of(pid), worker, _boot(), _pid_space())
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(owner)))
+    except OSError:
+        path.unlink(missing_ok=True)  # without content it would hold the cell for a while
+        raise
+    return True
+
+
+def _boot() -> str | None:
+    with suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return None  # not on Linux
+
+
+def _pid_space() -> str | None:
+    with suppress(OSError):
+        return os.readlink("/proc/self/ns/pid")
+    return None
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _start_of(pid: int) -> int | None:
+    """Return when a process started: a number may be given to another process later."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2]
+        parts = fields.split()
+        return None if parts[0] == "Z" else int(parts[19])  # Z: dead, and not yet buried
+    except (OSError, ValueError, IndexError):  # dead, or not on Linux
+        return None
+
+
+@contextmanager
+def _takeover(folder: Path) -> Iterator[bool]:
+    """Let one process at a time take claims over; the system frees the lock of one that dies."""
+    with (folder / _LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+            return
+        yield True

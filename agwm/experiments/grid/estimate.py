@@ -1,0 +1,161 @@
+"""What cells of a grid will cost, before they are run: passes, and time where a pass's time is known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agwm.data.tasks import TASKS
+from agwm.errors import ConfigError, close_names
+from agwm.experiments.config import RunConfig
+from agwm.methods import METHODS, OneLevelMethod, make_method
+from agwm.methods.child_d import ChildD
+from agwm.methods.two_level import Agwm
+from agwm.methods.vanilla import VanillaLong
+from agwm.recipe.passes import finetune_passes, same_passes, training_passes
+
+__all__ = [
+    "PassTime",
+    "assumed_seconds",
+    "check_seconds",
+    "evaluation_passes",
+    "measured_pass_times",
+    "num_train",
+    "planned_passes",
+]
+
+# Examples for training and for testing (GLUE's validation set) in the official files.
+_GLUE_SIZES: dict[str, tuple[int, int]] = {
+    "cola": (8551, 1043),
+    "mrpc": (3668, 408),
+    "stsb": (5749, 1500),
+    "rte": (2490, 277),
+    "sst2": (67349, 872),
+    "qnli": (104743, 5463),
+    "qqp": (363846, 40430),
+    "mnli": (392702, 9815),
+}
+_FORWARD = 1 / 3  # of a pass
+
+
+@dataclass(frozen=True)
+class PassTime:
+    """Seconds of a forward and backward pass of a batch.
+
+    Attributes:
+        seconds: The time.
+        source: Where it comes from, as it stands after "seconds a pass".
+    """
+
+    seconds: float
+    source: str
+
+
+def num_train(config: RunConfig) -> int | None:
+    """Return the number of training examples; None where only the files know it."""
+    return config.train_size or _GLUE_SIZES.get(config.task, (None, None))[0]
+
+
+def planned_passes(config: RunConfig, method: str, num_examples: int) -> float:
+    """Return the passes that a run will take, as its record will say.
+
+    Args:
+        config: The experiment.
+        method: One of ``METHODS``.
+        num_examples: Number of training examples.
+
+    Raises:
+        ConfigError: If nothing is known of such a method.
+    """
+    made = make_method(method, config.rivals)
+    recipe = config.finetune_config(config.seed_list[0])
+    if isinstance(made, Agwm):
+        return finetune_passes(made.recipe(recipe), num_examples)
+    if isinstance(made, VanillaLong):
+        passes = finetune_passes(recipe, num_examples)
+        return training_passes(same_passes(config.vanilla, passes, num_examples), num_examples)
+    if isinstance(made, OneLevelMethod):
+        training = made.training(config.vanilla)
+        steps = training_passes(training, num_examples)
+        fisher = math.ceil(num_examples / training.batch_size) if isinstance(made, ChildD) else 0
+        return steps * made.step_passes(_is_regression(config)) + made.extra_passes(steps) + fisher
+    raise ConfigError(
+        f"The cost of method {method!r} is not known: expected one of the two-level recipe or a one-level"
+        f" method, got {METHODS[method].__name__}. Add it to agwm.experiments.grid.estimate."
+    )
+
+
+def _is_regression(config: RunConfig) -> bool:
+    """Whether labels are scores; of own files as far as the settings say so."""
+    if config.data.train_file is not None:
+        return bool(config.data.regression)
+    return config.task in TASKS and TASKS[config.task].is_regression
+
+
+def evaluation_passes(config: RunConfig) -> float:
+    """Return what scoring on the test set costs, in passes of a batch; 0 where its size is not known."""
+    size = _GLUE_SIZES.get(config.task, (0, 0))[1] if config.data.train_file is None else 0
+    size = size if config.test_limit is None else min(size, config.test_limit)
+    return size / config.vanilla.batch_size * _FORWARD
+
+
+def measured_pass_times(records: Iterable[Mapping[str, Any]]) -> dict[str, PassTime]:
+    """Return the mean time of a pass in finished runs, by the name of the model.
+
+    Args:
+        records: What :func:`agwm.experiments.records.load_records` gives.
+    """
+    totals: dict[str, list[float]] = {}
+    for record in records:
+        train = record["train_info"]
+        if train["passes"] > 0:
+            total = totals.setdefault(record["run_info"]["model"], [0.0, 0.0, 0.0])
+            for place, value in enumerate((train["total_seconds"], train["passes"], 1)):
+                total[place] += value
+    return {
+        model: PassTime(seconds / passes, f"measured in {runs:.0f} finished runs")
+        for model, (seconds, passes, runs) in totals.items()
+    }
+
+
+def assumed_seconds(value: object, models: Sequence[str], path: Path) -> dict[str, float]:
+    """Return what a grid file assumes of the seconds of a pass: model -> seconds.
+
+    Args:
+        value: Of the key ``seconds_per_pass``: seconds, or a mapping.
+        models: Of the grid.
+        path: The file, for messages.
+
+    Returns:
+        Under ``""`` the seconds of every model that is not named.
+
+    Raises:
+        ConfigError: If a time is no finite number > 0, or of a model that the grid does not have.
+    """
+    if not isinstance(value, Mapping):
+        return {"": check_seconds(value, f"key 'seconds_per_pass' in {path}")}
+    for model in value:
+        if model not in models:
+            raise ConfigError(
+                f"Wrong key 'seconds_per_pass.{model}' in {path}: expected a model of the grid, one of"
+                f" {', '.join(models)}.{close_names(str(model), models)}"
+            )
+    return {
+        model: check_seconds(seconds, f"key 'seconds_per_pass' in {path}")
+        for model, seconds in value.items()
+    }
+
+
+def check_seconds(value: object, source: str) -> float:
+    """Return the seconds of a pass.
+
+    Raises:
+        ConfigError: If the value is no finite number > 0.
+    """
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 < value < math.inf:
+        raise ConfigError(f"Wrong {source}: expected a finite number > 0, got {value!r}. Correct it.")
+    return float(value)

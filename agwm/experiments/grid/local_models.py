@@ -1,0 +1,50 @@
+"""Models of a grid that lie in folders of this machine, where the grid names them as the hub does."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from agwm.errors import ConfigError, close_names
+from agwm.experiments.grid.cells import Cell
+from agwm.models.files import folder_name
+
+__all__ = ["local_models"]
+
+
+def local_models(cells: Sequence[Cell], given: Iterable[str] | None) -> list[Cell]:
+    """Return the cells with folders in place of names.
+
+    Args:
+        cells: Cells of a grid.
+        given: Texts ``name=folder``; None: none.
+
+    Raises:
+        ConfigError: If a text is not of that form, a name is of no cell, or there is no such folder. The
+            folder's own name stands in records and tables, and must be the last part of the model's name.
+    """
+    folders: dict[str, str] = {}
+    known = list(dict.fromkeys(cell.config.model for cell in cells))
+    for text in given or ():
+        name, _, folder = text.partition("=")
+        if not name or not folder:
+            raise ConfigError(f"Cannot read --local-model: expected name=folder, got {text!r}. Correct it.")
+        if name not in known:
+            hint = close_names(name, known) or f" Known: {', '.join(known)}."
+            raise ConfigError(f"No cell with model {name!r}: expected a model of the grid.{hint}")
+        if folder_name(folder) != Path(name).name:
+            raise ConfigError(
+                f"Wrong folder for model {name!r}: expected an existing folder called {Path(name).name!r},"
+                f" as records and tables call the model, got {folder!r}. Correct it, or rename the folder."
+            )
+        folders[name] = str(Path(folder).expanduser())
+    return [
+        dataclasses.replace(
+            cell,
+            config=dataclasses.replace(
+                cell.config, model=folders.get(cell.config.model, cell.config.model)
+            ),
+        )
+        for cell in cells
+    ]

@@ -1,0 +1,191 @@
+"""What a grid will take, in words: its cells, their passes, and an estimate of the time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agwm.errors import AgwmError, DataError
+from agwm.experiments.grid.cells import Cell
+from agwm.experiments.grid.estimate import (
+    PassTime,
+    check_seconds,
+    evaluation_passes,
+    measured_pass_times,
+    num_train,
+    planned_passes,
+)
+from agwm.experiments.records import find_finished, load_records, run_settings
+
+__all__ = ["Row", "pass_times", "plan_rows", "plan_summary", "plan_table"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """Cells that differ in the seed alone.
+
+    Attributes:
+        label: Of the method.
+        task: Name of the task.
+        model: Name or folder of the model.
+        size: Number of training examples; None: all of a task whose size is not known.
+        num_cells: How many.
+        num_finished: Those whose record is there and stays.
+        num_other: Those with a record that the run will stop at: of other settings, or no record.
+        passes: In training, of one cell; None where the size is not known.
+        evaluation: Scoring on the test set, in passes, of one cell.
+    """
+
+    label: str
+    task: str
+    model: str
+    size: int | None
+    num_cells: int
+    num_finished: int
+    num_other: int
+    passes: float | None
+    evaluation: float
+
+    @property
+    def passes_left(self) -> float:
+        """Passes of the cells that are not finished, with scoring."""
+        return (self.num_cells - self.num_finished) * ((self.passes or 0.0) + self.evaluation)
+
+
+def plan_rows(
+    cells: Iterable[Cell], scores_test: bool = True, override: bool = False, retry_failed: bool = False
+) -> list[Row]:
+    """Group cells by label, task, model and size; neither data nor models are loaded.
+
+    Args:
+        cells: The grid's.
+        scores_test: Whether they are scored on the test set.
+        override: Whether finished runs are run again.
+        retry_failed: Whether failed ones are.
+    """
+    groups: dict[tuple, list[Cell]] = {}
+    for cell in cells:
+        config = cell.config
+        groups.setdefault((config.model, config.task, config.train_size, cell.label), []).append(cell)
+    rows = []
+    for (model, task, _, label), group in groups.items():
+        first = group[0]
+        size = num_train(first.config)
+        passes = None if size is None else planned_passes(first.config, first.method, size)
+        evaluation = evaluation_passes(first.config) if scores_test else 0.0
+        states = [] if override else [_state(cell, retry_failed) for cell in group]
+        counts = (len(group), states.count("finished"), states.count("other"))
+        rows.append(Row(label, task, model, size, *counts, passes, evaluation))
+    return rows
+
+
+def _state(cell: Cell, retry_failed: bool) -> str:
+    """Say whether a cell is "finished", "open", or has a record of an "other" run; of any data."""
+    try:
+        record = find_finished(cell.path(), run_settings(cell.config, cell.method, cell.seed), None)
+    except AgwmError:
+        return "other"
+    if record is None or (retry_failed and record["train_info"]["failure"] is not None):
+        return "open"
+    return "finished"
+
+
+def pass_times(
+    rows: Iterable[Row], output_dir: str | Path, assumed: Mapping[str, float], given: float | None = None
+) -> dict[str, PassTime]:
+    """Return what is known of the time of a pass of each model.
+
+    The value of the command line comes first, then what finished runs in the folder took, then what the
+    grid file assumes. Without any of them a model is left out: nothing is made up.
+
+    Args:
+        rows: What :func:`plan_rows` gives.
+        output_dir: Folder of the records.
+        assumed: Model -> seconds, of the grid file; under ``""`` that of every other model.
+        given: Seconds, of the command line.
+
+    Raises:
+        ConfigError: If the seconds of the command line are no finite number > 0.
+    """
+    if given is not None:
+        check_seconds(given, "--seconds-per-pass")
+    try:
+        measured = measured_pass_times(load_records(output_dir))
+    except DataError:  # no records yet
+        measured = {}
+    times: dict[str, PassTime] = {}
+    for model in dict.fromkeys(row.model for row in rows):
+        name = Path(model).name
+        if given is not None:
+            times[model] = PassTime(given, "as given by --seconds-per-pass")
+        elif name in measured:
+            times[model] = measured[name]
+        elif model in assumed or "" in assumed:
+            seconds = assumed.get(model, assumed.get("", 0.0))
+            times[model] = PassTime(seconds, "an assumption of the grid file, not measured")
+    return times
+
+
+def plan_table(rows: Sequence[Row], times: Mapping[str, PassTime]) -> str:
+    """Write one line for each row."""
+    header = ("method", "task", "model", "n", "cells", "finished", "passes a cell", "hours left")
+    lines: list[tuple[Any, ...]] = [header]
+    for row in rows:
+        size = "all" if row.size is None else row.size
+        passes = "?" if row.passes is None else f"{row.passes:.0f}"
+        hours = (
+            f"{_seconds(row, times) / 3600:.2f}" if row.model in times and row.passes is not None else "?"
+        )
+        lines.append((row.label, row.task, row.model, size, row.num_cells, row.num_finished, passes, hours))
+    texts = [tuple(map(str, line)) for line in lines]
+    widths = [max(len(line[place]) for line in texts) for place in range(len(header))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(w) if place < 3 else cell.rjust(w)
+            for place, (cell, w) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in texts
+    )
+
+
+def plan_summary(rows: Sequence[Row], times: Mapping[str, PassTime], jobs: int = 1) -> str:
+    """Say how many cells and passes are left, and how many hours of a device that is.
+
+    Args:
+        rows: What :func:`plan_rows` gives.
+        times: What :func:`pass_times` gives.
+        jobs: Workers at once.
+    """
+    total = sum(row.num_cells for row in rows)
+    finished = sum(row.num_finished for row in rows)
+    passes = sum(row.passes_left for row in rows)
+    lines = [
+        f"{total} cells, {finished} of them finished; {passes:.0f} passes left"
+        " (a forward and backward pass of a batch; scoring on the test set counts as a third)."
+    ]
+    if num_other := sum(row.num_other for row in rows):
+        lines.append(
+            f"{num_other} of the records are of other settings, or no records: the run will stop at them."
+            " Choose another --output-dir, or pass --override."
+        )
+    known = [row for row in rows if row.model in times]
+    seconds = sum(_seconds(row, times) for row in known)
+    if known:
+        split = f"; {seconds / 3600 / jobs:.1f} on {jobs} workers if none slows another" if jobs > 1 else ""
+        lines.append(f"Estimated time: {seconds / 3600:.1f} hours of one device{split}, with")
+        lines += [f"  {model}: {time.seconds:.3g} s a pass, {time.source}" for model, time in times.items()]
+    missing = [model for model in dict.fromkeys(row.model for row in rows) if model not in times]
+    if missing:
+        lines.append(
+            f"No estimate of the time for {', '.join(missing)}: nothing is measured yet. Pass"
+            " --seconds-per-pass, or write seconds_per_pass in the grid file."
+        )
+    if any(row.passes is None for row in rows):
+        lines.append("Cells on all examples of own files are not counted: their number is not known yet.")
+    return "\n".join(lines)
+
+
+def _seconds(row: Row, times: Mapping[str, PassTime]) -> float:
+    return row.passes_left * times[row.model].seconds

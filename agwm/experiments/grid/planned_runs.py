@@ -1,0 +1,65 @@
+"""Runs to come, beside those that a folder holds: refused before the first run, not after the last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from agwm.experiments.grid.cells import Cell
+from agwm.experiments.grid.worker import Stores
+from agwm.experiments.record_form import read_record
+from agwm.experiments.records import FOLDER, failed_record, find_finished, run_info, run_settings
+from agwm.experiments.reporting.runs import StoredRun, check_runs, check_settings, run_of
+
+__all__ = ["check_folder", "check_planned"]
+
+
+def check_folder(output_dir: str | Path, replaced: Iterable[Path] = ()) -> list[StoredRun]:
+    """Read every record of a folder, which may have none yet.
+
+    Args:
+        output_dir: It holds ``results/``.
+        replaced: Files that are left out, since they are going to be written anew.
+
+    Raises:
+        DataError: If a file is no record.
+    """
+    skipped = set(replaced)
+    paths = sorted((Path(output_dir) / FOLDER).glob("*.json"))
+    return [run_of(read_record(path), str(path)) for path in paths if path not in skipped]
+
+
+def check_planned(
+    cells: Sequence[Cell],
+    override: bool = False,
+    scores_test: bool = True,
+    stores: Stores | None = None,
+) -> None:
+    """Check that the runs to come can stand in one table with those that their folder holds.
+
+    Loads the examples of each task, and no model.
+
+    Args:
+        cells: All of one output folder.
+        override: Whether their records are replaced.
+        scores_test: Whether they are scored on the test examples, as records beside them then have to be.
+        stores: Keeps the examples for who needs them next; None: they are loaded for this alone.
+
+    Raises:
+        AgwmError: If a file is no record, or settings or data would be mixed.
+    """
+    replaced = [cell.path() for cell in cells] if override else []
+    runs = check_folder(cells[0].config.output_dir, replaced)
+    stores = stores or Stores()
+    for cell in cells:
+        config = cell.config
+        examples = stores.examples(config)
+        settings = run_settings(config, cell.method, cell.seed)
+        if not override and find_finished(cell.path(), settings, examples.fingerprint) is not None:
+            continue  # it is among those that were read
+        size = config.train_size or len(examples.train)
+        info = run_info(config, cell.method, cell.seed, examples.fingerprint, size, cell.label)
+        record = failed_record(info, examples.task.metric, "not run yet", 0.0)
+        source = f"the run to come of {cell.label}, {config.task}, seed {cell.seed}"
+        runs.append(run_of(record, source))
+    (check_runs if scores_test else check_settings)(runs)

@@ -1,0 +1,210 @@
+"""Cells that are ready to run: checked, with all that a worker and a record need."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agwm.errors import ConfigError, MethodError, SelectionError
+from agwm.experiments.grid.cells import Cell
+from agwm.experiments.grid.estimate import planned_passes
+from agwm.experiments.grid.worker import Stores
+from agwm.experiments.kept_models import lacks_model, model_folder
+from agwm.experiments.records import failed_record, find_finished, run_info, run_settings
+from agwm.experiments.refusals import Place, Refusal, refusal_of
+from agwm.experiments.run import check_device, check_method, check_sizes
+from agwm.models.files import model_name
+from agwm.models.pretrained import load_pretrained
+
+__all__ = ["CLAIMS", "Ticket", "make_tickets"]
+
+CLAIMS = "claims"
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """A cell to run.
+
+    Attributes:
+        cell: What to run.
+        settings: What decides its outcome, as :func:`agwm.experiments.records.run_settings` gives it.
+        data: Fingerprint of its examples.
+        metric: Of its task.
+        num_train: Number of training examples.
+        passes: What it will take.
+        scores_test: Score on the test examples.
+        stamp: Time of change of a record that is to be replaced; None: there is none.
+    """
+
+    cell: Cell
+    settings: dict[str, Any]
+    data: str
+    metric: str
+    num_train: int
+    passes: float
+    scores_test: bool
+    stamp: int | None
+
+    @property
+    def path(self) -> Path:
+        """The record's file."""
+        return self.cell.path()
+
+    @property
+    def claim(self) -> Path:
+        """The claim's file."""
+        return self.path.parent.parent / CLAIMS / self.path.name
+
+    def refusal(self, reason: str) -> Refusal:
+        """Return what a folder keeps of the cell where its method refuses it."""
+        return refusal_of(self.cell.config, self.cell.method, self.cell.label, self.num_train, reason)
+
+    @property
+    def place(self) -> Place:
+        """Where a table has the run."""
+        config = self.cell.config
+        return (self.cell.label, config.task, model_name(config.model), self.num_train)
+
+    def is_done(self) -> bool:
+        """Whether the record has been written, by whichever process."""
+        return _stamp(self.path) not in (None, self.stamp)
+
+    def record(self) -> dict[str, Any] | None:
+        """Return the record, or None where there is none.
+
+        Raises:
+            ConfigError: If another process made it with other settings or other examples.
+            DataError: If it cannot be read.
+        """
+        return find_finished(self.path, self.settings, self.data)
+
+    def lacks_model(self) -> bool:
+        """Whether the run is finished, and its model is to be kept, and is not there."""
+        if not self.cell.config.save_model or not self.is_done():
+            return False
+        record = self.record()
+        return record is not None and lacks_model(self.path, record)
+
+    def request(self) -> dict[str, Any]:
+        """Return what a worker is asked for."""
+        config = self.cell.config
+        return {
+            "config": config.to_dict(),
+            "method": self.cell.method,
+            "label": self.cell.label,
+            "seed": self.cell.seed,
+            "scores_test": self.scores_test,
+            "model_folder": str(model_folder(self.path)) if config.save_model else None,
+        }
+
+    def failed(self, failure: str, seconds: float, threads: int) -> dict[str, Any]:
+        """Return the record of the cell when it has ended without one."""
+        cell = self.cell
+        info = run_info(cell.config, cell.method, cell.seed, self.data, self.num_train, cell.label)
+        return failed_record({**info, "threads": threads}, self.metric, failure, seconds)
+
+
+def make_tickets(
+    cells: Sequence[Cell],
+    override: bool = False,
+    retry_failed: bool = False,
+    scores_test: bool = True,
+    stores: Stores | None = None,
+) -> tuple[list[Ticket], list[Refusal]]:
+    """Check all cells, and find out which are finished.
+
+    Args:
+        cells: All cells.
+        override: Replace all records.
+        retry_failed: Replace those of failed runs.
+        scores_test: Of the runs.
+        stores: May hold the examples already; None: they are loaded.
+
+    Returns:
+        Tickets of the cells that can be run or have been, and the others, which are refused, by reasons.
+
+    Raises:
+        AgwmError: If a cell is wrong, or a record is there that was made otherwise.
+    """
+    stores = stores or Stores()
+    tickets = []
+    for cell in cells:
+        config, path = cell.config, cell.path()
+        examples = stores.examples(config)
+        settings = run_settings(config, cell.method, cell.seed)
+        record = None if override else find_finished(path, settings, examples.fingerprint)
+        again = override or (retry_failed and record is not None and _has_failed(record))
+        num_train = config.train_size or len(examples.train)
+        tickets.append(
+            Ticket(
+                cell,
+                settings,
+                examples.fingerprint,
+                examples.task.metric,
+                num_train,
+                planned_passes(config, cell.method, num_train),
+                scores_test,
+                _stamp(path) if again else None,
+            )
+        )
+    refused = _refusals([ticket for ticket in tickets if not ticket.is_done()], stores)
+    kept = [ticket for ticket in tickets if ticket.is_done() or _kind(ticket) not in refused]
+    others = dict.fromkeys(
+        ticket.refusal(refused[_kind(ticket)])
+        for ticket in tickets
+        if not ticket.is_done() and _kind(ticket) in refused
+    )
+    return kept, list(others)
+
+
+def _kind(ticket: Ticket) -> str:
+    """Return what is alike for the seeds of a cell: all that decides whether it can be run."""
+    settings = {**ticket.settings, "seed": None, "device": ticket.cell.config.device}
+    return json.dumps([settings, ticket.data], sort_keys=True)
+
+
+def _refusals(tickets: Sequence[Ticket], stores: Stores) -> dict[str, str]:
+    """Check each kind of cell, with one loading of a model for all tasks alike."""
+    kinds = {_kind(ticket): ticket.cell for ticket in tickets}
+    sizes: set[tuple] = set()
+    loaded: tuple[Any, Any] = (None, None)  # one at a time in memory
+    refused: dict[str, str] = {}
+
+    def needs(cell: Cell) -> tuple[str, str]:
+        names = stores.examples(cell.config).task.label_names
+        return cell.config.model, json.dumps([cell.config.trust_remote_code, names])
+
+    for kind, cell in sorted(kinds.items(), key=lambda item: needs(item[1])):
+        config = cell.config
+        examples = stores.examples(config)
+        try:
+            check_device(config)
+            size = (examples.fingerprint, config.train_size, config.stratified)
+            if size not in sizes:
+                check_sizes(config, examples, cell.seed)
+                sizes.add(size)
+            if loaded[0] != needs(cell):
+                names = examples.task.label_names
+                loaded = (None, None)
+                model = load_pretrained(config.model, names, cell.seed, config.trust_remote_code)
+                loaded = (needs(cell), model)
+            check_method(config, cell.method, loaded[1])
+        except (MethodError, SelectionError) as error:
+            refused[kind] = " ".join(str(error).split())
+        except ConfigError as error:
+            raise ConfigError(f"Cell {cell.path().stem!r}: {error}") from None
+    return refused
+
+
+def _has_failed(record: dict[str, Any]) -> bool:
+    return record["train_info"]["failure"] is not None
+
+
+def _stamp(path: Path) -> int | None:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return None

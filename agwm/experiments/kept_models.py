@@ -1,0 +1,66 @@
+"""Finetuned models that are kept, one folder for each record."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from agwm.files import make_folder
+from agwm.methods import Outcome
+from agwm.models.pretrained import quiet_transformers
+
+__all__ = ["MODELS", "keep_model", "lacks_model", "lacking_line", "model_folder", "save_model"]
+
+MODELS = "models"
+
+
+def model_folder(path: Path) -> Path:
+    """Return the folder of the model that belongs to the record of a file."""
+    return path.parent.parent / MODELS / path.stem
+
+
+def keep_model(outcome: Outcome, folder: Path, record: dict[str, Any]) -> None:
+    """Save a finetuned model; if that fails, the run keeps its score.
+
+    Args:
+        outcome: Of the run.
+        folder: Where to save it.
+        record: Of the run: ``train_info.model_failure`` gets the reason of a failure, in one line.
+    """
+    try:
+        save_model(outcome, folder)
+    except Exception as error:  # whatever it is, the score is worth more
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        record["train_info"]["model_failure"] = reason
+
+
+def save_model(outcome: Outcome, folder: Path) -> None:
+    """Write a finetuned model into a folder that is there whole or not at all.
+
+    Raises:
+        DataError: If the folder cannot be made or written.
+    """
+    make_folder(folder.parent)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        with quiet_transformers():
+            outcome.save(temporary)
+        if folder.exists():
+            shutil.rmtree(folder)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def lacks_model(path: Path, record: Mapping[str, Any]) -> bool:
+    """Whether a run that did not fail left a record, and no model: one of an earlier run is none of it."""
+    train = record["train_info"]
+    return train["failure"] is None and ("model_failure" in train or not model_folder(path).is_dir())
+
+
+def lacking_line(number: int) -> str:
+    """Say that finished runs have no model, though models are to be kept."""
+    return f"{number} of the runs are finished, but no model is kept: --override runs them again."

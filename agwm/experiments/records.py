@@ -1,0 +1,210 @@
+"""Records of runs: one JSON file for each method, task, model, size and seed."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from agwm._version import __version__
+from agwm.errors import ConfigError, DataError
+from agwm.experiments.config import RunConfig
+from agwm.experiments.record_form import read_record
+from agwm.experiments.yaml_files import flat_settings
+from agwm.methods import METHODS, make_method
+from agwm.models.files import folder_name, model_files, model_name
+from agwm.models.pretrained import pick_device
+
+__all__ = [
+    "FOLDER",
+    "changed_settings",
+    "failed_record",
+    "find_finished",
+    "load_records",
+    "record_path",
+    "run_info",
+    "run_settings",
+    "versions",
+]
+
+FOLDER = "results"
+_SHARED = ("task", "model", "trust_remote_code", "train_size", "stratified", "max_length", "test_limit")
+_DATA = ("text_columns", "label_column", "label_names", "regression", "metric")
+
+
+def run_settings(config: RunConfig, method: str, seed: int) -> dict[str, Any]:
+    """Return the settings that decide the outcome of one run, and no others.
+
+    Files and folders are not among them, since they may move; what they hold is: a fingerprint of the
+    model's files stands under ``model_files``, that of the examples is compared by :func:`find_finished`.
+
+    Args:
+        config: The experiment.
+        method: One of ``METHODS``.
+        seed: The run's seed.
+
+    Returns:
+        Nested plain dicts.
+    """
+    values = config.to_dict()
+    data = {key: values["data"][key] for key in _DATA}
+    chosen = {key: values[key] for key in (*_SHARED, *METHODS[method].sections)}
+    for name in make_method(method, config.rivals).unused():
+        section, _, key = name.partition(".")
+        del chosen[section][key]
+    if method in values["rivals"]:
+        chosen["rivals"] = {method: values["rivals"][method]}
+    chosen["model"] = folder_name(config.model) or config.model
+    if files := model_files(config.model):
+        chosen["model_files"] = files
+    return {"method": method, "seed": seed, **chosen, "data": data}
+
+
+def run_info(
+    config: RunConfig, method: str, seed: int, data: str, num_train: int, label: str | None = None
+) -> dict[str, Any]:
+    """Return the first section of a record: what was run, with which settings, by what.
+
+    Args:
+        config: The experiment.
+        method: One of ``METHODS``.
+        seed: The run's seed.
+        data: Fingerprint of the examples.
+        num_train: Number of training examples.
+        label: What tables call the method with these settings; None: the method's name.
+    """
+    return {
+        "method": method,
+        "label": label or method,
+        "task": config.task,
+        "model": model_name(config.model),
+        "train_size": num_train,
+        "seed": seed,
+        "settings": run_settings(config, method, seed),
+        "data": data,
+        "versions": versions(),
+        "device": str(pick_device(config.device)),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def failed_record(info: Mapping[str, Any], metric: str, failure: str, seconds: float) -> dict[str, Any]:
+    """Return the record of a run that ended without a result, such as one whose process was killed.
+
+    Args:
+        info: What :func:`run_info` gives.
+        metric: The task's.
+        failure: Why, in one line.
+        seconds: How long it ran.
+    """
+    nothing = {"num_train": info["train_size"], "num_dev": None, "num_test": None, "passes": 0}
+    times = {"total_seconds": round(seconds, 3), "seconds": {}}
+    return {
+        "run_info": dict(info),
+        "train_info": {"failure": failure, **nothing, **times, "alpha": {}, "history": []},
+        "scores": {"metric": metric, "test": None, "dev": None, "constant": None, "is_degenerate": False},
+    }
+
+
+def record_path(
+    output_dir: str | Path, config: RunConfig, method: str, seed: int, label: str | None = None
+) -> Path:
+    """Return ``<output_dir>/results/<label>--<task>--<model>--n<size>--seed<seed>.json``.
+
+    Without a label the method's name stands there. Of a model given as a folder or as ``owner/name``, the
+    last part is taken. The size is ``all`` where all examples are trained on.
+    """
+    model = model_name(config.model) or "model"
+    size = "all" if config.train_size is None else config.train_size
+    parts = (label or method, config.task, model, f"n{size}", f"seed{seed}")
+    return Path(output_dir) / FOLDER / ("--".join(_file_part(part) for part in parts) + ".json")
+
+
+def changed_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Return the keys in which the flat settings of two runs differ.
+
+    A folder's name may stand for a name on the hub that ends in it; what the two hold is compared where
+    both were read from a folder.
+    """
+    return [key for key in dict.fromkeys((*old, *new)) if _differs(key, old.get(key), new.get(key))]
+
+
+def _differs(key: str, old: Any, new: Any) -> bool:
+    if key == "model" and isinstance(old, str) and isinstance(new, str) and not ("/" in old and "/" in new):
+        return Path(old).name != Path(new).name
+    if key == "model_files" and None in (old, new):
+        return False
+    return old != new
+
+
+def find_finished(path: Path, settings: Mapping[str, Any], data: str | None) -> dict[str, Any] | None:
+    """Return the record of a run that was made before, or None.
+
+    Args:
+        path: The record's file.
+        settings: What :func:`run_settings` gives for the run.
+        data: Fingerprint of the examples; None: whatever they were.
+
+    Returns:
+        The record, if the file is there.
+
+    Raises:
+        ConfigError: If it was made with other settings or other data; the message shows where.
+        DataError: If it cannot be read.
+    """
+    if not path.exists():
+        return None
+    record = read_record(path)
+    old = flat_settings({**record["run_info"]["settings"], "data_fingerprint": record["run_info"]["data"]})
+    new = flat_settings({**settings, "data_fingerprint": old["data_fingerprint"] if data is None else data})
+    if changed := changed_settings(old, new):
+        key = changed[0]
+        raise ConfigError(
+            f"Record {str(path)!r} is of another config: expected {key} = {new.get(key)!r}, got"
+            f" {old.get(key)!r}. Choose another --output-dir, or pass --override to run it again."
+        )
+    return record
+
+
+def load_records(output_dir: str | Path) -> list[dict[str, Any]]:
+    """Read every record in ``<output_dir>/results``, in the order of their file names.
+
+    Raises:
+        DataError: If there is none, or a file is no record.
+    """
+    folder = Path(output_dir) / FOLDER
+    paths = sorted(folder.glob("*.json"))
+    if not paths:
+        raise DataError(f"No records: expected JSON files in {str(folder)!r}, got none.")
+    return [read_record(path) for path in paths]
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what computes, and of the machine it computes on."""
+    names = ("betty-ml", "datasets", "numpy", "tokenizers", "torch", "transformers")
+    found = {name: importlib.metadata.version(name) for name in names}
+    found["torch"] = str(torch.__version__)  # tells the build, +cpu or +cu130, which metadata may not
+    return {
+        "agwm": __version__,
+        **found,
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # not on Linux
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _file_part(text: str) -> str:
+    return "".join(c if c.isalnum() or c in "._-" else "_" for c in text) or "_"

@@ -1,0 +1,147 @@
+"""Runs that a method refused, as a folder of records keeps them: told apart from runs not made yet."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from agwm.errors import DataError
+from agwm.experiments.config import RunConfig
+from agwm.experiments.records import FOLDER, run_settings
+from agwm.files import write_json
+from agwm.models.files import model_name
+
+__all__ = ["REFUSED", "Place", "Refusal", "load_refusals", "read_refusals", "refusal_of", "store_refusals"]
+
+REFUSED = "refused.json"
+Place = tuple[str, str, str, int]
+# What each seed has its own of, and what says where a model lies.
+_LEFT_OUT = ("seed", "model", "model_files")
+
+
+@dataclass(frozen=True, order=True)
+class Refusal:
+    """Runs that differ in the seed alone, and that their method refuses.
+
+    Attributes:
+        label: What tables call the method with its settings.
+        method: Its name.
+        task: Name of the task.
+        model: Name of the model, as records have it.
+        train_size: Number of training examples.
+        reason: Why, in one line.
+        settings: Fingerprint of the settings that would decide the runs.
+    """
+
+    label: str
+    method: str
+    task: str
+    model: str
+    train_size: int
+    reason: str
+    settings: str
+
+    @property
+    def place(self) -> Place:
+        """Label, task, model and size: where a table would have the runs."""
+        return (self.label, self.task, self.model, self.train_size)
+
+
+def refusal_of(config: RunConfig, method: str, label: str, num_train: int, reason: str = "") -> Refusal:
+    """Return the refusal of a run.
+
+    Args:
+        config: The experiment.
+        method: One of ``METHODS``.
+        label: What tables call it with these settings.
+        num_train: Number of training examples.
+        reason: Why it is refused.
+    """
+    settings = run_settings(config, method, config.seed_list[0])
+    decisive = {key: value for key, value in settings.items() if key not in _LEFT_OUT}
+    digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
+    return Refusal(label, method, config.task, model_name(config.model), num_train, reason, digest)
+
+
+def store_refusals(
+    output_dir: str | Path, refused: Iterable[Refusal], checked: Collection[Place] = ()
+) -> None:
+    """Write the refusals of a folder anew; those of runs that were not checked this time stay.
+
+    Args:
+        output_dir: Folder that holds ``results/``.
+        refused: All that were refused this time.
+        checked: Where the others are that were looked at, and are refused no more.
+
+    Raises:
+        DataError: If the file that is there is none of refusals, or cannot be written.
+    """
+    old, new = read_refusals(output_dir), set(refused)
+    places = {*checked, *(one.place for one in new)}
+    kept = sorted(new.union(one for one in old if one.place not in places))
+    if kept != old:
+        write_json(Path(output_dir) / REFUSED, [asdict(one) for one in kept])
+
+
+def read_refusals(output_dir: str | Path) -> list[Refusal]:
+    """Read the refusals of a folder, which may have none.
+
+    Raises:
+        DataError: If the file cannot be read, or does not hold refusals.
+    """
+    path = Path(output_dir) / REFUSED
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise DataError(
+            f"Cannot read {str(path)!r}: expected a list of refusals, got {error.strerror}."
+            " Make it readable."
+        ) from None
+    except ValueError as error:  # not JSON, or not UTF-8
+        raise _wrong(path, f"JSON, got {type(error).__name__}") from None
+    if not isinstance(content, list):
+        raise _wrong(path, f"a list, got {type(content).__name__}")
+    return sorted(_read(one, path) for one in content)
+
+
+def load_refusals(folders: Iterable[str | Path]) -> list[Refusal]:
+    """Read the refusals beside the records of some folders.
+
+    Args:
+        folders: The folders that :func:`~agwm.experiments.reporting.runs.load_runs` takes.
+
+    Returns:
+        Each once, sorted.
+
+    Raises:
+        DataError: If a file is wrong.
+    """
+    found: set[Refusal] = set()
+    for folder in map(Path, folders):
+        is_inner = folder.resolve().name == FOLDER and not (folder / FOLDER).is_dir()
+        found.update(read_refusals(folder.resolve().parent if is_inner else folder))
+    return sorted(found)
+
+
+def _read(content: Any, path: Path) -> Refusal:
+    names = [field.name for field in fields(Refusal)]
+    if not isinstance(content, Mapping) or set(content) != set(names):
+        raise _wrong(path, f"refusals with {', '.join(names)}, got {str(content)[:60]!r}")
+    for name, value in content.items():
+        kind = int if name == "train_size" else str
+        if not isinstance(value, kind) or isinstance(value, bool) or value == "":
+            raise _wrong(path, f"{name} to be {'an integer' if kind is int else 'a text'}, got {value!r}")
+    return Refusal(**content)
+
+
+def _wrong(path: Path, what: str) -> DataError:
+    return DataError(
+        f"{str(path)!r} is no list of refusals: expected {what}. Remove it, and run the grid again: what is"
+        " refused is written anew."
+    )

@@ -1,0 +1,127 @@
+"""Pictures that compare methods: cost against score, and how far alpha moved against what it brought."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agwm.errors import DataError
+from agwm.experiments.reporting.alpha_effects import alpha_effects, start_of_alpha
+from agwm.experiments.reporting.picture_parts import add_legend, grid_of_axes, save_figure, styles_of
+from agwm.experiments.reporting.runs import StoredRun, labels_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["draw_alpha_effects", "draw_cost"]
+
+_COSTS = (("passes", "forward and backward passes"), ("seconds", "time of training in s"))
+
+
+def draw_cost(runs: Sequence[StoredRun], path: str | Path) -> None:
+    """Draw mean score against mean cost of every method: passes on the left, time on the right.
+
+    Args:
+        runs: Of one model and size; a line of panels a task.
+        path: PNG, PDF or SVG file to write, by its ending.
+
+    Raises:
+        DataError: If no run has a score.
+        MissingExtraError: If matplotlib is not installed.
+    """
+    done = [run for run in runs if run.score is not None]
+    if not done:
+        raise DataError("Nothing to draw: expected records with a score, got none. Run something first.")
+    tasks, labels = sorted({run.task for run in done}), labels_of(done)
+    styles = styles_of(labels)
+    height = max(3.2, (0.8 + 0.21 * len(labels)) / len(tasks))
+    figure, axes = grid_of_axes(2 * len(tasks), 2, 4.8, height)
+    for place, axis in enumerate(axes):
+        attribute, name = _COSTS[place % 2]
+        task = tasks[place // 2]
+        on_task = [run for run in done if run.task == task]
+        _draw_costs(axis, on_task, attribute, styles)
+        axis.set_xlabel(name, fontsize=9)
+        axis.set_ylabel(f"test {on_task[0].metric} × 100", fontsize=9)
+        axis.set_title(f"{task}, {done[0].model}, n = {done[0].train_size}", fontsize=10)
+    add_legend(figure, styles)
+    save_figure(figure, path)
+
+
+def draw_alpha_effects(runs: Sequence[StoredRun], path: str | Path) -> None:
+    """Draw how far learning moved alpha against the difference to a control of the same seed.
+
+    The control is agwm with alpha as it is drawn where there is one, else alpha held at 1. A mark is one
+    seed; dotted: where alpha starts. A second line of panels shows the distance from the start, where the
+    records have it.
+
+    Args:
+        runs: Of one model and size; a panel a task.
+        path: PNG, PDF or SVG file to write, by its ending.
+
+    Raises:
+        DataError: If no run that learned alpha has a control of the same seed.
+        MissingExtraError: If matplotlib is not installed.
+    """
+    effects = [one for one in alpha_effects(runs) if one.difference is not None]
+    if not effects:
+        raise DataError(
+            "Nothing to draw: expected seeds of agwm and of a control on one task, got none. Run frozen, or"
+            " agwm with search.attention_learning_rate=0."
+        )
+    tasks, labels = sorted({one.run.task for one in effects}), labels_of(one.run for one in effects)
+    controls = {one.run.label: one.reference for one in effects}
+    has_starts = any(one.from_start is not None for one in effects)
+    styles = styles_of(labels)
+    panels = [(task, kind) for task in tasks for kind in ("moved", "from_start")[: 1 + has_starts]]
+    figure, axes = grid_of_axes(len(panels), 2 if has_starts else 3, 4.2, 3.4)
+    for axis, (task, kind) in zip(axes, panels, strict=True):
+        own = [one for one in effects if one.run.task == task and getattr(one, kind) is not None]
+        for label, (color, marker) in styles.items():
+            dots = [one for one in own if one.run.label == label]
+            x = [getattr(one, kind) for one in dots]
+            axis.plot(
+                x, [100 * one.difference for one in dots], marker, color=color, markersize=6, alpha=0.8
+            )
+        axis.axhline(0, color="0.3", linewidth=1)
+        if kind == "moved":
+            for start in sorted({s for one in own if (s := start_of_alpha(one.run)) is not None}):
+                axis.axvline(start, color="0.3", linestyle=":", linewidth=1)
+        axis.set_xlabel(
+            "mean of 1 − α" if kind == "moved" else "mean distance of α from its start", fontsize=9
+        )
+        axis.set_ylabel("score − that of its control, × 100", fontsize=9)
+        axis.set_title(
+            f"{task}, {own[0].run.model}, n = {own[0].run.train_size}" if own else task, fontsize=10
+        )
+        axis.locator_params(axis="x", nbins=5)
+        axis.grid(alpha=0.3)
+    add_legend(figure, {f"{label} − {controls[label]}": style for label, style in styles.items()})
+    save_figure(figure, path)
+
+
+def _draw_costs(
+    axis: Axes, runs: Sequence[StoredRun], attribute: str, styles: dict[str, tuple[str, str]]
+) -> None:
+    for label, (color, marker) in styles.items():
+        own = [run for run in runs if run.label == label]
+        if own:
+            scores = [100 * run.score for run in own]
+            cost = statistics.fmean(getattr(run, attribute) for run in own)
+            mean, std = statistics.fmean(scores), statistics.pstdev(scores)
+            axis.errorbar(cost, mean, std, fmt=marker, color=color, markersize=6, linewidth=1, alpha=0.8)
+    costs = [getattr(run, attribute) for run in runs]
+    if min(costs) > 0:
+        _set_log_scale(axis)
+    axis.grid(alpha=0.3)
+
+
+def _set_log_scale(axis: Axes) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+    axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.xaxis.set_minor_formatter(NullFormatter())

@@ -1,0 +1,257 @@
+"""Methods against a baseline: which runs are compared, which tests make a family, and their table."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from agwm.experiments.reporting.markdown import table
+from agwm.experiments.reporting.runs import StoredRun, labels_of
+from agwm.experiments.reporting.significance import LEVEL, TTest, holm, paired_t_test, welch_t_test
+from agwm.experiments.reporting.tables import OVER_TASKS, common_tasks
+from agwm.experiments.yaml_files import flat_settings
+from agwm.methods.two_level import OF_ALPHA, OF_LEARNING
+
+__all__ = [
+    "Comparison",
+    "compare",
+    "comparison_table",
+    "control_of",
+    "other_settings",
+    "unlearned_of",
+    "verdict_table",
+]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One method against one baseline, on one task or over tasks.
+
+    Attributes:
+        task: The task, or ``OVER_TASKS``.
+        label: The method.
+        baseline: What it is compared with.
+        paired: Paired by seed, on the seeds that gave both a score.
+        num_pairs: How many these are.
+        welch: On all scores of both.
+        sizes: How many these are.
+        excluded: Failed runs of both, which are in neither test.
+        paired_holm: Corrected p-value of ``paired`` in its family; None: not tested.
+        welch_holm: The same of ``welch``.
+    """
+
+    task: str
+    label: str
+    baseline: str
+    paired: TTest
+    num_pairs: int
+    welch: TTest
+    sizes: tuple[int, int]
+    excluded: tuple[int, int]
+    paired_holm: float | None = None
+    welch_holm: float | None = None
+
+
+def compare(runs: Sequence[StoredRun], baselines: Mapping[str, str]) -> list[Comparison]:
+    """Test methods against baselines on every task, and over tasks.
+
+    A family is what Holm's correction is made over: all methods of ``baselines`` on one task, for the
+    paired and for the Welch test apart. Over tasks is a family of its own; its numbers are the means over
+    :func:`agwm.experiments.reporting.tables.common_tasks` of the seeds that gave a score on all of them.
+
+    Args:
+        runs: Of one model and size.
+        baselines: Label of a method -> label that it is compared with.
+
+    Returns:
+        One comparison a task and method that both have a record there, tasks in order, then over tasks.
+    """
+    found: list[Comparison] = []
+    for task in sorted({run.task for run in runs}):
+        found += _family(task, [run for run in runs if run.task == task], baselines)
+    tasks = common_tasks(runs)
+    if len(tasks) > 1:
+        found += _family(OVER_TASKS, _means([run for run in runs if run.task in tasks], tasks), baselines)
+    return found
+
+
+def control_of(runs: Sequence[StoredRun], label: str) -> str | None:
+    """Return the label of method ``frozen`` that is the control of a label of ``agwm``.
+
+    That is the one whose stages have the same settings on every common task, of several the one with most
+    such tasks, then the first; else ``frozen`` itself if there is a common task, else None.
+    """
+    tasks = {run.task for run in runs if run.label == label}
+    common = {
+        control: len(tasks & {run.task for run in runs if run.label == control})
+        for control in labels_of(run for run in runs if run.method == "frozen")
+    }
+    same = [name for name, num in common.items() if num and not other_settings(runs, label, name)]
+    fallback = "frozen" if common.get("frozen") else None
+    return max(same, key=lambda name: common[name], default=fallback)
+
+
+def unlearned_of(runs: Sequence[StoredRun], label: str) -> str | None:
+    """Return the label of ``agwm`` that differs from this one in learning nothing of alpha, if any.
+
+    Its learning rate of alpha is 0. Its splits, passes, dropout masks and first alpha are the same.
+    """
+    first = {run.task: run for run in runs if run.label == label}
+    for other in labels_of(run for run in runs if run.method == "agwm" and _learning_rate(run) == 0):
+        second = {run.task: run for run in runs if run.label == other}
+        common = first.keys() & second.keys()
+        is_same = all(_but_learning(first[task]) == _but_learning(second[task]) for task in common)
+        if common and is_same and all(_learning_rate(run) for run in first.values()):
+            return other
+    return None
+
+
+def other_settings(runs: Sequence[StoredRun], label: str, control: str) -> list[str]:
+    """Return the settings of the stages of W in which a control differs, on any common task."""
+    first, second = ({run.task: run for run in runs if run.label == name} for name in (label, control))
+    changed: dict[str, None] = {}
+    for task in sorted(first.keys() & second.keys()):
+        old, new = _stages(first[task]), _stages(second[task])
+        changed |= {key: None for key in (*old, *new) if old.get(key) != new.get(key)}
+    return list(changed)
+
+
+def comparison_table(comparisons: Sequence[Comparison], with_baseline: bool = False) -> str:
+    """Write comparisons as a Markdown table; differences are times 100.
+
+    Args:
+        comparisons: What :func:`compare` gives.
+        with_baseline: Name the baseline in every line.
+    """
+    head = ["task", "method", *(["against"] if with_baseline else [])]
+    head += [
+        "difference [95 %]",
+        "pairs",
+        "p paired",
+        "Holm",
+        "n",
+        "p Welch",
+        "Holm",
+        "failed",
+        "not tested",
+    ]
+    lines = [
+        [
+            one.task,
+            one.label,
+            *([one.baseline] if with_baseline else []),
+            _difference(one.paired),
+            str(one.num_pairs),
+            _p(one.paired.p_value),
+            _p(one.paired_holm, bold=True),
+            f"{one.sizes[0]}, {one.sizes[1]}",
+            _p(one.welch.p_value),
+            _p(one.welch_holm, bold=True),
+            "{}, {}".format(*one.excluded),
+            _reasons(one),
+        ]
+        for one in comparisons
+    ]
+    return table(head, lines, right=range(len(head) - 9, len(head) - 1))
+
+
+def verdict_table(comparisons: Sequence[Comparison]) -> str:
+    """Count for each method the tasks on which the corrected paired test tells it from its baseline."""
+    lines = []
+    for label in dict.fromkeys(one.label for one in comparisons):
+        own = [one for one in comparisons if one.label == label and one.task != OVER_TASKS]
+        over = [one for one in comparisons if one.label == label and one.task == OVER_TASKS]
+        sure = [one for one in own if one.paired_holm is not None and one.paired_holm < LEVEL]
+        higher = sum(one.paired.difference > 0 for one in sure)
+        tested = sum(one.paired_holm is not None for one in own)
+        counts = (higher, len(sure) - higher, tested - len(sure), len(own) - tested)
+        total = f"{_difference(over[0].paired)}, Holm {_p(over[0].paired_holm)}" if over else "-"
+        lines.append([label, *map(str, counts), total])
+    head = ["method", "higher", "lower", "not told apart", "not tested", "over tasks [95 %]"]
+    return table(head, lines, right=range(1, 6))
+
+
+def _family(task: str, runs: Sequence[StoredRun], baselines: Mapping[str, str]) -> list[Comparison]:
+    found = []
+    for label, baseline in baselines.items():
+        both = [[run for run in runs if run.label == name] for name in (label, baseline)]
+        if not all(both):
+            continue
+        scores = [{run.seed: run.score for run in own if run.score is not None} for own in both]
+        seeds = sorted(scores[0].keys() & scores[1].keys())
+        found.append(
+            Comparison(
+                task=task,
+                label=label,
+                baseline=baseline,
+                paired=paired_t_test(*([own[seed] for seed in seeds] for own in scores)),
+                num_pairs=len(seeds),
+                welch=welch_t_test(*(list(own.values()) for own in scores)),
+                sizes=(len(scores[0]), len(scores[1])),
+                excluded=(len(both[0]) - len(scores[0]), len(both[1]) - len(scores[1])),
+            )
+        )
+    paired = holm([one.paired.p_value for one in found])
+    welch = holm([one.welch.p_value for one in found])
+    return [
+        replace(one, paired_holm=p, welch_holm=q) for one, p, q in zip(found, paired, welch, strict=True)
+    ]
+
+
+def _means(runs: Sequence[StoredRun], tasks: Sequence[str]) -> list[StoredRun]:
+    """Return one run a label and seed with the mean over tasks; None where a task has no score.
+
+    Labels without any score on one of the tasks are left out.
+    """
+    scored = {(run.label, run.task) for run in runs if run.score is not None}
+    groups: dict[tuple[str, int], list[StoredRun]] = {}
+    for run in runs:
+        if all((run.label, task) in scored for task in tasks):
+            groups.setdefault((run.label, run.seed), []).append(run)
+    means = []
+    for own in groups.values():
+        scores = [run.score for run in own if run.score is not None]
+        has_failed = len(scores) < len(own)
+        if has_failed or len(own) == len(tasks):
+            means.append(replace(own[0], score=None if has_failed else statistics.fmean(scores)))
+    return means
+
+
+def _learning_rate(run: StoredRun) -> float | None:
+    return run.settings.get("search", {}).get("attention_learning_rate")
+
+
+def _but_learning(run: StoredRun) -> dict[str, object]:
+    return _settings(run, OF_LEARNING, "mixing", "final")
+
+
+def _stages(run: StoredRun) -> dict[str, object]:
+    return _settings(run, OF_ALPHA, "final")
+
+
+def _settings(run: StoredRun, unused: Sequence[str], *sections: str) -> dict[str, object]:
+    """Return the settings of the search but those that do nothing, and of other sections."""
+    search = {key: value for key, value in run.settings.get("search", {}).items() if key not in unused}
+    return flat_settings({"search": search, **{name: run.settings.get(name, {}) for name in sections}})
+
+
+def _difference(test: TTest) -> str:
+    if test.difference is None:
+        return "-"
+    start = f"{100 * test.difference:+.2f}"
+    return start if test.low is None else f"{start} [{100 * test.low:+.2f}, {100 * test.high:+.2f}]"
+
+
+def _p(value: float | None, bold: bool = False) -> str:
+    if value is None:
+        return "-"
+    text = "<0.001" if value < 0.001 else f"{value:.3f}"
+    return f"**{text}**" if bold and value < LEVEL else text
+
+
+def _reasons(one: Comparison) -> str:
+    reasons = [
+        f"{n}: {test.reason}" for n, test in (("paired", one.paired), ("Welch", one.welch)) if test.reason
+    ]
+    return "; ".join(reasons)

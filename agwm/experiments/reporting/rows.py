@@ -1,0 +1,148 @@
+"""Tables from records: mean ± standard deviation over seeds."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agwm.experiments.reporting.chance import CHANCE_NOTE, count_at_chance
+from agwm.experiments.reporting.markdown import table
+from agwm.experiments.reporting.runs import StoredRun, check_runs, labels_of, run_of
+from agwm.experiments.reporting.spread import Spread, spread_text
+
+__all__ = ["NOTE", "Row", "markdown_table", "rows_table", "summarize"]
+
+Record = Mapping[str, Any]
+_HEADER = (
+    "task",
+    "model",
+    "n",
+    "metric",
+    "method",
+    "score",
+    "seeds",
+    "degenerate",
+    "not above chance",
+    "failed",
+    "passes",
+    "time",
+)
+NOTE = (
+    "Score: on the test set, times 100, mean ± standard deviation over seeds (ddof 0), of one seed without"
+    f" ±. Degenerate: no better than the best constant answer. {CHANCE_NOTE} Failed: gave no score, not in"
+    " the mean."
+)
+_WORDS = ("task", "model", "metric", "method")
+
+
+@dataclass(frozen=True)
+class Row(Spread):
+    """One method on one task, over seeds.
+
+    Attributes:
+        task: Name of the task.
+        model: Name of the model.
+        train_size: Number of training examples.
+        metric: What the score is.
+        method: Label of the method: its name, or that of a variant of it.
+        scores: Test scores of the runs that gave one, as fractions, in the order of ``seeds``.
+        seeds: Their seeds.
+        num_degenerate: How many of them are no better than the best constant answer.
+        num_at_chance: How many are not above chance; None where that cannot be judged.
+        num_failed: Runs that gave no score, for whatever reason: their records say it.
+        passes: Mean number of forward and backward passes of a batch in training, over ``seeds``.
+        seconds: Mean time of training, over ``seeds``.
+    """
+
+    task: str
+    model: str
+    train_size: int
+    metric: str
+    method: str
+    scores: tuple[float, ...]
+    seeds: tuple[int, ...]
+    num_degenerate: int
+    num_at_chance: int | None
+    num_failed: int
+    passes: float
+    seconds: float
+
+
+def summarize(records: Iterable[Record]) -> list[Row]:
+    """Group records by task, model, size and method.
+
+    Args:
+        records: The records of :func:`agwm.experiments.records.load_records`, of one task or of several.
+
+    Returns:
+        One row a group, by task, model and size, and within these in the order of
+        :func:`agwm.experiments.reporting.runs.labels_of`.
+
+    Raises:
+        DataError: If :func:`agwm.experiments.reporting.runs.check_runs` objects to their settings.
+    """
+    runs = [run_of(record) for record in records]
+    check_runs(runs)
+    labels = labels_of(runs)
+    groups: dict[tuple, list[StoredRun]] = {}
+    for run in runs:
+        key = (run.task, run.model, run.train_size, labels.index(run.label))
+        groups.setdefault(key, []).append(run)
+    return [_row(groups[key]) for key in sorted(groups)]
+
+
+def markdown_table(rows: Sequence[Row]) -> str:
+    """Write rows as a Markdown table that also reads well as plain text; scores are times 100.
+
+    Args:
+        rows: What :func:`summarize` gives.
+
+    Returns:
+        The table and a line that explains it, ending in a newline.
+    """
+    return f"{rows_table(rows)}\n{NOTE}\n"
+
+
+def rows_table(rows: Sequence[Row]) -> str:
+    """Write the table of :func:`markdown_table` without the line that explains it."""
+    numbers = [place for place, name in enumerate(_HEADER) if name not in _WORDS]
+    return table(_HEADER, [_cells(row) for row in rows], right=numbers)
+
+
+def _row(runs: Sequence[StoredRun]) -> Row:
+    done = sorted((run for run in runs if run.score is not None), key=lambda run: run.seed)
+    # A failed run may have stopped anywhere: its cost says nothing of the method's.
+    counted = done or runs
+    return Row(
+        task=runs[0].task,
+        model=runs[0].model,
+        train_size=runs[0].train_size,
+        metric=counted[0].metric,
+        method=runs[0].label,
+        scores=tuple(run.score for run in done),
+        seeds=tuple(run.seed for run in done),
+        num_degenerate=sum(run.is_degenerate for run in done),
+        num_at_chance=count_at_chance(done),
+        num_failed=sum(run.failure is not None for run in runs),
+        passes=statistics.fmean(run.passes for run in counted),
+        seconds=statistics.fmean(run.seconds for run in counted),
+    )
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    return (
+        row.task,
+        row.model,
+        str(row.train_size),
+        row.metric,
+        row.method,
+        spread_text(row.mean, row.std),
+        str(len(row.scores)),
+        str(row.num_degenerate),
+        "-" if row.num_at_chance is None else str(row.num_at_chance),
+        str(row.num_failed),
+        f"{row.passes:.0f}",
+        f"{row.seconds:.0f} s",
+    )

@@ -1,0 +1,198 @@
+"""One run: one method, one task, one model, one seed, from pretrained weights to a record."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, MutableMapping
+from typing import Any
+
+import datasets
+from torch import nn
+
+from agwm.data import DynamicPadding, encode, sample_low_resource
+from agwm.errors import HypergradientError
+from agwm.experiments.config import RunConfig
+from agwm.experiments.evaluation import DivergenceError, constant_score, evaluate
+from agwm.experiments.examples import Examples, quiet_datasets
+from agwm.experiments.records import run_info
+from agwm.methods import METHODS, Job, Outcome, make_method
+from agwm.models.pretrained import Pretrained, load_pretrained, pick_device
+from agwm.search.checks import check_precision
+
+__all__ = ["check_device", "check_method", "check_run", "check_sizes", "run_one"]
+
+
+def check_run(config: RunConfig, examples: Examples, seed: int) -> None:
+    """Find mistakes before the first run: sizes, device, model, forms of alpha, patterns.
+
+    Raises:
+        AgwmError: If a run could not be started.
+    """
+    check_device(config)
+    check_sizes(config, examples, seed)
+    loaded = load_pretrained(config.model, examples.task.label_names, seed, config.trust_remote_code)
+    for name in config.methods:
+        check_method(config, name, loaded)
+
+
+def check_device(config: RunConfig) -> None:
+    """Find out whether the device is there and can do the precisions of all methods.
+
+    Raises:
+        ConfigError: If not.
+    """
+    device = pick_device(config.device)
+    for section in {section for method in config.methods for section in METHODS[method].sections}:
+        check_precision(getattr(getattr(config, section), "precision", "fp32"), device)
+
+
+def check_sizes(config: RunConfig, examples: Examples, seed: int) -> None:
+    """Find out whether there are as many examples as are to be drawn.
+
+    Raises:
+        AgwmError: If not.
+    """
+    _draw(config, examples, seed)
+
+
+def check_method(config: RunConfig, method: str, loaded: Pretrained) -> None:
+    """Find out whether a method, with its settings, fits a model; the model is left as it was.
+
+    Raises:
+        AgwmError: If it does not.
+    """
+    made = make_method(method, config.rivals)
+    made.check(loaded, config.finetune_config(config.seed_list[0]))
+    made.check_length(loaded.model, config.max_length)
+
+
+def run_one(
+    config: RunConfig,
+    method: str,
+    seed: int,
+    examples: Examples,
+    progress: bool | None = None,
+    *,
+    label: str | None = None,
+    scores_test: bool = True,
+    tests: MutableMapping[tuple, list] | None = None,
+) -> tuple[dict[str, Any], Outcome | None]:
+    """Finetune once and score.
+
+    Args:
+        config: The experiment.
+        method: One of ``METHODS``.
+        seed: Decides the examples drawn, head, splits, alpha, data order and dropout.
+        examples: The task's examples.
+        progress: Show bars; None: only on a terminal.
+        label: What tables call the method with these settings; None: the method's name.
+        scores_test: Score on the test examples. If not, they are not even encoded, and whether the run is
+            degenerate is told by the dev examples.
+        tests: Encoded test examples of earlier runs, kept here for later ones; None: encoded anew.
+
+    Returns:
+        The record, and what to save; None where numbers were not finite: the record then says so and has
+        no score.
+
+    Raises:
+        AgwmError: If model, data or settings do not fit together.
+    """
+    task = examples.task
+    loaded = load_pretrained(config.model, task.label_names, seed, config.trust_remote_code)
+    loaded.model.to(pick_device(config.device))
+    parts = _draw(config, examples, seed)
+    with quiet_datasets():
+        encoded = [
+            None if part is None else encode(part, loaded.tokenizer, task, config.max_length)
+            for part in parts
+        ]
+    labels = [[] if part is None else list(part["label"]) for part in parts]
+    labels.append(list(examples.test["label"]) if scores_test else [])
+    encoded.append(_encode_test(config, examples, loaded, tests) if scores_test else None)
+    pad = DynamicPadding(loaded.tokenizer)
+
+    def score(model: nn.Module, part: int) -> float | None:
+        if encoded[part] is None:
+            return None
+        return evaluate(model, task, encoded[part], labels[part], pad)
+
+    def on_dev(model: nn.Module) -> dict[str, float]:
+        return {f"dev_{task.metric}": score(model, 1)}
+
+    job = Job(
+        loaded=loaded,
+        examples=encoded[0],
+        collate=pad,
+        evaluate=None if encoded[1] is None else on_dev,
+        seed=seed,
+        training=config.vanilla,
+        recipe=config.finetune_config(seed),
+        progress=progress,
+    )
+    start, outcome, failure = time.perf_counter(), None, None
+    test = dev = None
+    try:
+        outcome = make_method(method, config.rivals).run(job)
+        seconds = time.perf_counter() - start
+        dev, test = score(outcome.model, 1), score(outcome.model, 2)
+    except (DivergenceError, HypergradientError) as error:
+        failure = " ".join(str(error).split())
+        seconds, outcome = time.perf_counter() - start, None
+    judged, reference = (test, labels[2]) if scores_test else (dev, labels[1])
+    constant = constant_score(task, reference)
+    record = {
+        "run_info": run_info(config, method, seed, examples.fingerprint, len(labels[0]), label),
+        "train_info": {
+            "failure": failure,
+            "num_train": len(labels[0]),
+            "num_dev": len(labels[1]),
+            "num_test": len(labels[2]),
+            "passes": outcome.passes if outcome else 0,
+            "total_seconds": round(seconds, 3),
+            "seconds": outcome.seconds if outcome else {},
+            "alpha": outcome.alpha if outcome else {},
+            "history": _finite(outcome.history) if outcome else [],
+        },
+        "scores": {
+            "metric": task.metric,
+            "test": test,
+            "dev": dev,
+            "constant": constant,
+            "is_degenerate": judged is not None and judged <= constant,
+        },
+    }
+    return record, outcome
+
+
+def _draw(
+    config: RunConfig, examples: Examples, seed: int
+) -> tuple[datasets.Dataset, datasets.Dataset | None]:
+    """Return the training and the dev examples of a seed; all of them and none without a size."""
+    if config.train_size is None:
+        return examples.train, None
+    drawn = sample_low_resource(examples.train, config.train_size, seed, config.stratified)
+    train, dev = (examples.train.select(indices) for indices in drawn)
+    return train, dev
+
+
+def _encode_test(
+    config: RunConfig, examples: Examples, loaded: Pretrained, tests: MutableMapping[tuple, list] | None
+) -> list:
+    key = (config.model, config.trust_remote_code, config.max_length, examples.fingerprint)
+    if tests is None or key not in tests:
+        with quiet_datasets():
+            encoded = encode(examples.test, loaded.tokenizer, examples.task, config.max_length)
+        if tests is None:
+            return encoded
+        tests[key] = encoded
+    return tests[key]
+
+
+def _finite(value: Any) -> Any:
+    """Replace numbers that JSON does not have by null."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,157 @@
+"""The inner step that the next hypergradient differentiates, as it happened."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from agwm.errors import HypergradientError
+from agwm.hypergradient.best_response import InnerStep, optimizer_kind
+from agwm.rng import RngState
+
+__all__ = ["Recording", "filled", "first_rows", "inner_step", "owned"]
+
+
+@dataclass
+class Recording:
+    """What is kept of an inner step.
+
+    Attributes:
+        batches: Its micro-batches, each with the random state before its forward pass.
+        weights: W before the step, where the mixed derivative is taken there.
+        step: What the optimizer did; None until it stepped, and after the hypergradient was taken.
+        upper_gradients: Gradient of the inner loss by each upper parameter, from the inner backward
+            itself, by the parameter's ``id``; empty where it was not asked for.
+        is_skipped: Whether gradient scaling met an overflow and left W as it was.
+    """
+
+    batches: list[tuple[Any, RngState]] = field(default_factory=list)
+    weights: list[Tensor] | None = None
+    step: InnerStep | None = None
+    upper_gradients: dict[int, Tensor] = field(default_factory=dict)
+    is_skipped: bool = False
+
+
+def _leaves(batch: Any) -> Iterator[Any]:
+    if isinstance(batch, Mapping):
+        batch = list(batch.values())
+    if isinstance(batch, list | tuple):
+        for value in batch:
+            yield from _leaves(value)
+    elif batch is not None:
+        yield batch
+
+
+def _mapped(batch: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    if isinstance(batch, Tensor):
+        return change(batch)
+    if isinstance(batch, Mapping):
+        return {key: _mapped(value, change) for key, value in batch.items()}
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
+        return type(batch)(*(_mapped(value, change) for value in batch))
+    if isinstance(batch, list | tuple):
+        return type(batch)(_mapped(value, change) for value in batch)
+    return batch
+
+
+def first_rows(batch: Any, fraction: float) -> Any:
+    """Return the first ``ceil(fraction * rows)`` examples of a batch, as views of its tensors.
+
+    Args:
+        batch: A tensor, or mappings and sequences of tensors (or None) to any depth; the first
+            dimension of each tensor counts the examples.
+        fraction: In (0, 1]; at 1 the batch itself is returned, whatever it is.
+
+    Returns:
+        The part, in the batch's own structure.
+
+    Raises:
+        HypergradientError: If the batch holds something else, or tensors of different length.
+    """
+    if fraction >= 1.0:
+        return batch
+    found = [
+        f"a tensor of shape {tuple(leaf.shape)}" if isinstance(leaf, Tensor) else type(leaf).__name__
+        for leaf in _leaves(batch)
+        if not isinstance(leaf, Tensor) or leaf.dim() == 0
+    ]
+    rows = sorted({len(leaf) for leaf in _leaves(batch)}) if not found else []
+    if len(rows) != 1:
+        got = found[0] if found else f"first dimensions {', '.join(map(str, rows)) or 'of nothing'}"
+        raise HypergradientError(
+            "Cannot take a part of a batch: expected a mapping or sequence of tensors with one first"
+            f" dimension, that of the examples, got {got}. Set hypergradient.batch_fraction to 1."
+        )
+    count = math.ceil(fraction * rows[0] - 1e-9)  # 0.07 * 100 is a little above 7
+    return _mapped(batch, lambda tensor: tensor[:count])
+
+
+def filled(gradients: Sequence[Tensor | None], like: Sequence[Tensor]) -> list[Tensor]:
+    """Put zeros where there is no gradient."""
+    return [
+        torch.zeros_like(tensor) if gradient is None else gradient
+        for gradient, tensor in zip(gradients, like, strict=True)
+    ]
+
+
+def owned(gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
+    """Clone gradients that share memory, so that each can be changed in place.
+
+    ``autograd.grad`` may return one tensor for two inputs, or a number expanded to a shape.
+    """
+    seen: set[int] = set()
+    result = []
+    for gradient in gradients:
+        if gradient is not None:
+            is_expanded = any(
+                s == 0 and n > 1 for s, n in zip(gradient.stride(), gradient.shape, strict=True)
+            )
+            if is_expanded or gradient.data_ptr() in seen:
+                gradient = gradient.clone(memory_format=torch.contiguous_format)
+            seen.add(gradient.data_ptr())
+        result.append(gradient)
+    return result
+
+
+def inner_step(
+    optimizer: torch.optim.Optimizer,
+    weights: Sequence[torch.nn.Parameter],
+    before: list[Tensor] | None,
+    total_norm: float,
+    max_norm: float,
+) -> InnerStep:
+    """Describe the step that an optimizer is about to take.
+
+    Args:
+        optimizer: The inner optimizer; gradients are in ``.grad``, clipped already.
+        weights: W.
+        before: W before the step, where it is kept.
+        total_norm: Norm of all gradients before clipping; 0.0 where there is no clipping.
+        max_norm: Clipping threshold; 0.0 where there is none.
+
+    Returns:
+        The step; the states of Adam are to be taken after it (``InnerStep.take_states``).
+    """
+    groups = {
+        id(p): {key: value for key, value in group.items() if key != "params"}
+        for group in optimizer.param_groups
+        for p in group["params"]
+    }
+    kind = optimizer_kind(optimizer)
+    states = [optimizer.state[w] if w in optimizer.state else {} for w in weights]
+    if kind == "SGD":
+        states = [{"is_first": state.get("momentum_buffer") is None} for state in states]
+    return InnerStep(
+        gradients=[w.grad if id(w) in groups else None for w in weights],
+        groups=[groups.get(id(w), {"lr": 0.0}) for w in weights],
+        states=states,
+        kind=kind,
+        total_norm=total_norm,
+        max_norm=max_norm,
+        weights=before,
+    )

@@ -1,0 +1,8 @@
+"""Weights mixup: the formulas, alpha, and the hook that puts mixed weights into a model. Knows no Betty."""
+
+from agwm.mixing.alpha import Alpha
+from agwm.mixing.functions import mix_weights
+from agwm.mixing.mixup import Mixup, inject, mixup_of
+from agwm.mixing.saving import load
+
+__all__ = ["Alpha", "Mixup", "inject", "load", "mix_weights", "mixup_of"]

@@ -1,0 +1,1 @@
+"""Pretrained models: loading them, naming their files, and finding their parts in every family."""

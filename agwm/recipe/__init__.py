@@ -1,0 +1,1 @@
+"""The recipe: K searches, their average, and final finetuning with alpha fixed."""

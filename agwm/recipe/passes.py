@@ -1,0 +1,80 @@
+"""Counts of forward and backward passes: what a run costs, whatever machine it is on.
+
+One pass is a forward and a backward of one batch, a part of a batch counts as that part; evaluation is
+not counted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from agwm.data.sampling import outer_split_size
+from agwm.hypergradient.settings import Hypergradient
+from agwm.recipe.config import FinetuneConfig, TrainingConfig
+
+__all__ = [
+    "COUNTED",
+    "finetune_passes",
+    "outer_step_passes",
+    "same_passes",
+    "search_passes",
+    "training_passes",
+]
+
+# The settings of the two-level recipe that its number of passes depends on.
+COUNTED: frozenset[str] = frozenset(
+    {
+        "mixing.alpha",
+        "hypergradient.scheme",
+        "hypergradient.order",
+        "hypergradient.batch_fraction",
+        "search.epochs",
+        "search.batch_size",
+        "search.num_resplits",
+        "search.outer_fraction",
+        "search.unroll_steps",
+        "search.roll_back",
+        "final.epochs",
+        "final.batch_size",
+    }
+)
+
+
+def training_passes(config: TrainingConfig, num_examples: int) -> int:
+    """Return the passes of one-level training on so many examples."""
+    return config.epochs * math.ceil(num_examples / config.batch_size)
+
+
+def outer_step_passes(hypergradient: Hypergradient) -> float:
+    """Return the passes of one outer step: one for direct term and v, then the finite difference."""
+    return 1 + hypergradient.num_difference_passes
+
+
+def search_passes(config: FinetuneConfig, num_steps: int) -> int:
+    """Return the passes of so many inner steps of the search, with their outer steps, rounded up.
+
+    Args:
+        config: The recipe's settings.
+        num_steps: Inner steps; one that is rolled back and taken again counts as one.
+    """
+    search = config.search
+    inner = num_steps * (2 if search.roll_back else 1)
+    if config.mixing.alpha == "frozen":
+        return num_steps
+    outer = num_steps // search.unroll_steps * outer_step_passes(config.hypergradient)
+    return inner + math.ceil(outer - 1e-6)
+
+
+def finetune_passes(config: FinetuneConfig, num_examples: int) -> int:
+    """Return the passes of the whole recipe: K searches and the final stage."""
+    num_inner = num_examples - outer_split_size(num_examples, config.search.outer_fraction)
+    num_steps = training_passes(config.search, num_inner)
+    searches = config.search.num_resplits * search_passes(config, num_steps)
+    return searches + training_passes(config.final, num_examples)
+
+
+def same_passes(config: TrainingConfig, passes: int, num_examples: int) -> TrainingConfig:
+    """Return one-level training of at least so many passes, in whole epochs; at least as it was."""
+    epoch = math.ceil(num_examples / config.batch_size)
+    return dataclasses.replace(config, epochs=max(config.epochs, math.ceil(passes / epoch)))

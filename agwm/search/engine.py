@@ -1,0 +1,300 @@
+"""The engine that wires the two problems, shows progress, validates, checkpoints and resumes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from agwm.errors import ConfigError, DataError
+from agwm.files import load_tree, save_tree
+from agwm.hypergradient._betty import Config, Engine, EngineConfig, HypergradientConfig, quiet_betty
+from agwm.hypergradient.settings import HYPERGRADIENT_TYPE, Hypergradient
+from agwm.mixing.mixup import Mixup
+from agwm.processes import broadcast_
+from agwm.progress import Progress
+from agwm.rng import RngState
+from agwm.search.checks import check_clipping, check_count, check_engine, check_precision
+from agwm.search.problems import AttentionProblem, TaskWeightProblem
+
+__all__ = ["MixupEngine", "build_engine"]
+
+Validate = Callable[["MixupEngine"], Mapping[str, float]]
+
+
+class MixupEngine(Engine):
+    """A Betty ``Engine`` of one inner and one outer problem.
+
+    Args:
+        inner: The problem that owns W.
+        outer: The problem that owns alpha.
+        config: Betty's config: ``train_iters`` and ``valid_step`` (both count micro-batches of the inner
+            loader, as in Betty) and ``roll_back``.
+        validate: Called with the engine, the model in evaluation mode and without gradient; the mapping
+            it returns is appended to ``history`` with the inner step. None: a subclass's ``validation``,
+            Betty's hook, if there is one.
+        phase: What the progress bar calls this run.
+        progress: Show the bar; None: only on a terminal.
+        checkpoint: File to write the state to, every ``checkpoint_step`` steps and at the end.
+        checkpoint_step: Inner steps between checkpoints; rounded up to a whole outer step.
+
+    Attributes:
+        inner: The inner problem.
+        outer: The outer problem.
+        history: What validation returned, each with ``step``, the number of inner steps taken.
+
+    Raises:
+        ConfigError: If the problems cannot be wired, or the config asks for what is not supported.
+        ModelError: If the model cannot be differentiated by ``torch.autograd.grad``.
+    """
+
+    def __init__(
+        self,
+        inner: TaskWeightProblem,
+        outer: AttentionProblem,
+        config: EngineConfig | None = None,
+        validate: Validate | None = None,
+        phase: str = "search",
+        progress: bool | None = None,
+        checkpoint: str | Path | None = None,
+        checkpoint_step: int = 100,
+    ) -> None:
+        config = EngineConfig() if config is None else config
+        check_engine(type(self), inner, outer, config)
+        self.history: list[dict[str, Any]] = []
+        self.phase = phase
+        self.progress = progress
+        self.checkpoint = checkpoint
+        self.checkpoint_step = checkpoint_step
+        self._validate = validate
+        self._inner, self._outer = inner, outer
+        dependencies = {"u2l": {outer: [inner]}, "l2u": {inner: [outer]}}
+        with quiet_betty():
+            super().__init__([outer, inner], config, dependencies)
+        mixup = inner.mixup
+        broadcast_([*mixup.model.parameters(), *mixup.model.buffers()])
+        broadcast_([*mixup.attention.parameters(), *mixup.pretrained.values()])
+
+    def configure_systems(self) -> dict[str, Any]:
+        """Run on the device that the model is on (Betty: on CUDA wherever there is one)."""
+        systems = super().configure_systems()
+        self.device = next(self._inner.model.parameters()).device
+        return systems
+
+    @property
+    def step(self) -> int:
+        """Number of inner steps taken (``global_step`` counts micro-batches)."""
+        return self.global_step // self._inner.gas
+
+    def run(self) -> None:
+        """Run the remaining steps up to ``train_iters``, from where the engine stands."""
+        self.train()
+        gas = self._inner.gas
+        with Progress(self.phase, self.train_iters // gas, self.progress, self.step) as bar:
+            while self.global_step < self.train_iters:
+                self.global_step += 1
+                self.train_step()
+                if self.global_step % gas == 0:
+                    bar.step(inner=self._inner.last_loss, outer=getattr(self._outer, "last_loss", None))
+                if self._is_validated and self.global_step % self.valid_step == 0:
+                    self.validate()
+                if self._is_checkpoint_due():
+                    self.save_checkpoint(self.checkpoint)
+        with quiet_betty():
+            self.cleanup()
+
+    @property
+    def _is_validated(self) -> bool:
+        return self._validate is not None or self.is_implemented("validation")
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, Any]:
+        """Validate in evaluation mode; append the result to ``history`` and return it.
+
+        Raises:
+            ConfigError: If there is nothing to call, or it does not return a mapping.
+        """
+        if not self._is_validated:
+            raise ConfigError(
+                "Nothing to validate with: expected validate= or a method validation, got neither."
+                " Pass validate= to the engine."
+            )
+        state = RngState.capture(self.device)
+        self.eval()
+        try:
+            outcome = self.validation() if self._validate is None else self._validate(self)
+        finally:
+            self.train()
+            state.restore()
+        if not isinstance(outcome, Mapping):
+            raise ConfigError(
+                "Result of validate is unusable: expected a dict of numbers by name, got"
+                f" {type(outcome).__name__}. Return a dict."
+            )
+        record = {"step": self.step, **outcome}
+        self.history.append(record)
+        return record
+
+    @property
+    def _window(self) -> int:
+        """Micro-batches from one outer step to the next."""
+        return self._inner._unroll_steps * self._inner.gas
+
+    def _is_checkpoint_due(self) -> bool:
+        if self.checkpoint is None or self.global_step % self._window:
+            return False
+        every = -(-self.checkpoint_step // self._inner._unroll_steps) * self._window
+        is_last = self.global_step + self._window > self.train_iters
+        return is_last or self.global_step % every == 0
+
+    def save_checkpoint(self, path: str | Path) -> None:
+        """Write everything that the next step depends on: a run resumed goes on bit for bit.
+
+        Args:
+            path: A file; safetensors, the structure in its metadata.
+
+        Raises:
+            ConfigError: If the step is not the end of an outer step.
+        """
+        if self.global_step % self._window:
+            raise ConfigError(
+                f"Checkpoint inside an outer step: expected a step divisible by {self._window}, got"
+                f" {self.global_step}. Save after a whole outer step."
+            )
+        save_tree(
+            path,
+            {
+                "global_step": self.global_step,
+                "history": self.history,
+                "inner": self._inner.to_tree(),
+                "outer": self._outer.to_tree(),
+                "rng": RngState.capture(self.device).to_tree(),
+            },
+        )
+
+    def resume(self, path: str | Path) -> None:
+        """Go on from a checkpoint that an engine built the same way wrote.
+
+        Args:
+            path: The file.
+
+        Raises:
+            DataError: If it cannot be read, or is no checkpoint of an engine.
+        """
+        tree = load_tree(path)
+        if not (isinstance(tree, dict) and {"global_step", "inner", "outer", "rng"} <= set(tree)):
+            raise DataError(
+                f"Cannot resume from {str(path)!r}: expected a checkpoint that an engine wrote, got"
+                " another file. Check the path."
+            )
+        self.global_step = tree["global_step"]
+        self.history = tree["history"]
+        self._inner.load_tree(tree["inner"])
+        self._outer.load_tree(tree["outer"])
+        RngState.from_tree(tree["rng"]).restore()
+
+
+def build_engine(
+    mixup: Mixup,
+    inner_loader: Iterable[Any],
+    outer_loader: Iterable[Any],
+    inner_optimizer: torch.optim.Optimizer,
+    outer_optimizer: torch.optim.Optimizer,
+    train_iters: int,
+    hypergradient: Hypergradient | Mapping[str, Any] | None = None,
+    *,
+    inner_scheduler: Any = None,
+    outer_scheduler: Any = None,
+    inner: type[TaskWeightProblem] = TaskWeightProblem,
+    outer: type[AttentionProblem] = AttentionProblem,
+    unroll_steps: int = 1,
+    gradient_accumulation: int = 1,
+    gradient_clipping: float = 0.0,
+    precision: str = "fp32",
+    roll_back: bool = False,
+    validate: Validate | None = None,
+    valid_step: int = 100,
+    phase: str = "search",
+    progress: bool | None = None,
+    checkpoint: str | Path | None = None,
+    checkpoint_step: int = 100,
+) -> MixupEngine:
+    """Wire an injected model, two loaders and two optimizers into an engine.
+
+    Args:
+        mixup: What ``agwm.inject`` returned.
+        inner_loader: Batches of the inner split: any iterable of dicts that can be iterated again.
+        outer_loader: Batches of the outer split.
+        inner_optimizer: Over ``mixup.model.parameters()``; the very object that steps.
+        outer_optimizer: Over ``mixup.attention.parameters()``; the very object that steps.
+        train_iters: Inner optimizer steps.
+        hypergradient: Settings by name: ``scheme``, ``best_response``, ``epsilon``, ``order``,
+            ``batch_fraction``.
+        inner_scheduler: Stepped once an inner step.
+        outer_scheduler: Stepped once an outer step.
+        inner: ``TaskWeightProblem`` or a subclass of it.
+        outer: ``AttentionProblem`` or a subclass of it.
+        unroll_steps: Inner steps for each outer step; the hypergradient goes through the last.
+        gradient_accumulation: Micro-batches of the inner loader for each inner step.
+        gradient_clipping: Largest norm of the gradient by all of W; 0: no clipping.
+        precision: ``"fp32"``, ``"bf16"`` (autocast) or ``"fp16"`` (autocast with scaling, CUDA).
+        roll_back: Undo the inner step after the outer one and take it again with the new alpha.
+        validate: See :class:`MixupEngine`.
+        valid_step: Inner steps between validations.
+        phase: What the progress bar calls this run.
+        progress: Show the bar; None: only on a terminal.
+        checkpoint: File to write the state to.
+        checkpoint_step: Inner steps between checkpoints; rounded up to a whole outer step.
+
+    Returns:
+        The engine; ``engine.run()`` runs it.
+
+    Raises:
+        ConfigError: If a setting is unknown or out of range, or an optimizer holds no parameter of its
+            problem.
+        HypergradientError: If ``best_response='optimizer'`` does not know the inner optimizer.
+        ModelError: If the mixup is off its model, or W is in half precision.
+    """
+    settings = Hypergradient.of(hypergradient)
+    device = next(mixup.model.parameters()).device
+    for name, count in (
+        ("train_iters", train_iters),
+        ("unroll_steps", unroll_steps),
+        ("gradient_accumulation", gradient_accumulation),
+        ("valid_step", valid_step),
+        ("checkpoint_step", checkpoint_step),
+    ):
+        check_count(name, count)
+    check_precision(precision, device)
+    check_clipping(gradient_clipping)
+    mixup.attention.to(device)
+    inner_problem = inner(
+        mixup,
+        inner_loader,
+        inner_optimizer,
+        inner_scheduler,
+        HypergradientConfig(
+            hypergradient=settings,
+            unroll_steps=unroll_steps,
+            gradient_accumulation=gradient_accumulation,
+            gradient_clipping=gradient_clipping,
+            precision=precision,
+        ),
+    )
+    outer_problem = outer(
+        mixup,
+        outer_loader,
+        outer_optimizer,
+        outer_scheduler,
+        Config(type=HYPERGRADIENT_TYPE, precision=precision),
+    )
+    config = EngineConfig(
+        train_iters=train_iters * gradient_accumulation,
+        valid_step=valid_step * gradient_accumulation,
+        roll_back=roll_back,
+    )
+    return MixupEngine(
+        inner_problem, outer_problem, config, validate, phase, progress, checkpoint, checkpoint_step
+    )

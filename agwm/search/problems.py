@@ -1,0 +1,168 @@
+"""The two problems: the inner one learns the task weights W, the outer one alpha.
+
+A task of your own overrides one method, ``loss(self, batch) -> Tensor``, of either or both. It is called
+once a step, and again up to twice an outer step on the inner problem with the same batch and the same
+random state: it must return a tensor of one number and be free of side effects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from agwm.errors import ConfigError
+from agwm.hypergradient._betty import Config, HypergradientConfig, ImplicitProblem, warn_of_misspelt_hooks
+from agwm.hypergradient.search_step import SearchStep
+from agwm.mixing.mixup import Mixup
+
+__all__ = ["PRECISIONS", "AttentionProblem", "TaskWeightProblem"]
+
+PRECISIONS = ("fp32", "bf16", "fp16")
+
+
+class _MixupProblem(SearchStep, ImplicitProblem):
+    """What the two problems share: the mixup, the model and the loss."""
+
+    def __init__(
+        self,
+        name: str,
+        mixup: Mixup,
+        module: nn.Module,
+        loader: Iterable[Any] | None,
+        optimizer: torch.optim.Optimizer | None,
+        scheduler: Any,
+        config: Config,
+    ) -> None:
+        if config.precision not in PRECISIONS:
+            raise ConfigError(
+                f"Unknown precision: expected one of {', '.join(PRECISIONS)}, got {config.precision!r}."
+                " Pass precision='fp32'."
+            )
+        base = next(kind for kind in type(self).__mro__ if kind.__module__ == __name__)
+        warn_of_misspelt_hooks(type(self), base)
+        loader = None if loader is None else (loader,)
+        super().__init__(name, config, module, optimizer, scheduler, loader)
+        self.mixup = mixup
+
+    def patch_optimizer(self) -> None:
+        """Keep the user's optimizer, if it can do this problem's work.
+
+        Raises:
+            ConfigError: If it is no optimizer, or holds none of the problem's parameters: the problem
+                would learn nothing.
+        """
+        super().patch_optimizer()
+        own = {id(parameter) for parameter in self.module.parameters()}
+        groups = getattr(self.optimizer, "param_groups", None)
+        if groups is None or not own.intersection(id(p) for group in groups for p in group["params"]):
+            got = type(self.optimizer).__name__ + ("" if groups is None else " over others")
+            raise ConfigError(
+                f"Optimizer of problem {self.name!r} is not its own: expected one over parameters of"
+                f" {type(self.module).__name__}, got {got}. The inner one is over"
+                " mixup.model.parameters(), the outer one over mixup.attention.parameters()."
+            )
+
+    @property
+    def model(self) -> nn.Module:
+        """The injected model: calling it uses the mixed weights."""
+        return self.mixup.model
+
+    def loss(self, batch: Any) -> Tensor:
+        """Return the loss of a batch, a tensor of one number. Override it for a task of your own.
+
+        Args:
+            batch: One batch of this problem's loader, on the model's device.
+
+        Returns:
+            ``self.model(**batch).loss``: the loss that the Hugging Face model computes from ``labels``.
+        """
+        return self.model(**batch).loss
+
+    def training_step(self, batch: Any) -> Tensor:
+        """Betty's name for :meth:`loss`.
+
+        Raises:
+            ConfigError: If the loss is not a tensor of one number.
+        """
+        loss = self.loss(batch)
+        if not isinstance(loss, Tensor) or loss.numel() != 1:
+            shape = f" of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else ""
+            raise ConfigError(
+                f"Loss of problem {self.name!r} is unusable: expected a tensor of one number, got"
+                f" {type(loss).__name__}{shape}. Return it from {type(self).__name__}.loss()."
+            )
+        return loss.reshape(())
+
+
+class TaskWeightProblem(_MixupProblem):
+    r"""Inner problem: :math:`\min_W L(\hat W(W, \alpha, W_0); D_{tr})`, owns W.
+
+    Args:
+        mixup: What ``agwm.inject`` returned.
+        loader: Batches of the inner split.
+        optimizer: Over ``mixup.model.parameters()``; used as it is, param groups included.
+        scheduler: Of that optimizer, stepped once an inner step; None for a constant rate.
+        config: Betty's config; the hypergradient's settings are read from it.
+        name: Attribute of the engine by which the problem is found.
+
+    Reference:
+        Somayajula et al., NAACL 2024, the inner level. Weight decay is the optimizer's.
+    """
+
+    def __init__(
+        self,
+        mixup: Mixup,
+        loader: Iterable[Any] | None = None,
+        optimizer: torch.optim.Optimizer | None = None,
+        scheduler: Any = None,
+        config: Config | None = None,
+        name: str = "inner",
+    ) -> None:
+        config = HypergradientConfig() if config is None else config
+        super().__init__(name, mixup, mixup.model, loader, optimizer, scheduler, config)
+
+
+class AttentionProblem(_MixupProblem):
+    r"""Outer problem: :math:`\min_\alpha L(\hat W(W^*(\alpha), \alpha, W_0); D_{val})`, owns alpha.
+
+    When its optimizer steps, ``.grad`` of ``mixup.attention`` holds the whole hypergradient (direct and
+    indirect term). After the step alpha is projected to [0, 1]. In the frozen form there is nothing to
+    learn, and the outer step is left out.
+
+    Args:
+        mixup: What ``agwm.inject`` returned.
+        loader: Batches of the outer split.
+        optimizer: Over ``mixup.attention.parameters()``; used as it is.
+        scheduler: Of that optimizer, stepped once an outer step; None for a constant rate.
+        config: Betty's config.
+        name: Attribute of the engine by which the problem is found.
+
+    Reference:
+        Somayajula et al., NAACL 2024, the outer level.
+    """
+
+    def __init__(
+        self,
+        mixup: Mixup,
+        loader: Iterable[Any] | None = None,
+        optimizer: torch.optim.Optimizer | None = None,
+        scheduler: Any = None,
+        config: Config | None = None,
+        name: str = "outer",
+    ) -> None:
+        config = Config() if config is None else config
+        super().__init__(name, mixup, mixup.attention, loader, optimizer, scheduler, config)
+
+    def step_normal(self, global_step: int | None = None) -> None:
+        """Take an outer step, unless alpha is frozen."""
+        if self.mixup.attention.is_trainable:
+            super().step_normal(global_step)
+        else:
+            self.ready = [False] * len(self._children)
+
+    def param_callback(self) -> None:
+        """Project alpha to [0, 1]; Betty calls it after each outer step."""
+        self.mixup.project_()

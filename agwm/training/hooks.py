@@ -1,0 +1,108 @@
+"""Where a method of finetuning can act on one-level training; as they stand they are vanilla's."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from agwm.recipe.config import TrainingConfig
+
+__all__ = ["TrainingHooks", "decay_groups", "decays", "make_optimizer"]
+
+
+def decays(model: nn.Module) -> dict[str, bool]:
+    """Return for each parameter that takes gradient whether weight decay is for it.
+
+    It is not for biases and for the parameters of norms, whatever they are called in the model.
+    """
+    norms = {
+        id(parameter)
+        for module in model.modules()
+        if "norm" in type(module).__name__.lower()
+        for parameter in module.parameters(recurse=False)
+    }
+    return {
+        name: not (id(parameter) in norms or name.endswith("bias"))
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad
+    }
+
+
+def decay_groups(
+    model: nn.Module, weight_decay: float, without: Container[str] = ()
+) -> list[dict[str, Any]]:
+    """Return an optimizer's groups of the parameters that take gradient: decayed ones, and others.
+
+    Args:
+        model: The model.
+        weight_decay: Of the first group; 0 for the second, see :func:`decays`.
+        without: Names of parameters to leave out.
+
+    Returns:
+        The two groups, of which one may be empty.
+    """
+    parameters = dict(model.named_parameters())
+    chosen = {name: flag for name, flag in decays(model).items() if name not in without}
+    return [
+        {
+            "params": [parameters[name] for name, flag in chosen.items() if flag is is_decayed],
+            "weight_decay": weight_decay if is_decayed else 0.0,
+        }
+        for is_decayed in (True, False)
+    ]
+
+
+def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
+    """Return AdamW over the parameters that take gradient; no decay of biases and norms.
+
+    Args:
+        model: The model.
+        config: Gives learning rate and weight decay.
+    """
+    groups = decay_groups(model, config.weight_decay)
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=config.learning_rate)
+
+
+class TrainingHooks:
+    """The places of :func:`agwm.training.loop.train` in which a method acts, in the order of a step."""
+
+    def make_optimizer(self, model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+        """Return the optimizer of the parameters that take gradient.
+
+        Args:
+            model: The model in training.
+            config: Gives learning rate and weight decay.
+        """
+        return make_optimizer(model, config)
+
+    def before_training(
+        self, model: nn.Module, batches: Iterable[Mapping[str, Tensor]], num_steps: int
+    ) -> None:
+        """Look at the training set before the first step, or plan the run.
+
+        Args:
+            model: The model in training mode.
+            batches: A pass over the training set, on the model's device; may be taken once.
+            num_steps: Optimizer steps that follow.
+        """
+
+    def loss(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
+        """Return the loss of a batch, a number.
+
+        Args:
+            model: The model in training mode.
+            batch: Inputs and ``labels``, on its device.
+        """
+        return model(**batch).loss
+
+    def edit_gradients(self, model: nn.Module) -> None:
+        """Change ``.grad`` in place; after unscaling and before clipping."""
+
+    def before_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Change weights right before the optimizer's step; its learning rates are this step's."""
+
+    def after_step(self, model: nn.Module) -> None:
+        """Change weights right after the optimizer's step."""

@@ -1,0 +1,138 @@
+"""One-level training of W: vanilla finetuning, and the final stage of the recipe with alpha fixed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from agwm.batches import to_device
+from agwm.progress import Progress
+from agwm.recipe.config import TrainingConfig
+from agwm.rng import RngState, seed_everything
+from agwm.search.checks import check_precision
+from agwm.training.hooks import TrainingHooks
+
+__all__ = ["Collate", "Evaluate", "make_loader", "make_scheduler", "measure", "train"]
+
+Collate = Callable[[list[Any]], Mapping[str, Tensor]]
+Evaluate = Callable[[nn.Module], Mapping[str, float]]
+
+_SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def make_scheduler(
+    optimizer: torch.optim.Optimizer, schedule: str, num_steps: int, warmup_ratio: float
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """Return the schedule of a learning rate: warm-up from 0, then decay to 0 or constant.
+
+    Args:
+        optimizer: What it drives.
+        schedule: ``"linear"``, ``"cosine"`` or ``"constant"``.
+        num_steps: Optimizer steps in all.
+        warmup_ratio: Part of them in which the rate rises.
+    """
+    warmup = math.ceil(warmup_ratio * num_steps)
+    return transformers.get_scheduler(_SCHEDULES[schedule], optimizer, warmup, num_steps)
+
+
+def make_loader(dataset: Sequence[Any], batch_size: int, collate: Collate, seed: int) -> DataLoader:
+    """Return batches in an order that depends on ``seed`` alone, drawn anew in each epoch."""
+    order = torch.Generator().manual_seed(seed)
+    return DataLoader(dataset, batch_size, shuffle=True, collate_fn=collate, generator=order)
+
+
+@torch.no_grad()
+def measure(model: nn.Module, evaluate: Evaluate) -> dict[str, float]:
+    """Evaluate in evaluation mode and leave mode and random state as they were."""
+    state, was_training = RngState.capture(next(model.parameters()).device), model.training
+    model.eval()
+    try:
+        return dict(evaluate(model))
+    finally:
+        model.train(was_training)
+        state.restore()
+
+
+def train(
+    model: nn.Module,
+    train_dataset: Sequence[Any],
+    *,
+    collate: Collate,
+    config: TrainingConfig,
+    seed: int,
+    evaluate: Evaluate | None = None,
+    phase: str = "vanilla",
+    progress: bool | None = None,
+    hooks: TrainingHooks | None = None,
+) -> list[dict[str, Any]]:
+    """Finetune the parameters of a model, in place; by AdamW where ``hooks`` say nothing else.
+
+    Args:
+        model: A model whose output has ``loss``; plain or injected, on its device.
+        train_dataset: Encoded examples.
+        collate: Makes a batch, a mapping of tensors, of a list of them.
+        config: Epochs, batch size, optimizer and schedule.
+        seed: Decides data order and dropout; seeds the global random state.
+        evaluate: Called with the model after each epoch.
+        phase: What the progress bar calls this.
+        progress: Show the bar; None: only on a terminal.
+        hooks: What a method does otherwise; None: nothing, vanilla finetuning.
+
+    Returns:
+        One record an epoch: ``phase``, ``step``, ``loss`` (mean of the epoch) and what ``evaluate``
+        returned. The model is left in evaluation mode.
+
+    Raises:
+        ConfigError: If the precision does not fit the device.
+    """
+    hooks = TrainingHooks() if hooks is None else hooks
+    device = next(model.parameters()).device
+    check_precision(config.precision, device)
+    seed_everything(seed)
+    loader = make_loader(train_dataset, config.batch_size, collate, seed)
+    num_steps = config.epochs * len(loader)
+    optimizer = hooks.make_optimizer(model, config)
+    scheduler = make_scheduler(optimizer, config.schedule, num_steps, config.warmup_ratio)
+    scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    autocast = torch.autocast(
+        device.type, _DTYPES.get(config.precision), enabled=config.precision != "fp32"
+    )
+    history: list[dict[str, Any]] = []
+    model.train()
+    ahead = make_loader(train_dataset, config.batch_size, collate, seed)
+    hooks.before_training(model, (to_device(batch, device) for batch in ahead), num_steps)
+    with Progress(phase, num_steps, progress) as bar:
+        for epoch in range(1, config.epochs + 1):
+            losses = []
+            for batch in loader:
+                with autocast:
+                    loss = hooks.loss(model, to_device(batch, device))
+                scaler.scale(loss).backward()
+                scaler.unscale_(optimizer)
+                hooks.edit_gradients(model)
+                if config.clipping > 0:
+                    torch.nn.utils.clip_grad_norm_(parameters, config.clipping)
+                hooks.before_step(optimizer)
+                scaler.step(optimizer)
+                scaler.update()
+                hooks.after_step(model)
+                optimizer.zero_grad()
+                scheduler.step()
+                losses.append(loss.detach())
+                bar.step(loss=losses[-1])
+            record = {
+                "phase": phase,
+                "step": epoch * len(loader),
+                "loss": float(torch.stack(losses).mean()),
+            }
+            history.append(record | (measure(model, evaluate) if evaluate is not None else {}))
+    model.eval()
+    return history

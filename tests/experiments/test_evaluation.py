@@ -1,0 +1,79 @@
+"""Scores of a model: order, mode, and what is not finite."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import agwm
+from agwm.data import DynamicPadding, Task, get_task
+from agwm.experiments.evaluation import DivergenceError, constant_score, evaluate, model_logits
+from agwm.models.pretrained import load_pretrained
+
+TEXTS = ["the man", "a big bad dog saw the small good cat and the woman", "cat", "the dog was not bad"]
+TASK = Task("order", ("sentence1",), ("no", "yes"))
+
+
+@pytest.fixture
+def parts(tiny_model):
+    """Model, encoded examples of very different lengths, collate function."""
+    loaded = load_pretrained(str(tiny_model), TASK.label_names, seed=3)
+    examples = [{**loaded.tokenizer(text), "labels": index % 2} for index, text in enumerate(TEXTS)]
+    return loaded.model, examples, DynamicPadding(loaded.tokenizer)
+
+
+def test_logits_are_in_the_order_of_the_examples(parts):
+    model, examples, collate = parts
+    alone = torch.cat([model(**collate([example])).logits for example in examples]).detach()
+    assert alone.std(dim=0).min() > 0
+    for batch_size in (1, 3, 64):
+        found = model_logits(model, examples, collate, batch_size)
+        torch.testing.assert_close(found, alone, rtol=1e-4, atol=1e-6)
+
+
+def test_the_mode_is_put_back_and_dropout_is_off(parts):
+    model, examples, collate = parts
+    model.train()
+    state = torch.get_rng_state()
+    first, second = (model_logits(model, examples, collate) for _ in range(2))
+    assert torch.equal(first, second) and model.training
+    assert torch.equal(state, torch.get_rng_state())
+    assert not first.requires_grad
+
+
+def test_a_mixed_model_is_scored_by_its_mixed_weights(parts):
+    model, examples, collate = parts
+    before = model_logits(model, examples, collate)
+    mixup = agwm.inject(model, alpha="full", init_std=0.5, seed=0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.3)
+    mixed = model_logits(model, examples, collate)
+    mixup.merge()
+    torch.testing.assert_close(model_logits(model, examples, collate), mixed, rtol=1e-4, atol=1e-5)
+    assert (mixed - before).norm() > 0.01
+
+
+def test_score_is_that_of_the_predictions(parts):
+    model, examples, collate = parts
+    answers = model_logits(model, examples, collate).argmax(dim=-1).tolist()
+    assert evaluate(model, TASK, examples, answers, collate) == 1.0
+    assert evaluate(model, TASK, examples, [1 - a for a in answers], collate) == 0.0
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_outputs_that_are_not_finite(parts, value):
+    model, examples, collate = parts
+    with torch.no_grad():
+        model.classifier.bias.fill_(value)
+    with pytest.raises(DivergenceError, match="Training diverged: lower the learning rate"):
+        evaluate(model, TASK, examples, [0, 1, 0, 1], collate)
+    assert not model.training
+
+
+def test_best_constant_answer():
+    labels = [1, 1, 1, 0]
+    assert constant_score(TASK, labels) == 0.75
+    assert constant_score(get_task("mrpc"), labels) == pytest.approx(2 * 3 / (2 * 3 + 1))
+    assert constant_score(get_task("cola"), labels) == 0.0
+    assert constant_score(get_task("stsb"), [0.5, 2.0, 3.0]) == 0.0

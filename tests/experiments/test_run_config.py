@@ -1,0 +1,239 @@
+"""YAML files, flags and --set become one strict config."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from agwm.errors import ConfigError, SelectionError
+from agwm.experiments.config import OFFICIAL_SEEDS, RunConfig, load_config
+from agwm.experiments.run import check_method
+from agwm.experiments.yaml_files import lay_over
+from agwm.methods.two_level import Frozen
+from tests.methods.models import pretrained
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+
+def test_default_yaml_is_complete_and_equal_to_the_dataclasses():
+    values = yaml.safe_load((CONFIGS / "default.yaml").read_text(encoding="utf-8"))
+    assert values == RunConfig().to_dict()
+    assert load_config(CONFIGS / "default.yaml") == RunConfig()
+
+
+def test_every_key_of_default_yaml_has_a_comment_in_its_section():
+    section_is_explained = False
+    for line in (CONFIGS / "default.yaml").read_text(encoding="utf-8").splitlines():
+        if line.lstrip().startswith("#"):
+            section_is_explained = True
+        elif not line.strip():
+            section_is_explained = False
+        else:
+            # the final stage refers to the vanilla section, key by key the same
+            assert section_is_explained or line.endswith(":"), line
+
+
+FILES = [path for path in sorted(CONFIGS.rglob("*.yaml")) if path.parent.name != "grids"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONFIGS)))
+def test_every_config_loads(path):
+    assert isinstance(load_config(path), RunConfig)
+
+
+def test_other_configs_hold_only_what_differs():
+    demo = yaml.safe_load((CONFIGS / "demo.yaml").read_text(encoding="utf-8"))
+    assert "hypergradient" not in demo
+    assert load_config(CONFIGS / "demo.yaml").hypergradient == RunConfig().hypergradient
+
+
+def test_paper_config_is_the_official_recipe():
+    config = load_config(CONFIGS / "paper" / "glue_lowres.yaml")
+    assert (config.model, config.train_size, config.max_length) == ("bert-large-cased", 300, 128)
+    assert config.seed_list == list(OFFICIAL_SEEDS) and len(OFFICIAL_SEEDS) == 10
+    assert not config.stratified
+    assert (config.mixing.formula, config.mixing.alpha, config.mixing.init_std) == (
+        "factored",
+        "rank1",
+        0.005,
+    )
+    hyper = config.hypergradient
+    assert (hyper.scheme, hyper.best_response, hyper.epsilon) == ("central", "identity", 0.01)
+    search = config.search
+    assert (search.num_resplits, search.epochs, search.batch_size) == (5, 3, 16)
+    assert (search.learning_rate, search.weight_decay, search.clipping) == (2e-5, 0.01, 5.0)
+    assert (search.schedule, search.warmup_ratio) == ("linear", 0.1)
+    assert (search.attention_learning_rate, search.attention_weight_decay) == (2e-3, 0.0)
+    assert (search.attention_schedule, search.unroll_steps) == ("cosine", 1)
+    assert search.roll_back and not search.stratified and search.outer_fraction == 0.2
+    for stage in (config.vanilla, config.final):
+        assert (stage.epochs, stage.batch_size, stage.learning_rate) == (3, 16, 2e-5)
+        assert (stage.weight_decay, stage.clipping, stage.schedule) == (0.01, 1.0, "linear")
+
+
+def test_a_base_is_laid_under_its_file(tmp_path):
+    (tmp_path / "a.yaml").write_text("search: {epochs: 7, clipping: 2}\ntask: rte\n")
+    (tmp_path / "b.yaml").write_text("base: a.yaml\nsearch: {epochs: 1}\n")
+    config = load_config(tmp_path / "b.yaml")
+    assert (config.search.epochs, config.search.clipping, config.task) == (1, 2.0, "rte")
+
+
+def test_a_base_of_itself_is_an_error(tmp_path):
+    (tmp_path / "a.yaml").write_text("base: b.yaml\n")
+    (tmp_path / "b.yaml").write_text("base: a.yaml\n")
+    with pytest.raises(ConfigError, match="is its own base"):
+        load_config(tmp_path / "a.yaml")
+
+
+def test_file_then_flags_then_set(tmp_path):
+    (tmp_path / "a.yaml").write_text("train_size: 20\ntask: rte\nsearch: {num_resplits: 2}\n")
+    config = load_config(
+        tmp_path / "a.yaml", {"train_size": 30}, ["train_size=40", "search.num_resplits=5"]
+    )
+    assert (config.train_size, config.task, config.search.num_resplits) == (40, "rte", 5)
+
+
+def test_merge_changes_neither():
+    base, delta = {"a": {"b": 1, "c": [1, 2]}}, {"a": {"c": [3]}}
+    before = copy.deepcopy((base, delta))
+    assert lay_over(base, delta) == {"a": {"b": 1, "c": [3]}}
+    assert (base, delta) == before
+
+
+def test_to_dict_and_back():
+    config = load_config(assignments=["hypergradient.epsilon=0.5", "mixing.include=[a, b]", "seeds=[1, 2]"])
+    assert RunConfig.from_dict(config.to_dict()) == config
+
+
+@pytest.mark.parametrize("text", ["2e-5", "0.00002", "2.0e-5", "'2e-5'"])
+def test_numbers_that_yaml_reads_as_text_are_numbers(text):
+    assert load_config(assignments=[f"search.learning_rate={text}"]).search.learning_rate == 2e-5
+
+
+def test_an_integer_is_a_number():
+    clipping = load_config(assignments=["search.clipping=3"]).search.clipping
+    assert clipping == 3.0 and isinstance(clipping, float)
+
+
+def test_seeds_are_a_number_or_a_list():
+    assert load_config(assignments=["seeds=2"]).seed_list == [1017, 4803]
+    assert load_config(assignments=["seeds=[5, 6, 7]"]).seed_list == [5, 6, 7]
+
+
+def test_frozen_changes_alpha_alone():
+    config = load_config(assignments=["mixing.formula=factored"])
+    learned = config.finetune_config(3)
+    frozen = Frozen().recipe(learned)
+    assert frozen.mixing.alpha == "frozen" and learned.mixing.alpha == "rank1"
+    assert (frozen.search, frozen.final, frozen.seed) == (learned.search, learned.final, 3)
+
+
+def test_patterns_of_the_mixing_are_nothing_to_methods_that_do_not_mix():
+    config = RunConfig.from_dict({"mixing": {"exclude": ["roberta.*"]}})
+    for name in ("vanilla", "lora", "frozen"):
+        check_method(config, name, pretrained("bert"))
+    with pytest.raises(SelectionError, match="roberta"):
+        check_method(config, "agwm", pretrained("bert"))
+
+
+BAD = [
+    ("search.num_resplit=5", "Unknown config key 'search.num_resplit'.*Did you mean 'search.num_resplits'"),
+    ("num_resplits=5", "Unknown config key 'num_resplits'.*Did you mean 'search.num_resplits'"),
+    ("serach.epochs=5", "Unknown config key 'serach'.*Did you mean 'search'"),
+    ("xyz=5", "Unknown config key 'xyz'.*expected one of methods, task"),
+    ("search.num_resplits=0", "SearchConfig.num_resplits is out of range: expected an integer >= 1, got 0"),
+    ("search.num_resplits=2.5", r"'search.num_resplits'.*expected an integer, got 2.5 \(float\)"),
+    ("search.num_resplits=true", r"'search.num_resplits'.*expected an integer, got True \(bool\)"),
+    ("search.num_resplits=null", "'search.num_resplits'.*expected an integer, got null"),
+    ("search.roll_back=1", "'search.roll_back'.*expected true or false, got 1"),
+    ("search.learning_rate=fast", "'search.learning_rate'.*expected a number, got 'fast'"),
+    ("search.learning_rate=.nan", "'search.learning_rate'.*expected a number, got nan"),
+    ("search.learning_rate=true", "'search.learning_rate'.*expected a number, got True"),
+    ("search=5", "'search'.*expected a section of 'key: value' lines, got 5"),
+    ("task=[rte]", r"'task'.*expected a text, got \['rte'\] \(list\)"),
+    ("mixing.include=query", "'mixing.include'.*expected a list, each a text or null, got 'query'"),
+    ("seeds=[1, x]", "'seeds'.*expected an integer or a list, each an integer"),
+    ("seeds=[1, 1]", "RunConfig.seeds is wrong: expected one or more different values"),
+    ("seeds=11", r"RunConfig.seeds is out of range: expected an integer in \[1, 10\]"),
+    ("seeds=[-1]", "seed is out of range"),
+    ("train_size=9", "RunConfig.train_size is out of range: expected an integer >= 10, got 9"),
+    ("methods=[agw]", "Unknown method 'agw'.*Did you mean 'agwm'"),
+    ("methods=[]", "RunConfig.methods is wrong"),
+    ("final.schedule=exp", "schedule is unknown: expected one of linear, cosine, constant, got 'exp'"),
+    ("hypergradient.scheme=centrall", "Did you mean 'central'"),
+    ("data.train_file=a.csv", "data.test_file is missing"),
+    ("data.metric=f1", "data.metric is for own files: expected data.train_file"),
+    (
+        "data={text_columns: [a, b, c], train_file: a, test_file: b}",
+        "one or two different columns",
+    ),
+    ("search.epochs", "expected key=value"),
+    ("search.epochs=[", "Cannot read the value"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), BAD, ids=[text for text, _ in BAD])
+def test_a_mistake_is_one_clear_line(text, message):
+    with pytest.raises(ConfigError, match=message) as error:
+        load_config(assignments=[text])
+    assert "\n" not in str(error.value)
+
+
+FILES = [
+    ("search: {epoch: 1}", "Unknown config key 'search.epoch' in .*a.yaml.*Did you mean 'search.epochs'"),
+    ("- 1\n- 2", "is no mapping: expected 'key: value' lines, got list"),
+    ("a: [", "is not YAML"),
+    ("base: 3", "'base'.*expected a file name, got 3"),
+    ("base: nowhere.yaml", "Cannot read config .*nowhere.yaml"),
+    ("search: null", "'search'.*expected a section of 'key: value' lines, got null"),
+    ("1: 2", "Unknown config key '1'"),
+]
+
+
+@pytest.mark.parametrize(("content", "message"), FILES, ids=[content for content, _ in FILES])
+def test_a_mistake_in_a_file_names_the_file(content, message, tmp_path):
+    (tmp_path / "a.yaml").write_text(content)
+    with pytest.raises(ConfigError, match=message) as error:
+        load_config(tmp_path / "a.yaml")
+    assert "\n" not in str(error.value)
+
+
+def test_an_empty_file_is_the_defaults(tmp_path):
+    (tmp_path / "a.yaml").write_text("# nothing\n")
+    assert load_config(tmp_path / "a.yaml") == RunConfig()
+
+
+def test_yaml_cannot_run_code(tmp_path):
+    (tmp_path / "a.yaml").write_text("task: !!python/object/apply:os.getcwd []\n")
+    with pytest.raises(ConfigError, match="is not YAML"):
+        load_config(tmp_path / "a.yaml")
+
+
+REPEATED = [
+    ("task: rte\nmodel: minilm\ntask: stsb\n", "Key 'task' stands twice in .*a.yaml.*line 1 .*line 3"),
+    ("search:\n  epochs: 1\n  'epochs': 2\n", "Key 'epochs' stands twice in .*line 2 .*line 3"),
+    ("search: {epochs: 1, epochs: 1}", "Key 'epochs' stands twice"),
+]
+
+
+@pytest.mark.parametrize(("content", "message"), REPEATED)
+def test_a_key_that_stands_twice_is_an_error(content, message, tmp_path):
+    (tmp_path / "a.yaml").write_text(content)
+    with pytest.raises(ConfigError, match=message) as error:
+        load_config(tmp_path / "a.yaml")
+    assert "\n" not in str(error.value)
+
+
+def test_a_key_that_stands_twice_in_an_assignment_is_an_error():
+    with pytest.raises(ConfigError, match="Key 'epochs' stands twice in --set search="):
+        load_config(assignments=["search={epochs: 1, epochs: 2}"])
+
+
+def test_a_key_may_replace_one_that_is_merged_in(tmp_path):
+    text = "vanilla: &stage {epochs: 1, batch_size: 8}\nfinal: {<<: *stage, epochs: 2}\n"
+    (tmp_path / "a.yaml").write_text(text)
+    config = load_config(tmp_path / "a.yaml")
+    assert (config.vanilla.epochs, config.final.epochs, config.final.batch_size) == (1, 2, 8)
