@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from variants import Variant
 
-import agwm.hypergradient.search_step
+from agwm.hypergradient.search_step import SearchStep
 
 __all__ = ["replaced_hypergradient", "swapped"]
 
@@ -41,21 +41,21 @@ def replaced_hypergradient(
     functions = betty.hypergradient.jvp_fn_mapping
     own = functions[kind]
     functions[kind] = wrap(own)
-    term = agwm.hypergradient.search_step.indirect_term
+    term = SearchStep.indirect_term
 
     def as_betty_has_it(vector: Any, curr: Any, prev: Any, sync: bool) -> list[Tensor]:
-        return term(vector, curr, prev)
+        return term(curr, vector, prev)
 
     wrapped = wrap(as_betty_has_it)
 
-    def indirect_term(vector: Any, curr: Any, prev: Any) -> list[Tensor]:
+    def indirect_term(curr: Any, vector: Any, prev: Any) -> list[Tensor]:
         found = wrapped(vector, curr, prev, False)
         # what returns nothing has added to the gradient itself
         return [torch.zeros_like(p) for p in prev.trainable_parameters()] if found is None else found
 
     try:
-        # agwm calls its own by name, without the detour through Betty's table
-        with swapped(agwm.hypergradient.search_step, "indirect_term", indirect_term):
+        # agwm calls its own method, without the detour through Betty's table
+        with swapped(SearchStep, "indirect_term", indirect_term):
             yield
     finally:
         functions[kind] = own

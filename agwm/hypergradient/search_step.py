@@ -8,6 +8,7 @@ masks. It knows nothing of mixing: it is registered with Betty under ``Config(ty
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,8 +19,8 @@ from agwm.forward_pass import ForwardPass
 from agwm.hypergradient._betty import MendedProblem, register
 from agwm.hypergradient.best_response import check_optimizer
 from agwm.hypergradient.finite_difference import global_norm
-from agwm.hypergradient.indirect import check_finite, finite_difference, indirect_term
-from agwm.hypergradient.inner_step import Recording, filled, inner_step, owned
+from agwm.hypergradient.indirect import check_finite, indirect_term
+from agwm.hypergradient.inner_step import Recording, filled, first_rows, inner_step, owned
 from agwm.hypergradient.settings import HYPERGRADIENT_TYPE, Hypergradient
 from agwm.processes import average_, average_gradients_
 from agwm.rng import RngState, replay
@@ -188,11 +189,101 @@ class SearchStep(MendedProblem):
         gradients = owned(self._forward.gradients(loss, wanted))
         direct = average_(filled(gradients[: len(params)], params))
         if self.scaler is None:
-            check_finite(inner, direct=float(global_norm(direct)))
+            check_finite(inner.step_number, direct=float(global_norm(direct)))
         self.set_grads(params, direct)
         if not is_first:
             vector = average_(filled(gradients[len(params) :], weights))
-            self.set_grads(params, indirect_term(vector, inner, self))
+            self.set_grads(params, inner.indirect_term(vector, self))
+
+    def indirect_term(self, vector: list[Tensor], outer: SearchStep) -> list[Tensor]:
+        """Return the indirect term of an outer problem's hypergradient, from the recorded inner step.
+
+        Args:
+            vector: v, the gradient of the outer loss by the weights of this problem; overwritten.
+            outer: The problem whose parameters take the hypergradient.
+
+        Returns:
+            One tensor for each of its parameters; see :func:`agwm.hypergradient.indirect.indirect_term`.
+            Under gradient scaling it is scaled as ``vector`` is. The outer scaler then skips a step that
+            is not finite.
+
+        Raises:
+            HypergradientError: If it is not finite, the inner step is not there to differentiate, or its
+                batches have no part of the size that ``batch_fraction`` asks for.
+        """
+        uppers, weights = outer.trainable_parameters(), self.meta_trainable_parameters()
+        if self.settings.order == "first":
+            return [torch.zeros_like(upper) for upper in uppers]
+        if self._recording.step is None:
+            raise HypergradientError(
+                f"No inner step to differentiate: expected one of problem {self.name!r} right below"
+                f" {outer.name!r}, got one that a problem in between used already. Use two levels, or a"
+                " type of Betty's own for the lowest of three."
+            )
+        indirect, norm = indirect_term(
+            vector,
+            weights,
+            uppers,
+            self._recording,
+            self.settings,
+            lambda: self._upper_gradient(uppers),
+            self._coarsest_dtype(weights, uppers),
+            is_last=outer is self._parents[-1],
+        )
+        indirect = average_(indirect)
+        if outer.scaler is None:
+            check_finite(self.step_number, u=norm, indirect=float(global_norm(indirect)))
+        return indirect
+
+    def _upper_gradient(self, uppers: list[torch.nn.Parameter]) -> list[Tensor]:
+        """Return the gradient of this problem's loss by ``uppers``, in the masks of the recorded step.
+
+        The loss is a mean over examples, so the mean over a part of a batch stands for the whole.
+        """
+        total: list[Tensor] | None = None
+        for batch, state in self._recording.batches:
+            part = first_rows(batch, self.settings.batch_fraction)
+            with replay(state), torch.enable_grad():
+                with ForwardPass() as forward:
+                    outcome = self.training_step_exec(part)
+                loss = (outcome["loss"] if isinstance(outcome, dict) else outcome) / self.gas
+                loss = loss if self.scaler is None else self.scaler.scale(loss)
+                gradients = filled(forward.gradients(loss, uppers), uppers)
+            total = gradients if total is None else torch._foreach_add(total, gradients)
+        return [gradient / self._scale() for gradient in total]
+
+    def _coarsest_dtype(self, *groups: Sequence[Tensor]) -> torch.dtype:
+        """Return the dtype whose rounding the difference outweighs: alpha is float32 in a float64 model."""
+        dtypes = {tensor.dtype for group in groups for tensor in group}
+        if self.precision != "fp32":
+            dtypes.add(self.dtype)
+        return max(dtypes, key=lambda dtype: torch.finfo(dtype).eps)
+
+
+def finite_difference(
+    vector: Sequence[Tensor], curr: SearchStep, prev: SearchStep, sync: bool
+) -> list[Tensor] | None:
+    """Give Betty the indirect term: registered under ``Config(type="agwm")``.
+
+    Args:
+        vector: v, the gradient of the outer loss by the weights of ``curr``; left as it is.
+        curr: The inner problem.
+        prev: The problem whose parameters take the hypergradient.
+        sync: Whether to add the indirect term to their ``.grad`` instead of returning it.
+
+    Returns:
+        The indirect term, or None when ``sync``.
+
+    Raises:
+        HypergradientError: As :meth:`SearchStep.indirect_term` does.
+    """
+    if sync and curr.settings.order == "first":
+        return None
+    indirect = curr.indirect_term([v.clone() for v in vector], prev)
+    if not sync:
+        return indirect
+    prev.set_grads(prev.trainable_parameters(), indirect)
+    return None
 
 
 register(HYPERGRADIENT_TYPE, finite_difference, SearchStep)
