@@ -6,13 +6,14 @@ from agwm.hypergradient._betty import HypergradientConfig
 from agwm.hypergradient.settings import HYPERGRADIENT_TYPE, Hypergradient
 from agwm.mixing.alpha import Alpha
 from agwm.mixing.functions import mix_weights
+from agwm.mixing.loading import load
 from agwm.mixing.mixup import Mixup, inject, mixup_of
-from agwm.mixing.saving import load
-from agwm.recipe.config import FinetuneConfig, MixingConfig, SearchConfig, TrainingConfig
+from agwm.recipe.config import FinetuneConfig, MixingConfig, SearchConfig
 from agwm.recipe.finetune import finetune
 from agwm.recipe.result import FinetuneResult
 from agwm.search.engine import MixupEngine, build_engine
 from agwm.search.problems import AttentionProblem, TaskWeightProblem
+from agwm.training.config import TrainingConfig
 
 __all__ = [
     "HYPERGRADIENT_TYPE",

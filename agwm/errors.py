@@ -13,6 +13,7 @@ __all__ = [
     "AgwmWarning",
     "ConfigError",
     "DataError",
+    "DivergenceError",
     "HypergradientError",
     "MethodError",
     "MissingExtraError",
@@ -54,6 +55,10 @@ class SplitError(AgwmError, ValueError):
 
 class HypergradientError(AgwmError, RuntimeError):
     """The hypergradient is not finite, or cannot be formed as asked."""
+
+
+class DivergenceError(AgwmError, RuntimeError):
+    """Training gave a model whose outputs are not finite."""
 
 
 class MethodError(AgwmError, ValueError):

@@ -1,10 +1,9 @@
-"""The scores of the tasks, as plain fractions (0.5, not 50), and predictions from logits."""
+"""Scores of predictions, as plain fractions (0.5, not 50)."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,10 +13,7 @@ from torch import Tensor
 
 from agwm.errors import ConfigError, DataError, ShapeError, close_names
 
-if TYPE_CHECKING:
-    from agwm.data.tasks import Task
-
-__all__ = ["METRICS", "REGRESSION_METRICS", "compute_metric", "predictions_from_logits"]
+__all__ = ["METRICS", "REGRESSION_METRICS", "compute_metric"]
 
 _Array = np.ndarray
 
@@ -130,41 +126,3 @@ def compute_metric(
             f"Predictions and labels differ in length: expected {len(truth)} predictions, got {len(found)}."
         )
     return METRICS[name](found, truth)
-
-
-def predictions_from_logits(
-    logits: Tensor,  # shape: (examples, task.num_labels) or, for regression, (examples,)
-    task: Task,
-) -> Tensor:  # shape: (examples,)
-    """Turn model outputs into predictions: the best class, or the one number of regression.
-
-    Args:
-        logits: Model outputs.
-        task: The task they are for.
-
-    Returns:
-        Class indices (int64), or scores (float32 or wider) for regression.
-
-    Raises:
-        ShapeError: If the shape does not fit the task.
-        DataError: If a logit is NaN (an argmax would hide it).
-    """
-    wanted = [(logits.shape[0], task.num_labels)] if logits.ndim else []
-    if task.is_regression and logits.ndim == 1:
-        wanted.append(tuple(logits.shape))
-    if tuple(logits.shape) not in wanted:
-        raise ShapeError(
-            f"Logits do not fit task {task.name!r}: expected (examples, {task.num_labels}), got "
-            f"{tuple(logits.shape)}. Load the model with num_labels={task.num_labels}."
-        )
-    rows = logits.detach().reshape(logits.shape[0], -1)
-    bad = torch.isnan(rows).any(dim=1)
-    if bad.any():
-        raise DataError(
-            f"Logits are NaN for {int(bad.sum())} of {len(bad)} examples. "
-            "Lower the learning rate if training diverged."
-        )
-    if not task.is_regression:
-        return rows.argmax(dim=1)
-    scores = rows.squeeze(1)
-    return scores.float() if scores.dtype in (torch.float16, torch.bfloat16) else scores

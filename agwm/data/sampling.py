@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Annotated
 
 import datasets
 import numpy as np
 from torch import Tensor
 
+from agwm.checks import Fraction, Interval, check_value
 from agwm.errors import SplitError
 
 __all__ = ["check_disjoint", "outer_split_size", "sample_low_resource", "split_train"]
@@ -34,8 +36,7 @@ def _labels(source: Labels) -> np.ndarray:
 
 
 def _generator(seed: int) -> np.random.Generator:
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise SplitError(f"Wrong seed: expected a whole number >= 0, got {seed!r}.")
+    check_value("seed", Annotated[int, Interval(0)], seed, error=SplitError)
     return np.random.default_rng(int(seed))
 
 
@@ -124,8 +125,9 @@ def split_train(
     values = np.zeros(max(count, 0), dtype=np.int64) if count is not None else _labels(labels)
     if len(values) < 2:
         raise SplitError(f"Too few examples to split: expected at least 2, got {len(values)}.")
-    if not 0 < outer_fraction < 1:
-        raise SplitError(f"Wrong outer_fraction: expected 0 < x < 1, got {outer_fraction}.")
+    check_value("outer_fraction", Fraction, outer_fraction, error=SplitError)
+    if outer_fraction in (0, 1):
+        raise SplitError(f"Wrong outer_fraction: expected 0 < x < 1, got {outer_fraction}. Use 0.2.")
     rng = _generator(seed)
     size = outer_split_size(len(values), outer_fraction)
     strata = _strata(values) if stratified else np.zeros(len(values), dtype=np.int64)

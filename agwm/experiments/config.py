@@ -6,19 +6,15 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from agwm.checks import Count, Interval, Seed, check_fields, check_value
 from agwm.errors import ConfigError, close_names
-from agwm.experiments.yaml_files import build, lay_over, parse_assignment, read_yaml
+from agwm.experiments.yaml_files import build, checked, construct, lay_over, parse_assignment, read_yaml
 from agwm.hypergradient.settings import Hypergradient
 from agwm.methods import METHODS, RivalsConfig
-from agwm.recipe.config import (
-    FinetuneConfig,
-    MixingConfig,
-    SearchConfig,
-    TrainingConfig,
-    check_integer,
-)
+from agwm.recipe.config import FinetuneConfig, MixingConfig, SearchConfig
+from agwm.training.config import TrainingConfig
 
 __all__ = ["OFFICIAL_SEEDS", "DataConfig", "RunConfig", "load_config"]
 
@@ -34,7 +30,6 @@ OFFICIAL_SEEDS: tuple[int, ...] = (
     29576,
     31511,
 )
-_SMALLEST_TRAIN_SIZE = 10
 
 
 @dataclass(frozen=True)
@@ -63,6 +58,7 @@ class DataConfig:
     metric: str | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if (self.train_file is None) != (self.test_file is None):
             given, other = ("train_file", "test_file") if self.train_file else ("test_file", "train_file")
             raise ConfigError(
@@ -122,11 +118,11 @@ class RunConfig:
     task: str = "acceptability"
     model: str = "minilm"
     trust_remote_code: bool = False
-    train_size: int | None = 300
-    seeds: int | list[int] = 3
+    train_size: Annotated[int, Interval(10)] | None = 300
+    seeds: Annotated[int, Interval(1, len(OFFICIAL_SEEDS))] | list[Seed] = 3
     stratified: bool = False
-    max_length: int = 128
-    test_limit: int | None = None
+    max_length: Annotated[int, Interval(8)] = 128
+    test_limit: Count | None = None
     device: str = "auto"
     output_dir: str = "output"
     save_model: bool = False
@@ -139,6 +135,7 @@ class RunConfig:
     final: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for method in self.methods:
             if method not in METHODS:
                 raise ConfigError(
@@ -151,17 +148,8 @@ class RunConfig:
                 "RunConfig.output_dir is empty: expected the name of a folder, got ''. Write '.' for the"
                 " present one."
             )
-        if self.train_size is not None:
-            check_integer(self, "train_size", _SMALLEST_TRAIN_SIZE)
-        check_integer(self, "max_length", 8)
-        if self.test_limit is not None:
-            check_integer(self, "test_limit", 1)
-        if isinstance(self.seeds, int):
-            check_integer(self, "seeds", 1, len(OFFICIAL_SEEDS))
-        else:
+        if not isinstance(self.seeds, int):
             _check_distinct("seeds", self.seeds)
-            for seed in self.seeds:
-                FinetuneConfig(seed=seed)  # raises where the seed is out of range
 
     @property
     def seed_list(self) -> list[int]:
@@ -207,19 +195,17 @@ def load_config(
     Raises:
         ConfigError: If a file cannot be read, a key is unknown, or a value is wrong.
     """
+    layers = [] if path is None else _read_with_bases(Path(path), ())
+    layers.append(("the command line", delta or {}))
+    layers += [(f"--set {text}", parse_assignment(text)) for text in assignments]
     values: dict[str, Any] = {}
-    if path is not None:
-        values = _read_with_bases(Path(path), ())
-        RunConfig.from_dict(values, str(path))  # a mistake in the file is reported as the file's
-    values = lay_over(values, delta or {})
-    RunConfig.from_dict(values, "the command line")
-    for text in assignments:
-        values = lay_over(values, parse_assignment(text))
-        RunConfig.from_dict(values, f"--set {text}")
-    return RunConfig.from_dict(values, "the config")
+    for source, layer in layers:  # each layer by itself: a mistake is reported as its own
+        values = lay_over(values, checked(RunConfig, layer, source))
+    return construct(RunConfig, values)
 
 
-def _read_with_bases(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+def _read_with_bases(path: Path, seen: tuple[Path, ...]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return name and values of the bases of a file, lowest first, and of the file itself."""
     if path.resolve() in seen:
         raise ConfigError(
             f"Config {str(path)!r} is its own base: expected a chain of bases that ends."
@@ -228,12 +214,9 @@ def _read_with_bases(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     values = read_yaml(path)
     base = values.pop("base", None)
     if base is None:
-        return values
-    if not isinstance(base, str):
-        raise ConfigError(
-            f"Wrong type of config key 'base' in {path}: expected a file name, got {base!r}. Correct it."
-        )
-    return lay_over(_read_with_bases(path.parent / base, (*seen, path.resolve())), values)
+        return [(str(path), values)]
+    check_value(f"Config key 'base' in {path}", str, base, "Write a file name.")
+    return [*_read_with_bases(path.parent / base, (*seen, path.resolve())), (str(path), values)]
 
 
 def _is_default(owner: object, entry: dataclasses.Field) -> bool:

@@ -10,18 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from agwm.batches import to_device
-from agwm.data.metrics import compute_metric, predictions_from_logits
+from agwm.data.metrics import compute_metric
 from agwm.data.tasks import Task
-from agwm.errors import AgwmError
+from agwm.errors import DataError, DivergenceError, ShapeError
 from agwm.mixing.mixup import mixup_of
 
-__all__ = ["DivergenceError", "constant_score", "evaluate", "model_logits"]
+__all__ = ["constant_score", "evaluate", "model_logits", "predictions_from_logits"]
 
 Collate = Callable[[list[dict[str, Any]]], dict[str, Tensor]]
-
-
-class DivergenceError(AgwmError, RuntimeError):
-    """Training gave a model whose outputs are not finite."""
 
 
 @torch.no_grad()
@@ -67,6 +63,44 @@ def model_logits(
             " Training diverged: lower the learning rate."
         )
     return logits[torch.tensor(order).argsort()]
+
+
+def predictions_from_logits(
+    logits: Tensor,  # shape: (examples, task.num_labels) or, for regression, (examples,)
+    task: Task,
+) -> Tensor:  # shape: (examples,)
+    """Turn model outputs into predictions: the best class, or the one number of regression.
+
+    Args:
+        logits: Model outputs.
+        task: The task they are for.
+
+    Returns:
+        Class indices (int64), or scores (float32 or wider) for regression.
+
+    Raises:
+        ShapeError: If the shape does not fit the task.
+        DataError: If a logit is NaN (an argmax would hide it).
+    """
+    wanted = [(logits.shape[0], task.num_labels)] if logits.ndim else []
+    if task.is_regression and logits.ndim == 1:
+        wanted.append(tuple(logits.shape))
+    if tuple(logits.shape) not in wanted:
+        raise ShapeError(
+            f"Logits do not fit task {task.name!r}: expected (examples, {task.num_labels}), got "
+            f"{tuple(logits.shape)}. Load the model with num_labels={task.num_labels}."
+        )
+    rows = logits.detach().reshape(logits.shape[0], -1)
+    bad = torch.isnan(rows).any(dim=1)
+    if bad.any():
+        raise DataError(
+            f"Logits are NaN for {int(bad.sum())} of {len(bad)} examples. "
+            "Lower the learning rate if training diverged."
+        )
+    if not task.is_regression:
+        return rows.argmax(dim=1)
+    scores = rows.squeeze(1)
+    return scores.float() if scores.dtype in (torch.float16, torch.bfloat16) else scores
 
 
 def evaluate(

@@ -10,15 +10,15 @@ from typing import Any
 import datasets
 from torch import nn
 
+from agwm.checks import check_precision
 from agwm.data import DynamicPadding, encode, sample_low_resource
-from agwm.errors import HypergradientError
+from agwm.errors import DivergenceError, HypergradientError
 from agwm.experiments.config import RunConfig
-from agwm.experiments.evaluation import DivergenceError, constant_score, evaluate
+from agwm.experiments.evaluation import constant_score, evaluate
 from agwm.experiments.examples import Examples, quiet_datasets
 from agwm.experiments.records import run_info
 from agwm.methods import METHODS, Job, Outcome, make_method
 from agwm.models.pretrained import Pretrained, load_pretrained, pick_device
-from agwm.search.checks import check_precision
 
 __all__ = ["check_device", "check_method", "check_run", "check_sizes", "run_one"]
 

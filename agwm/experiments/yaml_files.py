@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
-import math
 import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union
+from typing import Annotated, Any, TypeVar, Union
 
 import yaml
 
+from agwm.checks import check_value, is_a
 from agwm.errors import ConfigError
-from agwm.experiments.yaml_text import read_yaml_text
 
-__all__ = ["build", "flat_settings", "lay_over", "parse_assignment", "read_yaml"]
+__all__ = [
+    "build",
+    "checked",
+    "construct",
+    "flat_settings",
+    "lay_over",
+    "parse_assignment",
+    "read_yaml",
+]
 
 _T = TypeVar("_T")
-_NAMES = {int: "an integer", float: "a number", bool: "true or false", str: "a text"}
-_NOT_THIS_TYPE = object()
+_MERGE = "tag:yaml.org,2002:merge"
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
@@ -31,7 +38,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        content = read_yaml_text(path.read_text(encoding="utf-8"), str(path))
+        content = _read_text(path.read_text(encoding="utf-8"), str(path))
     except OSError as error:
         raise ConfigError(
             f"Cannot read config {str(path)!r}: expected a YAML file, got: {error.strerror}. Check it."
@@ -71,7 +78,7 @@ def parse_assignment(text: str) -> dict[str, Any]:
             " Write it without spaces, or in quotes."
         )
     try:
-        parsed = read_yaml_text(value, f"--set {text}")
+        parsed = _read_text(value, f"--set {text}")
     except yaml.YAMLError:
         raise ConfigError(
             f"Cannot read the value of setting {text!r}: expected YAML, got {value!r}. Quote it."
@@ -107,42 +114,68 @@ def flat_settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]
     return flat
 
 
-def build(cls: type[_T], values: Mapping[str, Any], source: str, prefix: str = "") -> _T:
+def build(cls: type[_T], values: Mapping[str, Any], source: str) -> _T:
     """Make a dataclass of nested dataclasses from nested mappings; what is missing has its default.
+
+    Args:
+        cls: The dataclass.
+        values: Key -> value; sections are mappings.
+        source: Where the values come from, for messages.
+
+    Returns:
+        An instance of ``cls``.
+
+    Raises:
+        ConfigError: As :func:`checked` does, or if the dataclass refuses the values together.
+    """
+    return construct(cls, checked(cls, values, source))
+
+
+def construct(cls: type[_T], values: Mapping[str, Any]) -> _T:
+    """Make a dataclass of nested dataclasses from nested mappings that are checked already."""
+    hints = typing.get_type_hints(cls)
+    arguments = {
+        key: construct(hints[key], value) if dataclasses.is_dataclass(hints[key]) else value
+        for key, value in values.items()
+    }
+    return cls(**arguments)
+
+
+def checked(cls: type, values: Mapping[str, Any], source: str, prefix: str = "") -> dict[str, Any]:
+    """Return nested mappings with every value in the type that a dataclass asks for.
 
     An integer is taken where a number is expected, and so is the text ``2e-5``, which YAML 1.1 does
     not read as a number. ``true`` is no integer.
 
     Args:
         cls: The dataclass.
-        values: Key -> value; sections are mappings.
+        values: Key -> value; sections are mappings. Keys may be missing.
         source: Where the values come from, for messages.
         prefix: Dotted path of this section, with its dot.
 
-    Returns:
-        An instance of ``cls``.
-
     Raises:
-        ConfigError: If a key is unknown, a value has the wrong type, or the dataclass refuses it.
+        ConfigError: If a key is unknown, or a value is of the wrong type or out of range.
     """
-    hints = typing.get_type_hints(cls)
+    hints = typing.get_type_hints(cls, include_extras=True)
     known = [entry.name for entry in dataclasses.fields(cls)]
-    arguments: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for key, value in values.items():
         path = f"{prefix}{key}"
         if key not in known:
             raise ConfigError(f"Unknown config key {path!r} in {source}: {_known(cls, str(key), prefix)}")
-        kind = hints[key]
-        if dataclasses.is_dataclass(kind):
-            if not isinstance(value, Mapping):
-                raise _wrong_type(path, "a section of 'key: value' lines", value, source)
-            arguments[key] = build(kind, value, source, f"{path}.")
-            continue
-        converted = _convert(kind, value)
-        if converted is _NOT_THIS_TYPE:
-            raise _wrong_type(path, _describe(kind), value, source)
-        arguments[key] = converted
-    return cls(**arguments)
+        kind, name = hints[key], f"Config key {path!r} in {source}"
+        if not dataclasses.is_dataclass(kind):
+            result[key] = _convert(kind, value)
+            check_value(name, kind, result[key])
+        elif isinstance(value, Mapping):
+            result[key] = checked(kind, value, source, f"{path}.")
+        else:
+            got = "null" if value is None else repr(value)
+            raise ConfigError(
+                f"{name} is of the wrong type: expected a section of 'key: value' lines, got {got}."
+                " Correct it."
+            )
+    return result
 
 
 def _known(cls: type, key: str, prefix: str) -> str:
@@ -158,52 +191,56 @@ def _known(cls: type, key: str, prefix: str) -> str:
     return f"expected one of {', '.join(prefix + name for name in known)}. Correct or remove it."
 
 
-def _wrong_type(path: str, expected: str, value: object, source: str) -> ConfigError:
-    shown = "null" if value is None else f"{value!r} ({type(value).__name__})"
-    return ConfigError(
-        f"Wrong type of config key {path!r} in {source}: expected {expected}, got {shown}. Correct it."
-    )
-
-
 def _convert(kind: Any, value: Any) -> Any:
-    origin = typing.get_origin(kind)
+    """Return a value as its type has it, or as it is where it has none of that type."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Annotated:
+        return _convert(arguments[0], value)
     if origin in (Union, types.UnionType):
-        tried = (_convert(option, value) for option in typing.get_args(kind))
-        return next((result for result in tried if result is not _NOT_THIS_TYPE), _NOT_THIS_TYPE)
-    if origin is Literal:
-        # Which texts are allowed is checked by the dataclass, whose message lists them.
-        return value if isinstance(value, str) else _NOT_THIS_TYPE
-    if origin in (list, tuple):
-        item = typing.get_args(kind)[0]
-        converted = [_convert(item, entry) for entry in value] if isinstance(value, list | tuple) else None
-        if converted is None or any(entry is _NOT_THIS_TYPE for entry in converted):
-            return _NOT_THIS_TYPE
-        return origin(converted)
-    if kind is type(None):
-        return None if value is None else _NOT_THIS_TYPE
-    if kind is float:
-        return _to_float(value)
-    if isinstance(value, bool) and kind is not bool:
-        return _NOT_THIS_TYPE
-    return value if isinstance(value, kind) else _NOT_THIS_TYPE
+        tried = ((option, _convert(option, value)) for option in arguments)
+        return next((converted for option, converted in tried if is_a(option, converted)), value)
+    if origin in (list, tuple) and isinstance(value, list | tuple):
+        return origin(_convert(arguments[0], item) for item in value)
+    if kind is float and isinstance(value, int | str) and not isinstance(value, bool):
+        with contextlib.suppress(ValueError, OverflowError):
+            return float(value)
+    return value
 
 
-def _to_float(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return _NOT_THIS_TYPE
+def _read_text(text: str, source: str) -> Any:
+    """Read YAML into dicts, lists, texts and numbers.
+
+    Args:
+        text: The YAML.
+        source: Where it comes from, for messages.
+
+    Raises:
+        ConfigError: If a mapping holds a key twice, of which YAML itself would take the last.
+        yaml.YAMLError: If it is not YAML.
+    """
+    loader = _Loader(text)
+    loader.name = source
     try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return _NOT_THIS_TYPE
-    return number if math.isfinite(number) else _NOT_THIS_TYPE
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
 
 
-def _describe(kind: Any) -> str:
-    origin = typing.get_origin(kind)
-    if origin in (Union, types.UnionType):
-        return " or ".join(_describe(option) for option in typing.get_args(kind))
-    if origin is Literal:
-        return "one of " + ", ".join(typing.get_args(kind))
-    if origin in (list, tuple):
-        return f"a list, each {_describe(typing.get_args(kind)[0])}"
-    return "null" if kind is type(None) else _NAMES[kind]
+class _Loader(yaml.SafeLoader):
+    """Looks at mappings as they are written: later, keys merged in by ``<<`` would stand among them."""
+
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        """Return a mapping, unless a key stands in it twice."""
+        node = super().compose_mapping_node(anchor)
+        first: dict[tuple[str, str], int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
+                continue
+            name, line = (key.tag, key.value), key.start_mark.line + 1
+            if name in first:
+                raise ConfigError(
+                    f"Key {key.value!r} stands twice in {self.name}: expected it once, got it in line"
+                    f" {first[name]} and in line {line}. Remove one."
+                )
+            first[name] = line
+        return node

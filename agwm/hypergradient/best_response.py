@@ -13,17 +13,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from agwm.checks import check_value
 from agwm.errors import HypergradientError
 
-__all__ = ["BEST_RESPONSES", "InnerStep", "check_optimizer", "optimizer_kind", "response_vector"]
+__all__ = ["BestResponse", "InnerStep", "check_optimizer", "optimizer_kind", "response_vector"]
 
 _BLOCK = 1 << 17  # entries
-BEST_RESPONSES: tuple[str, ...] = ("identity", "sgd", "optimizer")
+BestResponse = Literal["identity", "sgd", "optimizer"]
 _KNOWN = (torch.optim.SGD, torch.optim.AdamW, torch.optim.Adam)
 
 
@@ -225,7 +226,7 @@ def _through_clipping_(vector: Sequence[Tensor], step: InnerStep) -> None:
 
 
 @torch.no_grad()
-def response_vector(kind: str, vector: Sequence[Tensor], step: InnerStep) -> list[Tensor]:
+def response_vector(kind: BestResponse, vector: Sequence[Tensor], step: InnerStep) -> list[Tensor]:
     r"""Return the direction u of the finite difference for ``v = dL_val/dW'``.
 
     ==============  ========================================================  =====================
@@ -237,7 +238,7 @@ def response_vector(kind: str, vector: Sequence[Tensor], step: InnerStep) -> lis
     ==============  ========================================================  =====================
 
     Args:
-        kind: One of ``BEST_RESPONSES``.
+        kind: The kind of response.
         vector: v, one tensor a weight. Overwritten with u: a copy would cost the memory of W once more.
         step: The inner step.
 
@@ -245,11 +246,12 @@ def response_vector(kind: str, vector: Sequence[Tensor], step: InnerStep) -> lis
         u, one tensor a weight, in the storage of v.
 
     Raises:
-        HypergradientError: If ``kind`` is unknown.
+        ConfigError: If ``kind`` is unknown.
 
     Reference:
         ``identity``: Betty 0.2.1, darts. ``sgd``: Liu et al., DARTS, ICLR 2019, Eq. 7.
     """
+    check_value("hypergradient.best_response", BestResponse, kind)
     vector = list(vector)
     if kind == "identity":
         torch._foreach_neg_(vector)
@@ -258,11 +260,6 @@ def response_vector(kind: str, vector: Sequence[Tensor], step: InnerStep) -> lis
         for v, group in zip(vector, step.groups, strict=True):
             v.mul_(-float(group["lr"]) * _sign(group))
         return vector
-    if kind == "optimizer":
-        _through_optimizer_(vector, step)
-        _through_clipping_(vector, step)
-        return vector
-    raise HypergradientError(
-        f"Unknown best response: expected one of {', '.join(BEST_RESPONSES)}, got {kind!r}."
-        " Set hypergradient.best_response."
-    )
+    _through_optimizer_(vector, step)
+    _through_clipping_(vector, step)
+    return vector

@@ -13,20 +13,20 @@ of all of W.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 __all__ = [
-    "SCHEMES",
+    "Scheme",
     "default_epsilon",
     "global_norm",
     "mixed_derivative",
     "relative_epsilon",
 ]
 
-SCHEMES: tuple[str, ...] = ("central", "forward")
+Scheme = Literal["central", "forward"]
 Gradient = Callable[[], list[Tensor]]
 
 
@@ -38,12 +38,12 @@ def global_norm(tensors: Sequence[Tensor]) -> Tensor:
     return torch.linalg.vector_norm(torch.stack([norm.to(norms[0].device) for norm in norms]))
 
 
-def default_epsilon(scheme: str, dtype: torch.dtype, weights: Sequence[Tensor]) -> float:
+def default_epsilon(scheme: Scheme, dtype: torch.dtype, weights: Sequence[Tensor]) -> float:
     r"""Return the default norm of the displacement: ``relative_epsilon`` times the norm of W."""
     return relative_epsilon(scheme, dtype) * float(global_norm(weights))
 
 
-def relative_epsilon(scheme: str, dtype: torch.dtype) -> float:
+def relative_epsilon(scheme: Scheme, dtype: torch.dtype) -> float:
     r"""Return the default displacement of W as a fraction of its norm.
 
     The error of a difference is truncation plus rounding. With the rounding unit of the passes called
@@ -117,7 +117,7 @@ def mixed_derivative(
     weights: Sequence[nn.Parameter],
     direction: Sequence[Tensor],  # shapes: those of weights
     step: float,
-    scheme: str = "central",
+    scheme: Scheme = "central",
     base: list[Tensor] | None = None,
     base_gradient: list[Tensor] | None = None,
 ) -> list[Tensor]:

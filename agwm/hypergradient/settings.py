@@ -4,29 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from agwm.checks import Interval, check_fields
 from agwm.errors import ConfigError, close_names
-from agwm.hypergradient.best_response import BEST_RESPONSES
-from agwm.hypergradient.finite_difference import SCHEMES
+from agwm.hypergradient.best_response import BestResponse
+from agwm.hypergradient.finite_difference import Scheme
 
-__all__ = ["HYPERGRADIENT_TYPE", "ORDERS", "Hypergradient"]
+__all__ = ["HYPERGRADIENT_TYPE", "Hypergradient"]
 
 HYPERGRADIENT_TYPE = "agwm"
-ORDERS: tuple[str, ...] = ("first", "second")
-
-
-def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        hint = close_names(value, choices) if isinstance(value, str) else ""
-        raise ConfigError(
-            f"hypergradient.{name} is unknown: expected one of {', '.join(choices)}, got"
-            f" {value!r}.{hint} Choose one of them."
-        )
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+Order = Literal["first", "second"]
 
 
 @dataclass(frozen=True)
@@ -51,26 +39,14 @@ class Hypergradient:
         ConfigError: If a value is unknown or out of range.
     """
 
-    scheme: str = "central"
-    best_response: str = "optimizer"
-    epsilon: float | None = None
-    order: str = "second"
-    batch_fraction: float = 1.0
+    scheme: Scheme = "central"
+    best_response: BestResponse = "optimizer"
+    epsilon: Annotated[float, Interval(0, is_open=True)] | None = None
+    order: Order = "second"
+    batch_fraction: Annotated[float, Interval(0, 1, is_open=True)] = 1.0
 
     def __post_init__(self) -> None:
-        _check_choice("scheme", self.scheme, SCHEMES)
-        _check_choice("best_response", self.best_response, BEST_RESPONSES)
-        _check_choice("order", self.order, ORDERS)
-        if self.epsilon is not None and not (_is_number(self.epsilon) and 0 < self.epsilon < float("inf")):
-            raise ConfigError(
-                f"hypergradient.epsilon is out of range: expected a number > 0 or null, got"
-                f" {self.epsilon!r}. Leave it out to have it chosen."
-            )
-        if not (_is_number(self.batch_fraction) and 0 < self.batch_fraction <= 1):
-            raise ConfigError(
-                "hypergradient.batch_fraction is out of range: expected a number > 0 and <= 1, got"
-                f" {self.batch_fraction!r}. Leave it out to use whole batches."
-            )
+        check_fields(self, "hypergradient")
 
     @classmethod
     def of(cls, value: Hypergradient | Mapping[str, Any] | None) -> Hypergradient:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import nn
 from transformers import PreTrainedModel
 
-__all__ = ["DROPOUTS", "BackboneDropout"]
+__all__ = ["BackboneDropout", "BackboneDropoutMode"]
 
 # Settings of methods that their authors train without dropout.
-DROPOUTS = ("off", "keep")
+BackboneDropoutMode = Literal["off", "keep"]
 
 
 def _attributes(module: nn.Module) -> list[str]:

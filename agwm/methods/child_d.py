@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
-from agwm.experiments.evaluation import DivergenceError
+from agwm.checks import Interval
+from agwm.errors import DivergenceError
 from agwm.methods.masks import Masks, count_of, largest
 from agwm.methods.method import OneLevelMethod, Settings
 from agwm.models.families import blocks
 from agwm.models.pretrained import Pretrained
-from agwm.recipe.config import FinetuneConfig, check_choice, check_range
+from agwm.recipe.config import FinetuneConfig
 from agwm.rng import RngState, replay
 
 __all__ = ["ChildD", "ChildDSettings", "fisher_information"]
@@ -81,14 +83,9 @@ class ChildDSettings(Settings):
         hold: Keep all other weights bit for bit; False: weight decay shrinks them, as in the authors' code.
     """
 
-    kept_fraction: float = 0.3
-    fisher: str = "example"
+    kept_fraction: Annotated[float, Interval(1e-6, 1)] = 0.3
+    fisher: Literal["example", "batch"] = "example"
     hold: bool = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_range(self, "kept_fraction", 1e-6, 1.0)
-        check_choice(self, "fisher", ("example", "batch"))
 
 
 class ChildD(OneLevelMethod):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
+from agwm.checks import Interval
 from agwm.methods.masks import Masks
 from agwm.methods.method import OneLevelMethod, Settings
 from agwm.models.pretrained import Pretrained
-from agwm.recipe.config import check_range
 
 __all__ = ["ChildF", "ChildFSettings"]
 
@@ -28,12 +29,8 @@ class ChildFSettings(Settings):
             and the moments of Adam move the others too, as in the authors' code.
     """
 
-    kept_fraction: float = 0.3
+    kept_fraction: Annotated[float, Interval(1e-6, 1)] = 0.3
     hold: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_range(self, "kept_fraction", 1e-6, 1.0)
 
 
 class ChildF(OneLevelMethod):

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
-from agwm.methods.backbone_dropout import DROPOUTS, BackboneDropout
+from agwm.checks import Interval
+from agwm.methods.backbone_dropout import BackboneDropout, BackboneDropoutMode
 from agwm.methods.masks import Masks, count_of, has_finite_gradients, largest
 from agwm.methods.method import OneLevelMethod, Settings
 from agwm.mixing.selection import Candidate, find_candidates
 from agwm.models.pretrained import Pretrained
-from agwm.recipe.config import FinetuneConfig, check_choice, check_range
+from agwm.recipe.config import FinetuneConfig
 
 __all__ = ["Dps", "DpsDense", "DpsDenseSettings", "add_squares", "window", "window_length"]
 
@@ -48,17 +50,11 @@ class DpsDenseSettings(Settings):
         dropout: ``"keep"``: that of the checkpoint, as vanilla has; ``"off"``: none in the backbone.
     """
 
-    masked_fraction: float = 0.3
-    update_ratio: float = 0.05
+    masked_fraction: Annotated[float, Interval(0, 0.99)] = 0.3
+    update_ratio: Annotated[float, Interval(0, 0.5)] = 0.05
     mask_head: bool = True
     hold: bool = True
-    dropout: str = "keep"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_range(self, "masked_fraction", 0.0, 0.99)
-        check_range(self, "update_ratio", 0.0, 0.5)
-        check_choice(self, "dropout", DROPOUTS)
+    dropout: BackboneDropoutMode = "keep"
 
 
 class Dps(OneLevelMethod):

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
-from agwm.methods.backbone_dropout import DROPOUTS
+from agwm.checks import Interval
+from agwm.methods.backbone_dropout import BackboneDropoutMode
 from agwm.methods.dps_dense import Dps, add_squares, window
 from agwm.methods.masks import Masks, has_finite_gradients
 from agwm.methods.method import Settings
-from agwm.methods.mixout_weights import GRADIENTS, MixoutWeight, MixoutWeights, column_shape, mixable
+from agwm.methods.mixout_weights import MixoutGradient, MixoutWeight, MixoutWeights, column_shape, mixable
 from agwm.mixing.selection import Candidate
 from agwm.models.pretrained import Pretrained
-from agwm.recipe.config import FinetuneConfig, check_choice, check_range
+from agwm.recipe.config import FinetuneConfig
 
 __all__ = ["DpsMix", "DpsMixSettings", "mix_scores"]
 
@@ -60,18 +61,11 @@ class DpsMixSettings(Settings):
         dropout: ``"off"``: Mixout takes the place of the backbone's dropout; ``"keep"``: beside it.
     """
 
-    masked_fraction: float = 0.3
-    update_ratio: float = 0.05
-    gradient: str = "exact"
+    masked_fraction: Annotated[float, Interval(0, 0.99)] = 0.3
+    update_ratio: Annotated[float, Interval(0, 0.5)] = 0.05
+    gradient: MixoutGradient = "exact"
     hold: bool = True
-    dropout: str = "off"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_range(self, "masked_fraction", 0.0, 0.99)
-        check_range(self, "update_ratio", 0.0, 0.5)
-        check_choice(self, "gradient", GRADIENTS)
-        check_choice(self, "dropout", DROPOUTS)
+    dropout: BackboneDropoutMode = "off"
 
 
 class DpsMix(Dps):

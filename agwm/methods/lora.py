@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
+from agwm.checks import Count, Fraction, Interval, NonNegative
 from agwm.methods.adapters import Adapter, fresh_modules, peft_library
 from agwm.methods.method import Settings
 from agwm.models.families import backbone_linears
 from agwm.models.pretrained import Pretrained
-from agwm.recipe.config import FinetuneConfig, check_integer, check_range
+from agwm.recipe.config import FinetuneConfig
 
 __all__ = ["Lora", "LoraSettings"]
 
@@ -35,18 +36,12 @@ class LoraSettings(Settings):
             values wherever they are linear maps of their own.
     """
 
-    learning_rate: float | None = 3e-4
-    epochs: int | None = 20
-    rank: int = 8
-    scale: float = 16.0
-    dropout: float = 0.1
+    learning_rate: NonNegative | None = 3e-4
+    epochs: Annotated[int, Interval(0)] | None = 20
+    rank: Count = 8
+    scale: NonNegative = 16.0
+    dropout: Fraction = 0.1
     target_modules: list[str] | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_integer(self, "rank", 1)
-        check_range(self, "scale", 0.0)
-        check_range(self, "dropout", 0.0, 1.0)
 
 
 class Lora(Adapter):

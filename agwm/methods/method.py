@@ -7,16 +7,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 from torch import nn
 from transformers import PreTrainedModel
 
+from agwm.checks import Interval, NonNegative, check_fields
 from agwm.errors import MethodError
 from agwm.models.families import is_regression
 from agwm.models.pretrained import Pretrained
-from agwm.recipe.config import FinetuneConfig, TrainingConfig, check_integer, check_range
+from agwm.recipe.config import FinetuneConfig
 from agwm.recipe.passes import training_passes
+from agwm.training.config import TrainingConfig
 from agwm.training.hooks import TrainingHooks
 from agwm.training.loop import Collate, Evaluate, train
 
@@ -35,14 +37,11 @@ class Settings:
         epochs: Passes over the training set; None: those of ``vanilla``.
     """
 
-    learning_rate: float | None = None
-    epochs: int | None = None
+    learning_rate: NonNegative | None = None
+    epochs: Annotated[int, Interval(0)] | None = None
 
     def __post_init__(self) -> None:
-        if self.learning_rate is not None:
-            check_range(self, "learning_rate", 0.0)
-        if self.epochs is not None:
-            check_integer(self, "epochs", 0)
+        check_fields(self)
 
 
 @dataclass(frozen=True)

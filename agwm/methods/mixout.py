@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from torch import Tensor, nn
 
-from agwm.methods.backbone_dropout import DROPOUTS, BackboneDropout
+from agwm.checks import Interval
+from agwm.methods.backbone_dropout import BackboneDropout, BackboneDropoutMode
 from agwm.methods.method import OneLevelMethod, Settings
-from agwm.methods.mixout_weights import GRADIENTS, MixoutWeights, column_shape, mixable
+from agwm.methods.mixout_weights import MixoutGradient, MixoutWeights, column_shape, mixable
 from agwm.mixing.selection import Candidate
 from agwm.models.pretrained import Pretrained
-from agwm.recipe.config import FinetuneConfig, check_choice, check_range
+from agwm.recipe.config import FinetuneConfig
 
 __all__ = ["Mixout", "MixoutSettings"]
 
@@ -29,17 +30,10 @@ class MixoutSettings(Settings):
         dropout: ``"off"``: Mixout takes the place of the backbone's dropout; ``"keep"``: beside it.
     """
 
-    p: float = 0.7
-    mask: str = "column"
-    gradient: str = "exact"
-    dropout: str = "off"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_range(self, "p", 0.0, 0.99)
-        check_choice(self, "mask", ("column", "element"))
-        check_choice(self, "gradient", GRADIENTS)
-        check_choice(self, "dropout", DROPOUTS)
+    p: Annotated[float, Interval(0, 0.99)] = 0.7
+    mask: Literal["column", "element"] = "column"
+    gradient: MixoutGradient = "exact"
+    dropout: BackboneDropoutMode = "off"
 
 
 class Mixout(OneLevelMethod):

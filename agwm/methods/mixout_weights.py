@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +14,10 @@ from agwm.mixing.hook import install, uninstall
 from agwm.mixing.selection import Candidate, select
 from agwm.models.pretrained import Pretrained
 
-__all__ = ["GRADIENTS", "MixoutWeight", "MixoutWeights", "column_shape", "mixable", "mixout"]
+__all__ = ["MixoutGradient", "MixoutWeight", "MixoutWeights", "column_shape", "mixable", "mixout"]
 
 # Settings of the gradient: the derivative, or what the official code returns.
-GRADIENTS = ("exact", "official")
+MixoutGradient = Literal["exact", "official"]
 # Masks are drawn from a stream of their own: data order and dropout are those of vanilla.
 _STREAM = 0x6D69786F7574
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from agwm.checks import NonNegative
 from agwm.errors import ConfigError
 from agwm.methods.method import OneLevelMethod, Settings
 from agwm.methods.pretrained_weights import inject_pretrained
@@ -16,7 +17,8 @@ from agwm.methods.two_level import summaries
 from agwm.mixing.alpha import Attention
 from agwm.mixing.mixup import Mixup
 from agwm.models.pretrained import Pretrained
-from agwm.recipe.config import FinetuneConfig, MixingConfig, TrainingConfig, check_range
+from agwm.recipe.config import FinetuneConfig, MixingConfig
+from agwm.training.config import TrainingConfig
 from agwm.training.hooks import make_optimizer
 
 __all__ = ["JointAlpha", "JointAlphaSettings", "RandomAlpha", "RandomAlphaSettings"]
@@ -65,11 +67,7 @@ class RandomAlphaSettings(Settings):
         init_std: Standard deviation of the factors of alpha around 1, before the projection to [0, 1].
     """
 
-    init_std: float = 0.005
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_range(self, "init_std", 0.0)
+    init_std: NonNegative = 0.005
 
 
 class RandomAlpha(_Mixed):
@@ -102,11 +100,7 @@ class JointAlphaSettings(Settings):
         attention_learning_rate: Peak learning rate of AdamW on alpha, in the schedule of W's.
     """
 
-    attention_learning_rate: float = 2e-3
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_range(self, "attention_learning_rate", 0.0)
+    attention_learning_rate: NonNegative = 2e-3
 
 
 class JointAlpha(_Mixed):

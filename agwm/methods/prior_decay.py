@@ -8,11 +8,13 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from agwm.checks import NonNegative
 from agwm.methods.masks import has_finite_gradients
 from agwm.methods.method import OneLevelMethod, Settings
 from agwm.methods.pull import copy_pretrained, pull_
 from agwm.models.pretrained import Pretrained
-from agwm.recipe.config import FinetuneConfig, TrainingConfig, check_choice, check_range
+from agwm.recipe.config import FinetuneConfig
+from agwm.training.config import TrainingConfig
 from agwm.training.hooks import decay_groups, decays
 
 __all__ = ["PriorDecay", "PriorDecaySettings"]
@@ -32,13 +34,7 @@ class PriorDecaySettings(Settings):
     """
 
     form: Literal["decoupled", "coupled"] = "decoupled"
-    strength: float | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_choice(self, "form", tuple(_STRENGTHS))
-        if self.strength is not None:
-            check_range(self, "strength", 0.0)
+    strength: NonNegative | None = None
 
 
 class PriorDecay(OneLevelMethod):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from agwm.methods.adapters import ADAPTER, fresh_modules, peft_library
 from agwm.methods.virtual_tokens import VirtualTokens, VirtualTokenSettings, pools_last_token
 from agwm.models.families import word_embeddings
 from agwm.models.pretrained import Pretrained
-from agwm.recipe.config import FinetuneConfig, check_choice
+from agwm.recipe.config import FinetuneConfig
 
 __all__ = ["PromptTuning", "PromptTuningSettings", "pools_first"]
 
@@ -33,12 +33,8 @@ class PromptTuningSettings(VirtualTokenSettings):
             the prompt. False: classify at the first virtual token, as peft does by itself.
     """
 
-    init: str = "vocabulary"
+    init: Literal["vocabulary", "normal"] = "vocabulary"
     keep_first: bool = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_choice(self, "init", tuple(_INITS))
 
 
 def pools_first(model: PreTrainedModel) -> bool:

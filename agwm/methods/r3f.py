@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import spectral_norm
 
+from agwm.checks import NonNegative
 from agwm.methods.divergence import squared_distance, symmetric_kl
 from agwm.methods.method import OneLevelMethod, Settings
 from agwm.models.families import head_names, is_regression, word_embeddings
 from agwm.models.pretrained import Pretrained
-from agwm.recipe.config import FinetuneConfig, check_choice, check_range
+from agwm.recipe.config import FinetuneConfig
 from agwm.rng import seed_everything
 
 __all__ = ["R3F", "R4F", "R3FSettings", "draw_noise", "noisy_embeddings", "output_layer"]
@@ -34,17 +35,10 @@ class R3FSettings(Settings):
             the official code, which makes R3F vanilla finetuning.
     """
 
-    weight: float = 1.0
-    noise_scale: float = 1e-5
-    noise: str = "uniform"
-    regression: str = "mse"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_range(self, "weight", 0.0)
-        check_range(self, "noise_scale", 0.0)
-        check_choice(self, "noise", ("uniform", "normal"))
-        check_choice(self, "regression", ("mse", "none"))
+    weight: NonNegative = 1.0
+    noise_scale: NonNegative = 1e-5
+    noise: Literal["uniform", "normal"] = "uniform"
+    regression: Literal["mse", "none"] = "mse"
 
 
 def draw_noise(like: Tensor, kind: str, scale: float) -> Tensor:

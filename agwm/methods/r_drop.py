@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from agwm.checks import NonNegative
 from agwm.methods.divergence import squared_distance, symmetric_kl
 from agwm.methods.method import OneLevelMethod, Settings
 from agwm.models.families import is_regression
 from agwm.models.pretrained import Pretrained
-from agwm.recipe.config import FinetuneConfig, check_choice, check_range
+from agwm.recipe.config import FinetuneConfig
 
 __all__ = ["RDrop", "RDropSettings", "has_dropout"]
 
@@ -31,13 +32,8 @@ class RDropSettings(Settings):
             Hugging Face models, which makes the weight grow with the batch.
     """
 
-    weight: float = 1.0
-    reduction: str = "mean"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_range(self, "weight", 0.0)
-        check_choice(self, "reduction", ("mean", "sum"))
+    weight: NonNegative = 1.0
+    reduction: Literal["mean", "sum"] = "mean"
 
 
 def has_dropout(model: nn.Module) -> bool:

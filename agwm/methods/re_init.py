@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from agwm.checks import Interval
 from agwm.methods.method import OneLevelMethod, Settings
 from agwm.models.families import poolers, stacks
 from agwm.models.pretrained import Pretrained
-from agwm.recipe.config import FinetuneConfig, check_integer
+from agwm.recipe.config import FinetuneConfig
 from agwm.rng import RngState, seed_everything
 
 __all__ = ["ReInit", "ReInitSettings", "draw_like", "untouched"]
@@ -59,12 +61,8 @@ class ReInitSettings(Settings):
         pooler: Whether the pooler does too, where there is one.
     """
 
-    num_blocks: int = 2
+    num_blocks: Annotated[int, Interval(0)] = 2
     pooler: bool = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_integer(self, "num_blocks", 0)
 
 
 class ReInit(OneLevelMethod):

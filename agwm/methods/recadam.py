@@ -10,10 +10,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from agwm.checks import Fraction, NonNegative
 from agwm.methods.method import OneLevelMethod, Settings
 from agwm.methods.pull import copy_pretrained, pull_
 from agwm.models.pretrained import Pretrained
-from agwm.recipe.config import FinetuneConfig, TrainingConfig, check_choice, check_range
+from agwm.recipe.config import FinetuneConfig
+from agwm.training.config import TrainingConfig
 from agwm.training.hooks import decay_groups
 
 __all__ = ["RecAdam", "RecAdamOptimizer", "RecAdamSettings", "task_share"]
@@ -126,17 +128,10 @@ class RecAdamSettings(Settings):
         steepness: Of the sigmoid, times the number of steps: k is ``steepness / steps``.
     """
 
-    strength: float = 5000.0
+    strength: NonNegative = 5000.0
     annealing: Literal["sigmoid", "linear"] = "sigmoid"
-    t0_ratio: float = 0.25
-    steepness: float = 20.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_range(self, "strength", 0.0)
-        check_choice(self, "annealing", ("sigmoid", "linear"))
-        check_range(self, "t0_ratio", 0.0, 1.0)
-        check_range(self, "steepness", 0.0)
+    t0_ratio: Fraction = 0.25
+    steepness: NonNegative = 20.0
 
 
 class RecAdam(OneLevelMethod):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import nn
 
+from agwm.checks import Interval
 from agwm.methods.method import OneLevelMethod, Settings
 from agwm.models.families import blocks, final_norms, head_names, poolers, stacks
 from agwm.models.pretrained import Pretrained
-from agwm.recipe.config import FinetuneConfig, check_integer
+from agwm.recipe.config import FinetuneConfig
 
 __all__ = ["TopK", "TopKSettings", "trained_names"]
 
@@ -45,11 +47,7 @@ class TopKSettings(Settings):
         num_blocks: K, the blocks that are trained; 0: pooler and head alone.
     """
 
-    num_blocks: int = 3
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_integer(self, "num_blocks", 0)
+    num_blocks: Annotated[int, Interval(0)] = 3
 
 
 class TopK(OneLevelMethod):

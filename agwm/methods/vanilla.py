@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import fields, replace
 
 from agwm.methods.method import Job, OneLevelMethod, Outcome
-from agwm.recipe.config import FinetuneConfig, TrainingConfig
+from agwm.recipe.config import FinetuneConfig
 from agwm.recipe.passes import COUNTED, finetune_passes, same_passes
+from agwm.training.config import TrainingConfig
 
 __all__ = ["Vanilla", "VanillaLong"]
 

@@ -7,16 +7,17 @@ import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from agwm.checks import Count, Interval, NonNegative
 from agwm.errors import MethodError
 from agwm.methods.adapters import Adapter, quiet_peft
 from agwm.methods.method import Job, Outcome, Settings
 from agwm.models.pretrained import Pretrained
-from agwm.recipe.config import FinetuneConfig, check_integer
+from agwm.recipe.config import FinetuneConfig
 
 __all__ = [
     "VirtualTokenSettings",
@@ -37,13 +38,9 @@ class VirtualTokenSettings(Settings):
         num_virtual_tokens: m, trained vectors before the tokens.
     """
 
-    learning_rate: float | None = 1e-2
-    epochs: int | None = 20
-    num_virtual_tokens: int = 20
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_integer(self, "num_virtual_tokens", 1)
+    learning_rate: NonNegative | None = 1e-2
+    epochs: Annotated[int, Interval(0)] | None = 20
+    num_virtual_tokens: Count = 20
 
 
 def pools_last_token(model: PreTrainedModel) -> bool:

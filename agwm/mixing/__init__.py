@@ -2,7 +2,7 @@
 
 from agwm.mixing.alpha import Alpha
 from agwm.mixing.functions import mix_weights
+from agwm.mixing.loading import load
 from agwm.mixing.mixup import Mixup, inject, mixup_of
-from agwm.mixing.saving import load
 
 __all__ = ["Alpha", "Mixup", "inject", "load", "mix_weights", "mixup_of"]

@@ -11,16 +11,17 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import reduce
-from numbers import Integral, Real
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from agwm.errors import ConfigError, close_names
+from agwm.checks import NonNegative, check_value
 
 __all__ = [
     "ALPHA_FORMS",
     "Alpha",
+    "AlphaForm",
     "Attention",
     "ColumnAlpha",
     "FrozenAlpha",
@@ -173,6 +174,7 @@ class FrozenAlpha(Alpha):
         return ()
 
 
+AlphaForm = Literal["rank1", "full", "row", "column", "scalar", "frozen"]
 ALPHA_FORMS: dict[str, type[Alpha]] = {
     "rank1": RankOneAlpha,
     "full": FullAlpha,
@@ -189,15 +191,11 @@ def check_start(init_std: object, seed: object) -> None:
     Raises:
         ConfigError: If ``init_std`` is no number of at least 0, or ``seed`` neither an integer nor None.
     """
-    if not (isinstance(init_std, Real) and init_std >= 0):
-        raise ConfigError(
-            f"init_std is out of range: expected a number >= 0, got {init_std!r}. With 0 alpha starts at 1."
-        )
-    if not (seed is None or isinstance(seed, Integral)):
-        raise ConfigError(f"seed is unusable: expected an integer or None, got {seed!r}. Correct it.")
+    check_value("init_std", NonNegative, init_std, "With 0 alpha starts at 1.")
+    check_value("seed", int | None, seed)
 
 
-def alpha_class(alpha: str | type[Alpha]) -> type[Alpha]:
+def alpha_class(alpha: AlphaForm | type[Alpha]) -> type[Alpha]:
     """Return the class of a form of alpha given by name or by class.
 
     Args:
@@ -209,15 +207,8 @@ def alpha_class(alpha: str | type[Alpha]) -> type[Alpha]:
     Raises:
         ConfigError: If the name is unknown or the class is no subclass of :class:`Alpha`.
     """
-    if isinstance(alpha, str) and alpha in ALPHA_FORMS:
-        return ALPHA_FORMS[alpha]
-    if isinstance(alpha, type) and issubclass(alpha, Alpha):
-        return alpha
-    hint = close_names(alpha, ALPHA_FORMS) if isinstance(alpha, str) else ""
-    raise ConfigError(
-        f"Unknown form of alpha: expected one of {', '.join(ALPHA_FORMS)} or a subclass of agwm.Alpha,"
-        f" got {alpha!r}.{hint} Pass alpha='rank1' for the paper's form."
-    )
+    check_value("alpha", AlphaForm | type[Alpha], alpha, "Pass alpha='rank1' for the paper's form.")
+    return ALPHA_FORMS[alpha] if isinstance(alpha, str) else alpha
 
 
 class Attention(nn.Module):

@@ -13,14 +13,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from agwm.errors import ConfigError, ShapeError
+from agwm.checks import check_value
+from agwm.errors import ShapeError
 from agwm.forward_pass import needed, note_inputs
 from agwm.mixing.formulas import convex, convex_gradients, factored, factored_gradients
 
-__all__ = ["FORMULAS", "Formula", "check_factors", "mix_weights", "mixing_function"]
+__all__ = ["Formula", "check_factors", "check_formula", "mix_weights", "mixing_function"]
 
 Formula = Literal["convex", "factored"]
-FORMULAS: tuple[str, ...] = ("convex", "factored")
 
 
 def mixing_function(
@@ -53,6 +53,11 @@ _FUNCTIONS = {
 }
 
 
+def check_formula(formula: object) -> None:
+    """Raise ConfigError unless the formula is known."""
+    check_value("formula", Formula, formula, "Pass formula='convex' for the definition.")
+
+
 def check_factors(name: str, shape: torch.Size, factors: Sequence[Tensor]) -> None:
     """Raise unless every factor of alpha broadcasts to the weight and their product fills it.
 
@@ -81,7 +86,7 @@ def mix_weights(
     task: Tensor,  # shape: (*shape)
     pretrained: Tensor,  # shape: (*shape)
     factors: Sequence[Tensor],  # shapes: broadcastable to (*shape)
-    formula: str = "convex",
+    formula: Formula = "convex",
 ) -> Tensor:  # shape: (*shape)
     r"""Mix task weights and pretrained weights.
 
@@ -118,11 +123,8 @@ def mix_weights(
         >>> mix_weights(torch.ones(1, 2), torch.zeros(1, 2), [torch.tensor([[0.25]])])
         tensor([[0.2500, 0.2500]])
     """
-    if formula not in FORMULAS:
-        raise ConfigError(
-            f"Unknown formula: expected one of {', '.join(FORMULAS)}, got {formula!r}."
-            " Pass formula='convex' for the definition."
-        )
+    if formula not in _FUNCTIONS:
+        check_formula(formula)
     if not factors:
         return task
     return _FUNCTIONS[formula].apply(task, pretrained, *factors)

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from agwm.errors import ConfigError, ModelError, ShapeError
-from agwm.mixing.alpha import Alpha, Attention, alpha_class, check_start
-from agwm.mixing.functions import FORMULAS, check_factors
+from agwm.mixing.alpha import Alpha, AlphaForm, Attention, alpha_class, check_start
+from agwm.mixing.functions import Formula, check_factors, check_formula
 from agwm.mixing.hook import MixedWeight, install, is_hooked, recomputing, uninstall
+from agwm.mixing.saving import save
 from agwm.mixing.selection import Candidate, Patterns, select
 
 __all__ = ["Mixup", "check_plain", "inject", "mixup_of"]
@@ -179,9 +180,8 @@ class Mixup:
             DataError: If the folder cannot be written.
             ModelError: If the hook is off the model.
         """
-        from agwm.mixing.saving import save_mixup  # saving imports this module
-
-        save_mixup(self, directory)
+        self.check_attached()
+        save(directory, self.model, self.formula, self.alpha_form, self.pretrained, self.attention)
 
     def __deepcopy__(self, memo: dict[int, object]) -> Mixup:
         """Copy the model along, so that the copy is independent."""
@@ -240,8 +240,8 @@ def inject(
     model: nn.Module,
     include: Patterns = None,
     exclude: Patterns = None,
-    formula: str = "convex",
-    alpha: str | type[Alpha] = "rank1",
+    formula: Formula = "convex",
+    alpha: AlphaForm | type[Alpha] = "rank1",
     init_std: float = 0.005,
     seed: int | None = None,
 ) -> Mixup:
@@ -276,11 +276,7 @@ def inject(
         Somayajula et al., NAACL 2024: the weights mixup g(W, alpha, W0) with rank-1 factors.
     """
     form = alpha_class(alpha)
-    if formula not in FORMULAS:
-        raise ConfigError(
-            f"Unknown formula: expected one of {', '.join(FORMULAS)}, got {formula!r}."
-            " Pass formula='convex' for the definition."
-        )
+    check_formula(formula)
     check_start(init_std, seed)
     check_plain(model)
     candidates = select(model, include, exclude)

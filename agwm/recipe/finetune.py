@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
 from agwm.batches import to_device
+from agwm.checks import check_precision
 from agwm.data.sampling import split_train
 from agwm.errors import ConfigError, SplitError
 from agwm.mixing.alpha import Attention
@@ -20,7 +21,6 @@ from agwm.mixing.mixup import Mixup, inject
 from agwm.recipe.config import FinetuneConfig
 from agwm.recipe.result import FinetuneResult
 from agwm.rng import seed_everything
-from agwm.search.checks import check_precision
 from agwm.search.engine import MixupEngine, build_engine
 from agwm.search.problems import AttentionProblem, TaskWeightProblem
 from agwm.training.hooks import make_optimizer

@@ -11,7 +11,8 @@ import math
 
 from agwm.data.sampling import outer_split_size
 from agwm.hypergradient.settings import Hypergradient
-from agwm.recipe.config import FinetuneConfig, TrainingConfig
+from agwm.recipe.config import FinetuneConfig
+from agwm.training.config import TrainingConfig
 
 __all__ = [
     "COUNTED",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 
+from agwm.checks import check_precision
 from agwm.errors import ConfigError, ModelError
 from agwm.hypergradient._betty import EngineConfig, ImplicitProblem
 from agwm.hypergradient.settings import HYPERGRADIENT_TYPE
-from agwm.search.problems import PRECISIONS
 
-__all__ = ["check_clipping", "check_count", "check_engine", "check_precision"]
+__all__ = ["check_engine"]
 
 # Model types whose gradient torch.autograd.grad does not see in full.
 _OWN_BACKWARD = {"reformer": "its reversible layers add to .grad in a backward pass of their own"}
@@ -106,42 +106,4 @@ def _check_config(config: EngineConfig) -> None:
         raise ConfigError(
             "Early stopping is not supported: expected early_stopping=False, got True."
             " Look at engine.history instead."
-        )
-
-
-def check_count(name: str, value: object) -> None:
-    """Raise unless a setting is an integer of at least 1.
-
-    Raises:
-        ConfigError: Otherwise.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigError(f"{name} is out of range: expected an integer >= 1, got {value!r}.")
-
-
-def check_clipping(value: object) -> None:
-    """Raise unless the largest norm of the gradient is a number of at least 0.
-
-    Raises:
-        ConfigError: Otherwise.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-        raise ConfigError(
-            f"gradient_clipping is out of range: expected a number >= 0, got {value!r}. Use 0 for no"
-            " clipping."
-        )
-
-
-def check_precision(precision: str, device: torch.device) -> None:
-    """Raise unless the precision is known and the device can do it.
-
-    Raises:
-        ConfigError: Otherwise.
-    """
-    if precision not in PRECISIONS:
-        raise ConfigError(f"Unknown precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}.")
-    if precision == "fp16" and device.type != "cuda":
-        raise ConfigError(
-            f"precision='fp16' needs gradient scaling: expected a CUDA device, got {device.type!r}."
-            " Use 'bf16' or 'fp32'."
         )

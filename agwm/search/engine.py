@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from agwm.checks import Count, NonNegative, Precision, check_precision, check_value
 from agwm.errors import ConfigError, DataError
 from agwm.files import load_tree, save_tree
 from agwm.hypergradient._betty import Config, Engine, EngineConfig, HypergradientConfig, quiet_betty
@@ -16,7 +17,7 @@ from agwm.mixing.mixup import Mixup
 from agwm.processes import broadcast_
 from agwm.progress import Progress
 from agwm.rng import RngState
-from agwm.search.checks import check_clipping, check_count, check_engine, check_precision
+from agwm.search.checks import check_engine
 from agwm.search.problems import AttentionProblem, TaskWeightProblem
 
 __all__ = ["MixupEngine", "build_engine"]
@@ -212,7 +213,7 @@ def build_engine(
     unroll_steps: int = 1,
     gradient_accumulation: int = 1,
     gradient_clipping: float = 0.0,
-    precision: str = "fp32",
+    precision: Precision = "fp32",
     roll_back: bool = False,
     validate: Validate | None = None,
     valid_step: int = 100,
@@ -252,23 +253,22 @@ def build_engine(
         The engine; ``engine.run()`` runs it.
 
     Raises:
-        ConfigError: If a setting is unknown or out of range, or an optimizer holds no parameter of its
-            problem.
+        ConfigError: If a setting is wrong, or an optimizer holds no parameter of its problem.
         HypergradientError: If ``best_response='optimizer'`` does not know the inner optimizer.
         ModelError: If the mixup is off its model, or W is in half precision.
     """
     settings = Hypergradient.of(hypergradient)
     device = next(mixup.model.parameters()).device
-    for name, count in (
-        ("train_iters", train_iters),
-        ("unroll_steps", unroll_steps),
-        ("gradient_accumulation", gradient_accumulation),
-        ("valid_step", valid_step),
-        ("checkpoint_step", checkpoint_step),
-    ):
-        check_count(name, count)
+    for name, count in {
+        "train_iters": train_iters,
+        "unroll_steps": unroll_steps,
+        "gradient_accumulation": gradient_accumulation,
+        "valid_step": valid_step,
+        "checkpoint_step": checkpoint_step,
+    }.items():
+        check_value(name, Count, count)
     check_precision(precision, device)
-    check_clipping(gradient_clipping)
+    check_value("gradient_clipping", NonNegative, gradient_clipping, "Use 0 for no clipping.")
     mixup.attention.to(device)
     inner_problem = inner(
         mixup,

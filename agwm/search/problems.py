@@ -13,14 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from agwm.checks import Precision, check_value
 from agwm.errors import ConfigError
 from agwm.hypergradient._betty import Config, HypergradientConfig, ImplicitProblem, warn_of_misspelt_hooks
 from agwm.hypergradient.search_step import SearchStep
 from agwm.mixing.mixup import Mixup
 
-__all__ = ["PRECISIONS", "AttentionProblem", "TaskWeightProblem"]
-
-PRECISIONS = ("fp32", "bf16", "fp16")
+__all__ = ["AttentionProblem", "TaskWeightProblem"]
 
 
 class _MixupProblem(SearchStep, ImplicitProblem):
@@ -36,11 +35,7 @@ class _MixupProblem(SearchStep, ImplicitProblem):
         scheduler: Any,
         config: Config,
     ) -> None:
-        if config.precision not in PRECISIONS:
-            raise ConfigError(
-                f"Unknown precision: expected one of {', '.join(PRECISIONS)}, got {config.precision!r}."
-                " Pass precision='fp32'."
-            )
+        check_value("precision", Precision, config.precision, "Pass precision='fp32'.")
         base = next(kind for kind in type(self).__mro__ if kind.__module__ == __name__)
         warn_of_misspelt_hooks(type(self), base)
         loader = None if loader is None else (loader,)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from agwm.recipe.config import TrainingConfig
+from agwm.training.config import TrainingConfig
 
 __all__ = ["TrainingHooks", "decay_groups", "decays", "make_optimizer"]
 

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from agwm.batches import to_device
+from agwm.checks import Schedule, check_precision
 from agwm.progress import Progress
-from agwm.recipe.config import TrainingConfig
 from agwm.rng import RngState, seed_everything
-from agwm.search.checks import check_precision
+from agwm.training.config import TrainingConfig
 from agwm.training.hooks import TrainingHooks
 
 __all__ = ["Collate", "Evaluate", "make_loader", "make_scheduler", "measure", "train"]
@@ -28,7 +28,7 @@ _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def make_scheduler(
-    optimizer: torch.optim.Optimizer, schedule: str, num_steps: int, warmup_ratio: float
+    optimizer: torch.optim.Optimizer, schedule: Schedule, num_steps: int, warmup_ratio: float
 ) -> torch.optim.lr_scheduler.LRScheduler:
     """Return the schedule of a learning rate: warm-up from 0, then decay to 0 or constant.
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from agwm.data import TASKS
-from agwm.data.metrics import METRICS, compute_metric, predictions_from_logits
+from agwm.data.metrics import METRICS, compute_metric
 from agwm.errors import ConfigError, DataError, ShapeError
 
 PREDICTED, TRUE = [1, 1, 0, 0, 1, 0, 1, 1], [1, 0, 0, 1, 1, 0, 1, 0]
@@ -76,21 +75,3 @@ def test_wrong_input() -> None:
 def test_tensors_are_taken(dtype: torch.dtype) -> None:
     score = torch.tensor([0.0, 1.0, 2.0], dtype=dtype, requires_grad=True)
     assert compute_metric("spearman", score, torch.tensor([1, 2, 3])) == pytest.approx(1.0)
-
-
-def test_predictions_from_logits() -> None:
-    logits = torch.tensor([[0.1, 0.9], [2.0, -1.0]])
-    assert torch.equal(predictions_from_logits(logits, TASKS["rte"]), torch.tensor([1, 0]))
-    scores = torch.tensor([[1.5], [0.5]], dtype=torch.bfloat16)
-    expected = torch.tensor([1.5, 0.5])
-    torch.testing.assert_close(predictions_from_logits(scores, TASKS["stsb"]), expected)
-    torch.testing.assert_close(predictions_from_logits(expected, TASKS["stsb"]), expected)
-
-
-def test_logits_that_do_not_fit() -> None:
-    with pytest.raises(ShapeError, match=r"expected \(examples, 3\), got \(4, 2\).*num_labels=3"):
-        predictions_from_logits(torch.zeros(4, 2), TASKS["mnli"])
-    with pytest.raises(ShapeError, match="do not fit task 'stsb'"):
-        predictions_from_logits(torch.zeros(4, 2), TASKS["stsb"])
-    with pytest.raises(DataError, match="NaN for 1 of 2 examples"):
-        predictions_from_logits(torch.tensor([[float("nan"), 1.0], [0.0, 1.0]]), TASKS["rte"])

@@ -104,7 +104,7 @@ def test_impossible_samples() -> None:
         sample_low_resource(LABELS, 9, 0)
     with pytest.raises(SplitError, match=r"at least 583 examples for n=500 and 83 .* got 500"):
         sample_low_resource(LABELS, 500, 0)
-    with pytest.raises(SplitError, match="Wrong seed.*got -1"):
+    with pytest.raises(SplitError, match="seed is out of range.*got -1"):
         sample_low_resource(LABELS, 20, -1)
     with pytest.raises(SplitError, match="wrong shape"):
         sample_low_resource([[1, 2]], 20, 0)

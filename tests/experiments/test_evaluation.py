@@ -6,8 +6,9 @@ import pytest
 import torch
 
 import agwm
-from agwm.data import DynamicPadding, Task, get_task
-from agwm.experiments.evaluation import DivergenceError, constant_score, evaluate, model_logits
+from agwm.data import TASKS, DynamicPadding, Task, get_task
+from agwm.errors import DataError, DivergenceError, ShapeError
+from agwm.experiments.evaluation import constant_score, evaluate, model_logits, predictions_from_logits
 from agwm.models.pretrained import load_pretrained
 
 TEXTS = ["the man", "a big bad dog saw the small good cat and the woman", "cat", "the dog was not bad"]
@@ -77,3 +78,21 @@ def test_best_constant_answer():
     assert constant_score(get_task("mrpc"), labels) == pytest.approx(2 * 3 / (2 * 3 + 1))
     assert constant_score(get_task("cola"), labels) == 0.0
     assert constant_score(get_task("stsb"), [0.5, 2.0, 3.0]) == 0.0
+
+
+def test_predictions_from_logits():
+    logits = torch.tensor([[0.1, 0.9], [2.0, -1.0]])
+    assert torch.equal(predictions_from_logits(logits, TASKS["rte"]), torch.tensor([1, 0]))
+    scores = torch.tensor([[1.5], [0.5]], dtype=torch.bfloat16)
+    expected = torch.tensor([1.5, 0.5])
+    torch.testing.assert_close(predictions_from_logits(scores, TASKS["stsb"]), expected)
+    torch.testing.assert_close(predictions_from_logits(expected, TASKS["stsb"]), expected)
+
+
+def test_logits_that_do_not_fit():
+    with pytest.raises(ShapeError, match=r"expected \(examples, 3\), got \(4, 2\).*num_labels=3"):
+        predictions_from_logits(torch.zeros(4, 2), TASKS["mnli"])
+    with pytest.raises(ShapeError, match="do not fit task 'stsb'"):
+        predictions_from_logits(torch.zeros(4, 2), TASKS["stsb"])
+    with pytest.raises(DataError, match="NaN for 1 of 2 examples"):
+        predictions_from_logits(torch.tensor([[float("nan"), 1.0], [0.0, 1.0]]), TASKS["rte"])

@@ -1,7 +1,7 @@
 """What agwm works around in Betty 0.2.1: each test fails on the day Betty mends it.
 
 Everything here runs on Betty's own classes. A test that fails says that a workaround in
-``agwm/_betty.py`` or ``agwm/search_step.py`` may go.
+``agwm/hypergradient/_betty.py`` or ``agwm/hypergradient/search_step.py`` may go.
 """
 
 from __future__ import annotations

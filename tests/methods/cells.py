@@ -13,7 +13,8 @@ from agwm.methods import METHODS, Method, Outcome, RivalsConfig, make_method
 from agwm.methods.method import Job
 from agwm.models.families import head_names
 from agwm.models.pretrained import Pretrained
-from agwm.recipe.config import FinetuneConfig, SearchConfig, TrainingConfig
+from agwm.recipe.config import FinetuneConfig, SearchConfig
+from agwm.training.config import TrainingConfig
 from tests.methods.models import FAMILIES, examples, pretrained
 
 __all__ = [

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from agwm.methods.method import OneLevelMethod
 from agwm.models.pretrained import Pretrained
-from agwm.recipe.config import FinetuneConfig, TrainingConfig
+from agwm.recipe.config import FinetuneConfig
+from agwm.training.config import TrainingConfig
 from agwm.training.loop import make_loader, train
 from tests.methods.models import examples, pretrained
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from agwm.errors import ConfigError
-from agwm.experiments.evaluation import DivergenceError
+from agwm.errors import ConfigError, DivergenceError
 from agwm.methods.child_d import ChildD, ChildDSettings, fisher_information
 from agwm.methods.child_f import _STREAM, ChildF, ChildFSettings
 from agwm.methods.vanilla import Vanilla

@@ -13,7 +13,8 @@ from agwm.errors import ConfigError, MethodError, MissingExtraError
 from agwm.methods.adapters import fresh_modules, peft_library
 from agwm.methods.lora import Lora, LoraSettings
 from agwm.models.families import head_names
-from agwm.recipe.config import FinetuneConfig, TrainingConfig
+from agwm.recipe.config import FinetuneConfig
+from agwm.training.config import TrainingConfig
 from tests.methods.models import FAMILIES, pretrained
 from tests.methods.test_conformance import job_of
 from tests.methods.test_r3f import double, still

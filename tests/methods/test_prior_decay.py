@@ -11,7 +11,8 @@ from agwm.errors import ConfigError
 from agwm.methods.prior_decay import PriorDecay, PriorDecaySettings
 from agwm.methods.pull import pull_
 from agwm.models.pretrained import Pretrained
-from agwm.recipe.config import FinetuneConfig, TrainingConfig
+from agwm.recipe.config import FinetuneConfig
+from agwm.training.config import TrainingConfig
 from tests.methods.exact import NUM_STEPS, exact, gradients, steps, train_by, weights
 from tests.methods.models import FAMILIES, pretrained
 

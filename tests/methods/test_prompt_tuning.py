@@ -14,7 +14,8 @@ from agwm.errors import ConfigError, MethodError
 from agwm.methods.prompt_tuning import PromptTuning, PromptTuningSettings, pools_first
 from agwm.models.families import head_names
 from agwm.models.pretrained import Pretrained
-from agwm.recipe.config import FinetuneConfig, TrainingConfig
+from agwm.recipe.config import FinetuneConfig
+from agwm.training.config import TrainingConfig
 from tests.methods.models import _SHARED, FAMILIES, batch, examples, pretrained
 from tests.methods.test_conformance import job_of
 from tests.methods.test_r3f import double, still

@@ -13,7 +13,8 @@ from agwm.errors import ConfigError
 from agwm.methods.divergence import squared_distance, symmetric_kl
 from agwm.methods.r3f import R3F, R4F, R3FSettings, draw_noise, noisy_embeddings, output_layer
 from agwm.models.families import word_embeddings
-from agwm.recipe.config import FinetuneConfig, TrainingConfig
+from agwm.recipe.config import FinetuneConfig
+from agwm.training.config import TrainingConfig
 from tests.methods.models import batch, pretrained
 from tests.methods.test_conformance import job_of
 

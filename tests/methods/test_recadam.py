@@ -9,7 +9,8 @@ import torch
 
 from agwm.errors import ConfigError
 from agwm.methods.recadam import RecAdam, RecAdamOptimizer, RecAdamSettings, task_share
-from agwm.recipe.config import FinetuneConfig, TrainingConfig
+from agwm.recipe.config import FinetuneConfig
+from agwm.training.config import TrainingConfig
 from tests.methods.exact import NUM_STEPS, exact, gradients, steps, train_by, weights
 from tests.methods.models import FAMILIES, pretrained
 

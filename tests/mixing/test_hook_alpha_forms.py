@@ -177,7 +177,7 @@ def test_own_form_of_a_wrong_shape_is_refused(form):
 
 @pytest.mark.parametrize("form", ["rank2", "Rank1", nn.Linear, 3, None])
 def test_unknown_form_is_refused(form):
-    with pytest.raises(ConfigError, match="Unknown form of alpha: expected one of rank1, full"):
+    with pytest.raises(ConfigError, match="alpha is unknown: expected one of rank1, full"):
         agwm.inject(tiny_bert(), alpha=form)
 
 

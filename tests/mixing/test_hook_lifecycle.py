@@ -191,7 +191,7 @@ def test_cache_ends_when_the_body_fails():
 
 
 def test_bad_settings_are_refused():
-    with pytest.raises(ConfigError, match="Unknown formula"):
+    with pytest.raises(ConfigError, match="formula is unknown"):
         agwm.inject(tiny_bert(), formula="linear")
     with pytest.raises(ConfigError, match="init_std is out of range"):
         agwm.inject(tiny_bert(), init_std=-0.1)
@@ -199,7 +199,7 @@ def test_bad_settings_are_refused():
         agwm.inject(tiny_bert(), init_std=float("nan"))
     with pytest.raises(ConfigError, match="init_std is out of range.*got 'a'"):
         agwm.inject(tiny_bert(), init_std="a")
-    with pytest.raises(ConfigError, match="seed is unusable.*got 'x'"):
+    with pytest.raises(ConfigError, match="seed is of the wrong type.*got 'x'"):
         agwm.inject(tiny_bert(), seed="x")
     with pytest.raises(SelectionError, match="Patterns are unusable.*got 5"):
         agwm.inject(tiny_bert(), include=5)

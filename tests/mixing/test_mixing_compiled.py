@@ -121,5 +121,5 @@ def test_model_with_compiled_mixing(device):
 def test_unknown_formula_and_no_factor():
     task, pretrained, factors, _ = inputs("rank1", (24, 40), 0, torch.float32, "cpu")
     assert compiled(task, pretrained, []) is task
-    with pytest.raises(ConfigError, match="Unknown formula"):
+    with pytest.raises(ConfigError, match="formula is unknown"):
         compiled(task, pretrained, factors, "linear")

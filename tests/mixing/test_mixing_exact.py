@@ -7,8 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agwm.checks import options
 from agwm.errors import ConfigError, ShapeError
-from agwm.mixing.functions import FORMULAS, check_factors, mix_weights
+from agwm.mixing.functions import Formula, check_factors, mix_weights
 from tests.mixing.hook_checks import formula
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
@@ -55,7 +56,7 @@ def test_alpha_zero_gives_the_pretrained_weights(shape, dtype, seed):
     assert torch.equal(mix_weights(task, pretrained, zeros, "factored"), pretrained)
 
 
-@given(shape=st.sampled_from(SHAPES), seed=seeds, which=st.sampled_from(FORMULAS))
+@given(shape=st.sampled_from(SHAPES), seed=seeds, which=st.sampled_from(options(Formula)))
 def test_value_is_that_of_the_literal_formula(shape, seed, which):
     task, pretrained, a, b = tensors(shape, torch.float64, seed)
     mixed = mix_weights(task, pretrained, (a.double(), b.double()), which)

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch.func import functional_call, grad, vmap
 
+from agwm.checks import options
 from agwm.mixing import formulas
 from agwm.mixing.alpha import ALPHA_FORMS, alpha_class
-from agwm.mixing.functions import FORMULAS, mix_weights
+from agwm.mixing.functions import Formula, mix_weights
 from tests.mixing.hook_checks import formula
 
 FORMS = [form for form in ALPHA_FORMS if form != "frozen"]
@@ -28,7 +29,7 @@ def inputs(form, shape, num_batch_dims):
     return task.requires_grad_(), pretrained, factors
 
 
-@pytest.mark.parametrize("which", FORMULAS)
+@pytest.mark.parametrize("which", options(Formula))
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(("shape", "num_batch_dims"), STACKS)
 def test_gradients_of_first_and_second_order(form, which, shape, num_batch_dims):
@@ -41,7 +42,7 @@ def test_gradients_of_first_and_second_order(form, which, shape, num_batch_dims)
     assert torch.autograd.gradgradcheck(mixed, (task, *factors))
 
 
-@pytest.mark.parametrize("which", FORMULAS)
+@pytest.mark.parametrize("which", options(Formula))
 def test_rank_one_gradients_are_those_of_autograd(which):
     task, pretrained, (a, b) = inputs("rank1", (6, 5), 0)
     upstream = torch.randn(6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
@@ -51,7 +52,7 @@ def test_rank_one_gradients_are_those_of_autograd(which):
     assert all(gradient.norm() > 0 for gradient in theirs)
 
 
-@pytest.mark.parametrize("which", FORMULAS)
+@pytest.mark.parametrize("which", options(Formula))
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(("shape", "num_batch_dims"), STACKS)
 def test_memory_used_again_changes_no_bit_and_no_input(form, which, shape, num_batch_dims):
@@ -72,7 +73,7 @@ def test_memory_used_again_changes_no_bit_and_no_input(form, which, shape, num_b
     assert all(map(torch.equal, (*tensors, upstream), before))
 
 
-@pytest.mark.parametrize("which", FORMULAS)
+@pytest.mark.parametrize("which", options(Formula))
 def test_several_backward_passes_at_once(which):
     task, pretrained, factors = inputs("rank1", (4, 3), 0)
     upstream = torch.randn(5, 4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
@@ -121,7 +122,7 @@ def test_half_precision_weights_give_float32_gradients_to_alpha():
     torch.testing.assert_close(ours[2].double(), theirs[2], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("which", FORMULAS)
+@pytest.mark.parametrize("which", options(Formula))
 def test_function_transforms(which):
     task, pretrained, (a, b) = inputs("rank1", (4, 3), 0)
     tasks = torch.stack([task.detach(), 2 * task.detach()])
@@ -137,7 +138,7 @@ def test_function_transforms(which):
     torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("which", FORMULAS)
+@pytest.mark.parametrize("which", options(Formula))
 def test_one_factor_of_many_may_be_fixed(which):
     task, pretrained, (a, b) = inputs("rank1", (4, 3), 0)
     mix_weights(task.detach(), pretrained, (a.detach(), b), which).sum().backward()

@@ -208,7 +208,7 @@ def test_errors_are_one_line_and_leave_the_model_plain():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: agwm.SearchConfig(epochs="3"), "epochs.*an integer >= 0, got '3'"),
+        (lambda: agwm.SearchConfig(epochs="3"), "epochs.*an integer >= 1, got '3'"),
         (lambda: agwm.SearchConfig(epochs=0), "epochs.*an integer >= 1, got 0"),
         (lambda: agwm.SearchConfig(num_resplits=1.5), "num_resplits.*an integer >= 1, got 1.5"),
         (lambda: agwm.TrainingConfig(batch_size=True), "batch_size.*an integer"),

@@ -199,7 +199,7 @@ def test_config_that_would_be_ignored_is_an_error(config, message):
 
 def test_unknown_precision_is_an_error():
     mixup = agwm.inject(tiny_classifier(), include="*weight")
-    with pytest.raises(ConfigError, match="Unknown precision"):
+    with pytest.raises(ConfigError, match="precision is unknown"):
         agwm.TaskWeightProblem(mixup, config=agwm.HypergradientConfig(precision="bfloat16"))
     with pytest.raises(ConfigError, match="fp16.*CUDA"):
         small(precision="fp16")

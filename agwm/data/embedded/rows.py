@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import Annotated
 
+from agwm.checks import Interval, check_choice, check_value
 from agwm.data.embedded.acceptability import draw_acceptability
 from agwm.data.embedded.pairs import draw_entailment, draw_paraphrase
 from agwm.data.embedded.similarity import draw_similarity
@@ -58,17 +60,11 @@ def embedded_rows(
     Raises:
         DataError: If the name is unknown, a size is not in [1, 50000] or the seed is negative.
     """
-    if name not in EMBEDDED_GENERATORS:
-        known = ", ".join(EMBEDDED_GENERATORS)
-        raise DataError(f"Unknown embedded task {name!r}: expected one of {known}.")
-    for label, size in (("train_size", train_size), ("test_size", test_size)):
-        if not 1 <= size <= _LARGEST:
-            raise DataError(
-                f"{label} of the embedded task {name!r} is out of range: expected 1 to "
-                f"{_LARGEST} examples, got {size}."
-            )
-    if seed < 0:
-        raise DataError(f"The seed of the embedded data must be >= 0, got {seed}.")
+    check_choice("embedded task", name, EMBEDDED_GENERATORS, error=DataError)
+    size = Annotated[int, Interval(1, _LARGEST)]
+    check_value(f"train_size of the embedded task {name!r}", size, train_size, error=DataError)
+    check_value(f"test_size of the embedded task {name!r}", size, test_size, error=DataError)
+    check_value("seed of the embedded data", Annotated[int, Interval(0)], seed, error=DataError)
     seen: set[tuple[str, ...]] = set()
     # String seeds go through SHA-512, which no interpreter setting changes.
     test = _draw_unique(random.Random(f"agwm/{name}/test/{seed}"), name, test_size, seen)

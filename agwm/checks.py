@@ -1,0 +1,224 @@
+"""Checks of input: a number, a choice, the fields of a settings class. A mistake is one line."""
+
+from __future__ import annotations
+
+import math
+import types
+import typing
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
+
+from agwm.errors import AgwmError, ConfigError, close_names
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = [
+    "Count",
+    "Fraction",
+    "Interval",
+    "NonNegative",
+    "Precision",
+    "Schedule",
+    "Seed",
+    "check_choice",
+    "check_fields",
+    "check_precision",
+    "check_value",
+    "describe",
+    "is_a",
+    "options",
+]
+
+_NAMES = {int: "an integer", float: "a number", bool: "true or false", str: "a text"}
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The numbers from ``low`` to ``high``.
+
+    Attributes:
+        low: Smallest number.
+        high: Largest number; infinity: no limit.
+        is_open: Leave out ``low`` itself.
+    """
+
+    low: float
+    high: float = math.inf
+    is_open: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        above = value > self.low if self.is_open else value >= self.low
+        return above and value <= self.high
+
+    def __str__(self) -> str:
+        low, high = _shown(self.low), _shown(self.high)
+        if self.is_open:
+            return f"> {low}" + ("" if math.isinf(self.high) else f" and <= {high}")
+        return f">= {low}" if math.isinf(self.high) else f"in [{low}, {high}]"
+
+
+def _shown(number: float) -> str:
+    return str(number) if isinstance(number, int) else f"{number:g}"
+
+
+Schedule = Literal["linear", "cosine", "constant"]
+Precision = Literal["fp32", "bf16", "fp16"]
+
+Count = Annotated[int, Interval(1)]
+NonNegative = Annotated[float, Interval(0)]
+Fraction = Annotated[float, Interval(0, 1)]
+Seed = Annotated[int, Interval(0, 2**32 - 1)]
+
+
+def options(kind: Any) -> tuple[str, ...]:
+    """Return the texts that a ``Literal`` allows.
+
+    Example:
+        >>> options(Schedule)
+        ('linear', 'cosine', 'constant')
+    """
+    return typing.get_args(kind)
+
+
+def check_value(
+    name: str,
+    kind: Any,
+    value: object,
+    remedy: str = "Correct it.",
+    error: type[AgwmError] = ConfigError,
+) -> None:
+    """Raise unless a value is of an annotated type.
+
+    A number has to be finite and in the :class:`Interval` of its ``Annotated`` type; ``True`` is none.
+
+    Args:
+        name: The name that the user knows the value by.
+        kind: The type: of numbers, texts, ``Literal``, ``None``, classes, and lists or unions of them.
+        value: The value.
+        remedy: A sentence that says what to do.
+        error: The class of the error.
+
+    Raises:
+        AgwmError: If it is not; of the class ``error``.
+
+    Example:
+        >>> check_value("clipping", NonNegative, -1.0, "Use 0 for no clipping.")
+        Traceback (most recent call last):
+        ...
+        agwm.errors.ConfigError: clipping is out of range: expected a number >= 0, got -1.0. Use 0 ...
+        >>> check_value("schedule", Schedule, "linar")
+        Traceback (most recent call last):
+        ...
+        agwm.errors.ConfigError: schedule is unknown: expected one of linear, ... Did you mean 'linear'? ...
+    """
+    if is_a(kind, value):
+        return
+    parts = list(_parts(kind))
+    texts = [text for part in parts if typing.get_origin(part) is Literal for text in options(part)]
+    hint = close_names(value, texts) if isinstance(value, str) else ""
+    if texts:
+        problem = "is unknown"
+    elif any(typing.get_origin(part) is Annotated for part in parts):
+        problem = "is out of range"
+    else:
+        problem = "is of the wrong type"
+    got = "null" if value is None else repr(value)
+    raise error(f"{name} {problem}: expected {describe(kind)}, got {got}.{hint} {remedy}")
+
+
+def check_choice(
+    name: str,
+    value: object,
+    choices: Iterable[str],
+    remedy: str = "Choose one of them.",
+    error: type[AgwmError] = ConfigError,
+) -> None:
+    """Raise unless a value is one of some texts; see :func:`check_value`.
+
+    Raises:
+        AgwmError: If it is not; of the class ``error``.
+    """
+    check_value(name, Literal[tuple(choices)], value, remedy, error)
+
+
+def check_fields(owner: Any, name: str | None = None) -> None:
+    """Raise unless every field of a settings class has a value of its annotated type.
+
+    Call it in ``__post_init__``.
+
+    Args:
+        owner: The dataclass instance.
+        name: The name of the owner in messages; None: its class.
+
+    Raises:
+        ConfigError: If one has not.
+    """
+    for key, kind in typing.get_type_hints(type(owner), include_extras=True).items():
+        if typing.get_origin(kind) is not ClassVar:
+            path = f"{name or type(owner).__name__}.{key}"
+            check_value(path, kind, getattr(owner, key), "Correct it in the config.")
+
+
+def check_precision(precision: object, device: torch.device) -> None:
+    """Raise unless the precision is known and the device can do it.
+
+    Raises:
+        ConfigError: If not.
+    """
+    check_value("precision", Precision, precision, "Pass precision='fp32'.")
+    if precision == "fp16" and device.type != "cuda":
+        raise ConfigError(
+            f"precision='fp16' needs gradient scaling: expected a CUDA device, got {device.type!r}."
+            " Use 'bf16' or 'fp32'."
+        )
+
+
+def is_a(kind: Any, value: object) -> bool:
+    """Return whether a value is of an annotated type; see :func:`check_value`."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Annotated:
+        return is_a(arguments[0], value) and value in arguments[1]
+    if origin in (Union, types.UnionType):
+        return any(is_a(option, value) for option in arguments)
+    if origin is Literal:
+        return isinstance(value, str) and value in arguments
+    if origin in (list, tuple):
+        return isinstance(value, origin) and all(is_a(arguments[0], item) for item in value)
+    if origin is type:
+        return isinstance(value, type) and issubclass(value, arguments[0])
+    if kind is int:
+        return isinstance(value, Integral) and not isinstance(value, bool)
+    if kind is float:
+        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, kind)
+
+
+def describe(kind: Any) -> str:
+    """Return a description of an annotated type, for messages.
+
+    Example:
+        >>> describe(Count | None)
+        'an integer >= 1 or null'
+    """
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Annotated:
+        return f"{describe(arguments[0])} {arguments[1]}"
+    if origin in (Union, types.UnionType):
+        return " or ".join(map(describe, arguments))
+    if origin is Literal:
+        return "one of " + ", ".join(arguments)
+    if origin in (list, tuple):
+        return f"a list, each {describe(arguments[0])}"
+    if origin is type:
+        return f"a subclass of {arguments[0].__name__}"
+    return "null" if kind is type(None) else _NAMES.get(kind, kind.__name__)
+
+
+def _parts(kind: Any) -> Iterator[Any]:
+    yield kind
+    if typing.get_origin(kind) in (Union, types.UnionType, list, tuple):
+        for part in typing.get_args(kind):
+            yield from _parts(part)

@@ -1,0 +1,175 @@
+"""Load the folder that ``Mixup.save_pretrained`` wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from agwm._version import __version__
+from agwm.errors import ConfigError, DataError, ModelError, ShapeError
+from agwm.files import read_json
+from agwm.mixing.alpha import ALPHA_FORMS, Alpha, alpha_class
+from agwm.mixing.mixup import Mixup, check_plain
+from agwm.mixing.saving import ATTENTION_FILE, FORMAT, INDEX_FILE, PRETRAINED_FILE, TASK_FILE
+from agwm.mixing.selection import find_candidates
+
+__all__ = ["load"]
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise DataError(
+            f"Cannot read {str(path)!r}: expected a safetensors file, got {type(error).__name__}."
+            " Save the model again with mixup.save_pretrained."
+        ) from None
+
+
+def _read_index(folder: Path) -> dict[str, Any]:
+    if not (folder / INDEX_FILE).is_file():
+        what = f"a folder without {INDEX_FILE}" if folder.is_dir() else "no such folder"
+        raise DataError(
+            f"Cannot load {str(folder)!r}: expected a folder that mixup.save_pretrained wrote, got"
+            f" {what}. A merged or plain model is loaded with transformers' from_pretrained."
+        )
+    index = read_json(folder / INDEX_FILE)
+    if not isinstance(index, dict) or index.get("format") != FORMAT:
+        got = index.get("format") if isinstance(index, dict) else type(index).__name__
+        raise DataError(
+            f"Cannot load {str(folder)!r}: expected format {FORMAT} in {INDEX_FILE}, got {got!r}."
+            f" This is agwm {__version__}; use the release that wrote it."
+        )
+    return index
+
+
+def _from_transformers(folder: Path, name: str) -> PreTrainedModel:
+    cls = getattr(transformers, name, None)
+    if not (isinstance(cls, type) and issubclass(cls, PreTrainedModel)):
+        raise ModelError(
+            f"Cannot build {name!r}: expected a model class of transformers"
+            f" {transformers.__version__}, got none of that name. Pass a model of that class as"
+            " agwm.load(directory, model=...)."
+        )
+    return cls.from_pretrained(folder)
+
+
+def _load_model(folder: Path, index: dict[str, Any], model: nn.Module | None) -> nn.Module:
+    """Return a model with the saved W: a new one, or the given one with W copied into it."""
+    name = index["model_class"]
+    if model is None and index["is_hugging_face"]:
+        return _from_transformers(folder, name)
+    if model is None:
+        raise ModelError(
+            f"Cannot build {name!r}: expected a model to load into, as only Hugging Face models are"
+            " built from a folder, got model=None. Pass agwm.load(directory, model=...)."
+        )
+    check_plain(model)
+    if type(model).__name__ != name:
+        raise ModelError(
+            f"Model is of another class: expected {name!r}, got {type(model).__name__!r}."
+            " Pass a model of the class that was saved."
+        )
+    if index["is_hugging_face"]:
+        state = type(model).from_pretrained(folder).state_dict()
+    else:
+        state = _read_tensors(folder / TASK_FILE)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise ShapeError(
+            f"Model does not fit the saved weights: expected the {name} that was saved, got another"
+            f" ({reason}). Build it with the same sizes."
+        ) from None
+    return model
+
+
+def _alpha_form(index: dict[str, Any], alpha: str | type[Alpha] | None) -> type[Alpha]:
+    saved = index["alpha"]
+    if alpha is None:
+        if index["is_own_alpha"]:
+            raise ConfigError(
+                f"Form of alpha is not agwm's: expected the class {saved!r} to be passed, got"
+                f" alpha=None. Pass agwm.load(directory, alpha={saved})."
+            )
+        return alpha_class(saved)
+    form = alpha_class(alpha)
+    given = alpha if isinstance(alpha, str) else form.__name__
+    if saved not in (given, form.__name__) and ALPHA_FORMS.get(saved) is not form:
+        raise ConfigError(
+            f"Form of alpha is another: expected {saved!r}, as saved, got {given!r}. Pass the form that"
+            " the model was injected with."
+        )
+    return form
+
+
+def _load_alpha(form: type[Alpha], name: str, shape: torch.Size, entry: dict, state: dict) -> Alpha:
+    # a generator of its own: loading leaves the global random state alone
+    alpha = form(shape, entry["num_batch_dims"], entry["init_std"], torch.Generator())
+    try:
+        alpha.load_state_dict(state, assign=True)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise ShapeError(
+            f"Alpha of {name!r} does not fit: expected what {form.__name__} makes for a weight of"
+            f" {tuple(shape)}, got another ({reason}). Load the model and form that were saved."
+        ) from None
+    return alpha
+
+
+def load(
+    directory: str | Path, model: nn.Module | None = None, alpha: str | type[Alpha] | None = None
+) -> Mixup:
+    """Load what ``mixup.save_pretrained`` wrote: the same W, W0 and alpha, bit for bit.
+
+    Args:
+        directory: The folder.
+        model: A model to load W into, changed in place; needed unless transformers has its class.
+            None: a new model of the saved class, in evaluation mode.
+        alpha: The class of alpha; needed only where the model was injected with a class of your own.
+
+    Returns:
+        The mixup, on its model (``mixup.model``).
+
+    Raises:
+        DataError: If the folder is missing, was not written by agwm, or is damaged.
+        ModelError: If the model cannot be built, is of another class, or lacks a mixed weight.
+        ConfigError: If the form of alpha has to be passed, or another one is passed.
+        ShapeError: If shapes of the model and of the saved tensors differ.
+    """
+    folder = Path(directory)
+    index = _read_index(folder)
+    form = _alpha_form(index, alpha)
+    pretrained = _read_tensors(folder / PRETRAINED_FILE)
+    attention = _read_tensors(folder / ATTENTION_FILE)
+    model = _load_model(folder, index, model)
+    known = {candidate.name: candidate for candidate in find_candidates(model)}
+    candidates, alphas = [], {}
+    for entry in index["weights"]:
+        name = entry["name"]
+        if name not in known or name not in pretrained:
+            where = "model" if name not in known else PRETRAINED_FILE
+            raise ModelError(
+                f"Mixed weight is missing: expected {name!r} in the {where}, got none of that name."
+                " Load the model that was saved."
+            )
+        candidate = known[name]
+        candidate.num_batch_dims = entry["num_batch_dims"]
+        candidates.append(candidate)
+        prefix = name.replace(".", "/") + "."
+        state = {k.removeprefix(prefix): v for k, v in attention.items() if k.startswith(prefix)}
+        entry = entry | {"init_std": index["init_std"]}
+        device = candidate.parameter.device
+        alphas[name] = _load_alpha(form, name, pretrained[name].shape, entry, state).to(device)
+        pretrained[name] = pretrained[name].to(device)
+    mixup = Mixup(model, candidates, index["formula"], index["alpha"])
+    mixup.attach(alphas, pretrained)
+    return mixup

@@ -1,0 +1,41 @@
+"""Settings of one-level training; the defaults are those of ``configs/default.yaml``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from agwm.checks import Count, Fraction, Interval, NonNegative, Precision, Schedule, check_fields
+
+__all__ = ["TrainingConfig"]
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """One-level training of W: vanilla finetuning, and the final stage of the recipe.
+
+    Attributes:
+        epochs: Passes over the training set.
+        batch_size: Examples a step.
+        learning_rate: Peak learning rate of AdamW.
+        weight_decay: Decoupled, towards 0; not on biases and norms.
+        schedule: ``"linear"`` or ``"cosine"`` decay to 0, or ``"constant"``, after the warm-up.
+        warmup_ratio: Part of the steps in which the learning rate rises from 0.
+        clipping: Largest norm of the gradient; 0: no clipping.
+        precision: ``"fp32"``, or autocast in ``"bf16"`` or ``"fp16"``.
+
+    Raises:
+        ConfigError: If a value is unknown or out of range.
+    """
+
+    epochs: Annotated[int, Interval(0)] = 3
+    batch_size: Count = 16
+    learning_rate: NonNegative = 2e-5
+    weight_decay: NonNegative = 0.01
+    schedule: Schedule = "linear"
+    warmup_ratio: Fraction = 0.1
+    clipping: NonNegative = 1.0
+    precision: Precision = "fp32"
+
+    def __post_init__(self) -> None:
+        check_fields(self)
