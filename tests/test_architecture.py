@@ -1,117 +1,220 @@
-"""Rules about the package's own code, read from its source."""
+"""Rules about the package's own code, read from its source: where a module lives, what it may import."""
 
 from __future__ import annotations
 
 import ast
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "agwm"
-FILES = sorted(PACKAGE.rglob("*.py"))
-TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "agwm"
 
-# Layers, lowest first: a module of one imports none of a later one.
-LAYERS = (
-    ("errors", "_version", "progress", "formulas"),
-    ("wanted", "mixing", "attention", "rng", "storage", "best_response", "finite_difference", "processes"),
-    ("compiled", "hook", "hypergradient", "selection", "batches", "recording"),
-    ("mixup", "_betty"),
-    ("saving", "indirect", "search_step"),
-    ("problems",),
-    ("engine_checks",),
-    ("engine",),
-)
-MODEL_CODE = {
-    "compiled",
-    "formulas",
-    "indirect",
-    "attention",
-    "hook",
-    "mixing",
-    "mixup",
-    "selection",
-    "problems",
-    "engine",
-    "search_step",
-    "_betty",
+# The folders, lowest floor first, and the lower folders (or single modules) that each may import. "" is
+# the ground: the modules in the package itself. Every folder may import the ground and itself. A folder
+# that is not here is an error, and so is an import that is not allowed here, wherever in a file it stands.
+FOLDERS: dict[str, set[str]] = {
+    "": set(),
+    "data": {"data.embedded"},
+    "data.embedded": set(),
+    "models": set(),
+    "mixing": set(),
+    "hypergradient": set(),
+    "training": set(),
+    "search": {"mixing", "hypergradient"},
+    "recipe": {"search", "training", "mixing", "hypergradient", "data.sampling"},
+    "methods": {"recipe", "training", "models", "mixing"},
+    "experiments": {"methods", "recipe", "training", "models", "mixing", "hypergradient", "data"},
+    "experiments.reporting": {"experiments", "methods"},
+    "experiments.grid": {"experiments", "experiments.reporting", "methods", "recipe", "models", "data"},
 }
+# Floors: a folder may import those of a lower number only.
+FLOORS = {
+    "": 1, "data.embedded": 2, "data": 3, "models": 3, "mixing": 4, "hypergradient": 4, "training": 4,
+    "search": 5, "recipe": 6, "methods": 7, "experiments": 8, "experiments.reporting": 9,
+    "experiments.grid": 10,
+}  # fmt: skip
+# The modules that gather the public names; they import what they like from below.
+DOORS = {"agwm"}
+# Modules of the package's ground. A new one is a decision, so it is written down.
+GROUND = {
+    "_version", "batches", "checks", "errors", "files", "forward_pass", "processes", "progress", "rng",
+}  # fmt: skip
 
 
-def name_of(path: Path) -> str:
-    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
-
-
-def imports(path: Path, *, at_top: bool = False) -> set[str]:
-    """Return the modules that a file imports, of this package without its name in front."""
-    tree = TREES[path]
-    nodes = tree.body if at_top else ast.walk(tree)
-    found = set()
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            assert node.level == 0, f"{path.name}: relative import"
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+def modules(package: Path) -> dict[str, Path]:
+    """Return every module of a package by its dotted name without ``agwm.``; the package is ``agwm``."""
+    found = {}
+    for path in sorted(package.rglob("*.py")):
+        parts = path.relative_to(package).with_suffix("").parts
+        parts = parts[:-1] if parts[-1] == "__init__" else parts
+        found[".".join(parts) or "agwm"] = path
     return found
 
 
-def own(path: Path, *, at_top: bool = False) -> set[str]:
-    prefix = "agwm."
-    return {name.removeprefix(prefix) for name in imports(path, at_top=at_top) if name.startswith(prefix)}
+def folder_of(module: str, known: dict[str, Path]) -> str:
+    is_folder = known[module].name == "__init__.py"
+    return module if is_folder else module.rpartition(".")[0]
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield line and full name of everything that a file imports, in functions and TYPE_CHECKING too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def target_of(name: str, known: dict[str, Path]) -> str | None:
+    """Return the module of the package that an imported name lies in; None: of another package."""
+    if name.split(".")[0] != "agwm":
+        return None
+    parts = name.split(".")[1:]
+    while parts and ".".join(parts) not in known:
+        parts.pop()
+    return ".".join(parts) or "agwm"
+
+
+def wrong_imports(package: Path) -> list[str]:
+    """Return a line for each import of a package that the tables do not allow."""
+    known, wrong = modules(package), []
+    for module, path in known.items():
+        folder = "" if module == "agwm" else folder_of(module, known)
+        if folder not in FOLDERS:
+            wrong.append(f"{module}: folder {folder!r} is in no table")
+            continue
+        if not folder and module not in GROUND | DOORS:
+            wrong.append(f"{module}: not a module of the ground")
+        for line, name in imports(path):
+            target = target_of(name, known)
+            if target is None or module in DOORS:
+                continue
+            other = "" if target == "agwm" else folder_of(target, known)
+            allowed = {"", folder} | FOLDERS[folder]
+            if not {other, target} & allowed or target in DOORS:
+                wrong.append(f"{module}:{line} imports {name}")
+    return wrong
+
+
+def circles(package: Path) -> list[list[str]]:
+    """Return modules that import each other in a circle, wherever in the file the imports stand."""
+    known = modules(package)
+    arrows = {
+        module: {target_of(name, known) for _, name in imports(path)} - {None, module}
+        for module, path in known.items()
+    }
+    found, done = [], set()
+
+    def walk(module: str, way: list[str]) -> None:
+        if module in way:
+            found.append([*way[way.index(module) :], module])
+        elif module not in done:
+            for other in sorted(arrows[module]):
+                walk(other, [*way, module])
+            done.add(module)
+
+    for module in known:
+        walk(module, [])
+    return found
+
+
+def importers(package: Path, library: str) -> list[str]:
+    return [
+        m
+        for m, path in modules(package).items()
+        if any(n.split(".")[0] == library for _, n in imports(path))
+    ]
 
 
 def test_there_is_something_to_read():
-    assert len(FILES) > 15
-    assert "betty.engine" in imports(PACKAGE / "_betty.py")
+    known = modules(PACKAGE)
+    assert len(known) > 100
+    assert {folder_of(module, known) for module in known} - {"agwm"} == set(FOLDERS)
+    assert ("betty.engine.Engine") in {name for _, name in imports(known["hypergradient._betty"])}
+
+
+def test_folders_are_on_floors():
+    assert set(FLOORS) == set(FOLDERS)
+    for folder, allowed in FOLDERS.items():
+        floors = [FLOORS.get(other) or FLOORS[other.rpartition(".")[0]] for other in allowed]
+        assert all(floor < FLOORS[folder] for floor in floors), folder
+    assert not FOLDERS["mixing"] & {"hypergradient"} and not FOLDERS["hypergradient"] & {"mixing"}
+    assert all("experiments" not in allowed for folder, allowed in FOLDERS.items() if FLOORS[folder] < 8)
+
+
+def test_folders_import_only_what_lies_below():
+    assert wrong_imports(PACKAGE) == []
+
+
+def test_no_module_imports_itself_on_a_detour():
+    assert circles(PACKAGE) == []
 
 
 def test_betty_is_imported_by_one_module():
-    users = [name_of(path) for path in FILES if any(n.split(".")[0] == "betty" for n in imports(path))]
-    assert users == ["_betty"]
+    assert importers(PACKAGE, "betty") == ["hypergradient._betty"]
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_package_needs_nothing_beside_itself(path):
-    assert not {name.split(".")[0] for name in imports(path)} & {"tests", "examples", "benchmarks"}
+def test_package_needs_nothing_beside_itself():
+    for library in ("tests", "examples", "benchmarks", "pickle", "dill", "cloudpickle"):
+        assert importers(PACKAGE, library) == [], library
 
 
-def test_lower_layers_do_not_import_higher_ones():
-    level = {name: number for number, layer in enumerate(LAYERS) for name in layer}
-    for path in FILES:
-        name = name_of(path)
-        if name not in level:
-            continue
-        for other in own(path, at_top=True) & set(level):
-            assert level[other] <= level[name], f"{name} imports {other}"
-        unknown = {n.split(".")[0] for n in own(path, at_top=True)} - set(level) - {"data"}
-        modules = {name_of(file) for file in FILES}
-        assert not unknown & modules, f"{name} imports {unknown & modules}, of no layer"
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("experiments/records", "from agwm.experiments.reporting.runs import load_runs"),
+        ("methods/method", "from agwm.experiments.grid import cells"),
+        ("data/sampling", "import agwm.experiments.reporting.tables"),
+        ("data/sampling", "def late():\n    from agwm.experiments.grid.cells import load_grid"),
+        ("data/sampling", "if TYPE_CHECKING:\n    from agwm.methods import Method"),
+        ("mixing/hook", "from agwm.hypergradient.settings import Hypergradient"),
+        ("hypergradient/indirect", "from agwm.mixing import mix_weights"),
+        ("mixing/formulas", "from agwm.training import loop"),
+        ("rng", "from agwm.data import Task"),
+        ("search/problems", "from agwm import finetune"),
+        ("newcomer", "VALUE = 1"),
+        ("attic/newcomer", "VALUE = 1"),
+    ],
+)
+def test_the_guard_sees_a_wrong_import(module, line, tmp_path):
+    package = tmp_path / "agwm"
+    shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    path = package / f"{module}.py"
+    path.parent.mkdir(exist_ok=True)
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    path.write_text(f"{text}\n{line}\n", encoding="utf-8")
+    name = module.replace("/", ".")
+    assert [found.split(":")[0] for found in wrong_imports(package)] == [name]
 
 
-def test_layers_name_modules_that_exist():
-    modules = {name_of(path) for path in FILES}
-    assert {name for layer in LAYERS for name in layer} <= modules
+def test_the_guard_sees_a_circle(tmp_path):
+    package = tmp_path / "agwm"
+    shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    with (package / "mixing" / "saving.py").open("a", encoding="utf-8") as file:
+        file.write("\ndef late():\n    from agwm.mixing.mixup import Mixup\n")
+    assert any({"mixing.saving", "mixing.mixup"} <= set(circle) for circle in circles(package))
 
 
-def test_data_and_metrics_know_no_model_code():
-    for path in FILES:
-        if name_of(path).split(".")[0] in {"data", "metrics"}:
-            assert not {name.split(".")[0] for name in own(path)} & MODEL_CODE, path.name
+def test_the_guard_sees_a_second_importer_of_betty(tmp_path):
+    package = tmp_path / "agwm"
+    shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    with (package / "mixing" / "hook.py").open("a", encoding="utf-8") as file:
+        file.write("\nimport betty.engine\n")
+    assert importers(package, "betty") == ["hypergradient._betty", "mixing.hook"]
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_no_assert_no_print_no_pickle(path):
-    for node in ast.walk(TREES[path]):
-        assert not isinstance(node, ast.Assert), f"{path.name}:{node.lineno}: assert"
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            assert node.func.id != "print", f"{path.name}:{node.lineno}: print"
-    assert not {name.split(".")[0] for name in imports(path)} & {"pickle", "dill", "cloudpickle"}
-
-
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_files_are_small(path):
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
+def test_no_assert_no_print_and_small_files():
+    for path in modules(PACKAGE).values():
+        text = path.read_text(encoding="utf-8")
+        assert len(text.splitlines()) <= 300, path
+        for node in ast.walk(ast.parse(text)):
+            assert not isinstance(node, ast.Assert), f"{path}:{node.lineno}: assert"
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                assert node.func.id != "print", f"{path}:{node.lineno}: print"
 
 
 def test_everything_exported_is_there():
