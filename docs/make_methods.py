@@ -9,13 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from agwm.files import write_text
-from agwm.methods import METHODS, OneLevelMethod
+from agwm.methods import METHODS
 from tests.methods.cells import EPOCHS, finetune_cell, refusal, unmoved_head
 from tests.methods.models import FAMILIES
 
 PAGE = Path(__file__).parent / "methods" / "index.md"
-# Controls that are described beside what they control.
-CARDS = {"vanilla_long": "vanilla", "frozen": "agwm"}
 
 HEAD = """# Methods
 
@@ -38,14 +36,6 @@ Llama are padded on the left, as by their tokenizers; `prompt_tuning` of Llama r
 """
 
 
-def passes_of(name: str) -> str:
-    """Return the forward and backward passes of a step, as the page has them."""
-    method = METHODS[name]
-    if issubclass(method, OneLevelMethod):
-        return str(method.passes_per_step)
-    return "1" if name == "frozen" else "3 or 4 in the search, then 1"
-
-
 def cell(name: str, family: str) -> str:
     """Finetune a tiny model and return what the matrix says.
 
@@ -63,8 +53,8 @@ def page() -> str:
     """Return the page."""
     lines = []
     for name, method in METHODS.items():
-        card = CARDS.get(name, name)
-        lines.append(f"| [`{name}`]({card}.md) | {', '.join(method.acts_on) or '-'} | {passes_of(name)} |")
+        link, acts_on = f"[`{name}`]({method.card or name}.md)", ", ".join(method.acts_on) or "-"
+        lines.append(f"| {link} | {acts_on} | {method.passes_per_step} |")
     table = ["| | " + " | ".join(FAMILIES) + " |", "|---" * (len(FAMILIES) + 1) + "|"]
     reasons = []
     for name in METHODS:

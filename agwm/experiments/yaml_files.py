@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar, Union
 
 import yaml
 
-from agwm.checks import check_value, is_a
+from agwm.checks import annotations_of, check_value, is_a
 from agwm.errors import ConfigError
 
 __all__ = [
@@ -133,7 +133,7 @@ def build(cls: type[_T], values: Mapping[str, Any], source: str) -> _T:
 
 def construct(cls: type[_T], values: Mapping[str, Any]) -> _T:
     """Make a dataclass of nested dataclasses from nested mappings that are checked already."""
-    hints = typing.get_type_hints(cls)
+    hints = annotations_of(cls)
     arguments = {
         key: construct(hints[key], value) if dataclasses.is_dataclass(hints[key]) else value
         for key, value in values.items()
@@ -156,7 +156,7 @@ def checked(cls: type, values: Mapping[str, Any], source: str, prefix: str = "")
     Raises:
         ConfigError: If a key is unknown, or a value is of the wrong type or out of range.
     """
-    hints = typing.get_type_hints(cls, include_extras=True)
+    hints = annotations_of(cls)
     known = [entry.name for entry in dataclasses.fields(cls)]
     result: dict[str, Any] = {}
     for key, value in values.items():
@@ -181,7 +181,7 @@ def checked(cls: type, values: Mapping[str, Any], source: str, prefix: str = "")
 def _known(cls: type, key: str, prefix: str) -> str:
     """Say what is known: a close name here, else that very name in a section, else all names."""
     known = [entry.name for entry in dataclasses.fields(cls)]
-    hints = typing.get_type_hints(cls)
+    hints = annotations_of(cls)
     close = difflib.get_close_matches(key, known, n=1)
     for section in (name for name in known if dataclasses.is_dataclass(hints[name])):
         if key in (entry.name for entry in dataclasses.fields(hints[section])):

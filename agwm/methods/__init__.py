@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import field, make_dataclass
+from dataclasses import dataclass, field
 
-from agwm.methods.child_d import ChildD
-from agwm.methods.child_f import ChildF
-from agwm.methods.dps_dense import DpsDense
-from agwm.methods.dps_mix import DpsMix
-from agwm.methods.lora import Lora
+from agwm.methods.child_d import ChildD, ChildDSettings
+from agwm.methods.child_f import ChildF, ChildFSettings
+from agwm.methods.dps_dense import DpsDense, DpsDenseSettings
+from agwm.methods.dps_mix import DpsMix, DpsMixSettings
+from agwm.methods.lora import Lora, LoraSettings
 from agwm.methods.method import PLACES, Job, Method, OneLevelMethod, Outcome, Settings
-from agwm.methods.mixout import Mixout
-from agwm.methods.one_level_mixing import JointAlpha, RandomAlpha
-from agwm.methods.prefix_tuning import PrefixTuning
-from agwm.methods.prior_decay import PriorDecay
-from agwm.methods.prompt_tuning import PromptTuning
-from agwm.methods.r3f import R3F, R4F
-from agwm.methods.r_drop import RDrop
-from agwm.methods.re_init import ReInit
-from agwm.methods.recadam import RecAdam
-from agwm.methods.top_k import TopK
+from agwm.methods.mixout import Mixout, MixoutSettings
+from agwm.methods.one_level_mixing import JointAlpha, JointAlphaSettings, RandomAlpha, RandomAlphaSettings
+from agwm.methods.prefix_tuning import PrefixTuning, PrefixTuningSettings
+from agwm.methods.prior_decay import PriorDecay, PriorDecaySettings
+from agwm.methods.prompt_tuning import PromptTuning, PromptTuningSettings
+from agwm.methods.r3f import R3F, R4F, R3FSettings
+from agwm.methods.r_drop import RDrop, RDropSettings
+from agwm.methods.re_init import ReInit, ReInitSettings
+from agwm.methods.recadam import RecAdam, RecAdamSettings
+from agwm.methods.top_k import TopK, TopKSettings
 from agwm.methods.two_level import Agwm, Frozen
 from agwm.methods.vanilla import Vanilla, VanillaLong
 
@@ -63,17 +63,28 @@ METHODS: dict[str, type[Method]] = {
     )
 }
 
-RivalsConfig = make_dataclass(
-    "RivalsConfig",
-    [
-        (name, method.settings_class, field(default_factory=method.settings_class))
-        for name, method in METHODS.items()
-        if method.settings_class is not None
-    ],
-    frozen=True,
-)
-RivalsConfig.__module__ = __name__
-RivalsConfig.__doc__ = """Settings of the methods that have some of their own, each under its name."""
+
+@dataclass(frozen=True)
+class RivalsConfig:
+    """Settings of the methods that have some of their own, each under the method's name."""
+
+    prior_decay: PriorDecaySettings = field(default_factory=PriorDecaySettings)
+    recadam: RecAdamSettings = field(default_factory=RecAdamSettings)
+    top_k: TopKSettings = field(default_factory=TopKSettings)
+    mixout: MixoutSettings = field(default_factory=MixoutSettings)
+    r3f: R3FSettings = field(default_factory=R3FSettings)
+    r4f: R3FSettings = field(default_factory=R3FSettings)
+    r_drop: RDropSettings = field(default_factory=RDropSettings)
+    child_d: ChildDSettings = field(default_factory=ChildDSettings)
+    child_f: ChildFSettings = field(default_factory=ChildFSettings)
+    re_init: ReInitSettings = field(default_factory=ReInitSettings)
+    dps_dense: DpsDenseSettings = field(default_factory=DpsDenseSettings)
+    dps_mix: DpsMixSettings = field(default_factory=DpsMixSettings)
+    prompt_tuning: PromptTuningSettings = field(default_factory=PromptTuningSettings)
+    prefix_tuning: PrefixTuningSettings = field(default_factory=PrefixTuningSettings)
+    lora: LoraSettings = field(default_factory=LoraSettings)
+    random_alpha: RandomAlphaSettings = field(default_factory=RandomAlphaSettings)
+    joint_alpha: JointAlphaSettings = field(default_factory=JointAlphaSettings)
 
 
 def make_method(name: str, rivals: RivalsConfig) -> Method:

@@ -33,8 +33,8 @@ def fisher_information(
     parameters: Sequence[nn.Parameter],
     batches: Iterable[Batch],
     kind: str = "example",
-) -> tuple[list[Tensor], int]:
-    r"""Return the diagonal of the empirical Fisher information, and how many batches were passed.
+) -> list[Tensor]:
+    r"""Return the diagonal of the empirical Fisher information.
 
     Of ``"example"`` it is the paper's :math:`F_i = \frac1n \sum_j (\partial \ell_j / \partial w_i)^2` over
     n examples with loss :math:`\ell_j`, minus the log likelihood. Of ``"batch"`` it is what the official
@@ -48,15 +48,14 @@ def fisher_information(
         kind: ``"example"`` or ``"batch"``.
 
     Returns:
-        Tensors like ``parameters``, without gradient; and the number of batches.
+        Tensors like ``parameters``, without gradient.
 
     Reference:
         Xu et al., Raise a Child in Large Language Model, EMNLP 2021.
     """
     totals = [torch.zeros_like(parameter) for parameter in parameters]
-    num_terms = num_batches = 0
+    num_terms = 0
     for batch in batches:
-        num_batches += 1
         for part in _rows(batch) if kind == "example" else (batch,):
             # parts of a model that a batch does not reach (XLNet's segments) have no gradient
             gradients = torch.autograd.grad(loss(part), parameters, allow_unused=True)
@@ -69,7 +68,7 @@ def fisher_information(
                 total.addcmul_(gradient, gradient)
     for total in totals:
         total.div_(max(num_terms, 1))
-    return totals, num_batches
+    return totals
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,6 @@ class ChildD(OneLevelMethod):
     def __init__(self, settings: ChildDSettings | None = None) -> None:
         super().__init__(settings)
         self.masks = Masks()
-        self.num_fisher_batches = 0
 
     def check(self, loaded: Pretrained, recipe: FinetuneConfig) -> None:
         """Raise where no transformer blocks are found."""
@@ -125,7 +123,7 @@ class ChildD(OneLevelMethod):
         model.train(self.settings.fisher == "batch")
         # dropout in training draws the same masks as without this pass
         with replay(RngState.capture(parameters[0].device)):
-            fisher, self.num_fisher_batches = fisher_information(
+            fisher = fisher_information(
                 lambda batch: self.loss(model, batch), parameters, batches, self.settings.fisher
             )
         model.train(was_training)
@@ -137,9 +135,9 @@ class ChildD(OneLevelMethod):
         count = count_of(self.settings.kept_fraction, sum(tensor.numel() for tensor in fisher))
         self.masks = Masks(list(zip(parameters, largest(fisher, count), strict=True)))
 
-    def extra_passes(self, num_steps: int) -> int:
+    def extra_passes(self, num_batches: int) -> float:
         """Return the batches of the pass over the training set."""
-        return self.num_fisher_batches
+        return num_batches
 
     def edit_gradients(self, model: nn.Module) -> None:
         """Mask the gradient, before it is clipped."""

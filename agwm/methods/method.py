@@ -101,6 +101,10 @@ class Method(ABC, Generic[S]):
         acts_on: Which of ``PLACES`` it changes.
         settings_class: Its own settings, under ``rivals.<name>`` in a config; None: it has none there.
         sections: Names of the config's other sections that decide the outcome; but see :meth:`unused`.
+        learns_alpha: Whether it trains the attention parameters.
+        control: Name of the method that is the same but for alpha, held at 1; None: there is none.
+        card: Name of the method on whose card it stands; None: it has a card of its own.
+        passes_per_step: Forward and backward passes of a batch in a step; in words where stages differ.
 
     Args:
         settings: Own settings; None: the defaults.
@@ -110,6 +114,10 @@ class Method(ABC, Generic[S]):
     acts_on: ClassVar[tuple[str, ...]] = ()
     settings_class: ClassVar[type | None] = None
     sections: ClassVar[tuple[str, ...]] = ("vanilla",)
+    learns_alpha: ClassVar[bool] = False
+    control: ClassVar[str | None] = None
+    card: ClassVar[str | None] = None
+    passes_per_step: ClassVar[int | str] = 1
 
     def __init__(self, settings: S | None = None) -> None:
         if settings is None and self.settings_class is not None:
@@ -143,6 +151,19 @@ class Method(ABC, Generic[S]):
         """
 
     @abstractmethod
+    def passes(
+        self, training: TrainingConfig, recipe: FinetuneConfig, num_examples: int, is_regression: bool
+    ) -> float:
+        """Return the forward and backward passes of a batch that a run takes, before it is made.
+
+        Args:
+            training: Settings of one-level training, ``vanilla`` in a config.
+            recipe: Settings of the two-level recipe.
+            num_examples: Number of training examples.
+            is_regression: Whether labels are scores, not classes.
+        """
+
+    @abstractmethod
     def run(self, job: Job) -> Outcome:
         """Finetune.
 
@@ -165,11 +186,7 @@ class Method(ABC, Generic[S]):
 
 
 class OneLevelMethod(TrainingHooks, Method[S]):
-    """One training of one model on all examples, with the hooks of :class:`TrainingHooks`.
-
-    Class attributes:
-        passes_per_step: Forward and backward passes of a batch in a step.
-    """
+    """One training of one model on all examples, with the hooks of :class:`TrainingHooks`."""
 
     settings_class: ClassVar[type | None] = Settings
     passes_per_step: ClassVar[int] = 1
@@ -215,14 +232,28 @@ class OneLevelMethod(TrainingHooks, Method[S]):
         """
         return self.passes_per_step
 
-    def extra_passes(self, num_steps: int) -> int:
-        """Return passes besides those of the steps; a forward alone counts as a third."""
+    def extra_passes(self, num_batches: int) -> float:
+        """Return passes besides those of the steps; a forward alone counts as a third.
+
+        Args:
+            num_batches: Batches of an epoch.
+        """
         return 0
+
+    def passes(
+        self, training: TrainingConfig, recipe: FinetuneConfig, num_examples: int, is_regression: bool
+    ) -> float:
+        """Return the passes of all steps, and those besides them."""
+        own = self.training(training)
+        num_batches = training_passes(replace(own, epochs=1), num_examples)
+        steps = own.epochs * num_batches
+        return steps * self.step_passes(is_regression) + self.extra_passes(num_batches)
 
     def run(self, job: Job) -> Outcome:
         """Finetune on all examples."""
         config = self.training(job.training)
-        step_passes = self.step_passes(is_regression(job.loaded.model))
+        kind = is_regression(job.loaded.model)
+        passes = self.passes(job.training, job.recipe, len(job.examples), kind)
         start = time.perf_counter()
         self.initialize(job.loaded, job.seed)
         model = self.reparametrize(job.loaded, job.recipe, job.seed)
@@ -240,8 +271,6 @@ class OneLevelMethod(TrainingHooks, Method[S]):
         alpha = self.alpha()
         model = self.finish(model)
         seconds = {self.name: round(time.perf_counter() - start, 3)}
-        steps = training_passes(config, len(job.examples))
-        passes = steps * step_passes + self.extra_passes(steps)
 
         def save(folder: Path) -> None:
             model.save_pretrained(folder)

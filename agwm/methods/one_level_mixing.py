@@ -37,10 +37,11 @@ class _Mixed(OneLevelMethod):
             ConfigError: If alpha is held at 1, which is vanilla finetuning.
             SelectionError: If no weight can be mixed.
         """
-        if recipe.mixing.alpha == "frozen":
+        if not recipe.mixing.learns_alpha:
             raise ConfigError(
-                f"Method {self.name!r} would be vanilla finetuning: expected an alpha that is not held at"
-                " 1, got mixing.alpha 'frozen'. Choose another form of alpha, or method vanilla."
+                f"Method {self.name!r} would be vanilla finetuning: expected an alpha that is not"
+                f" held at 1, got mixing.alpha {recipe.mixing.alpha!r}. Choose another form of alpha, or"
+                " method vanilla."
             )
         inject_pretrained(loaded, recipe.mixing).remove()
 
@@ -113,6 +114,7 @@ class JointAlpha(_Mixed):
     """
 
     name = "joint_alpha"
+    learns_alpha = True
     acts_on = ("reparametrization", "optimizer")
     settings_class = JointAlphaSettings
 

@@ -14,6 +14,7 @@ from agwm.models.pretrained import Pretrained
 from agwm.recipe.config import FinetuneConfig, MixingConfig
 from agwm.recipe.finetune import finetune
 from agwm.recipe.passes import finetune_passes
+from agwm.training.config import TrainingConfig
 
 __all__ = ["OF_ALPHA", "OF_LEARNING", "Agwm", "Frozen", "summaries", "summary_of"]
 
@@ -49,6 +50,9 @@ class Agwm(Method):
     name = "agwm"
     acts_on = ("reparametrization", "gradient", "optimizer")
     sections = ("mixing", "hypergradient", "search", "final")
+    learns_alpha = True
+    control = "frozen"
+    passes_per_step = "3 or 4 in the search, then 1"
 
     def recipe(self, config: FinetuneConfig) -> FinetuneConfig:
         """Return the settings that this method runs the recipe with."""
@@ -57,6 +61,12 @@ class Agwm(Method):
     def check(self, loaded: Pretrained, recipe: FinetuneConfig) -> None:
         """Raise where nothing can be mixed."""
         inject_pretrained(loaded, self.recipe(recipe).mixing).remove()
+
+    def passes(
+        self, training: TrainingConfig, recipe: FinetuneConfig, num_examples: int, is_regression: bool
+    ) -> float:
+        """Return the passes of the recipe."""
+        return finetune_passes(self.recipe(recipe), num_examples)
 
     def run(self, job: Job) -> Outcome:
         """Finetune by :func:`agwm.finetune`."""
@@ -96,6 +106,10 @@ class Frozen(Agwm):
     name = "frozen"
     acts_on = ()
     sections = ("search", "final")
+    learns_alpha = False
+    control = None
+    card = "agwm"
+    passes_per_step = 1
 
     def unused(self) -> frozenset[str]:
         """Return the settings of the search that are of alpha, by their dotted names."""

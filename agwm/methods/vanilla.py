@@ -24,6 +24,7 @@ class VanillaLong(OneLevelMethod):
 
     name = "vanilla_long"
     settings_class = None
+    card = "vanilla"
     # The number of passes follows from the settings of agwm.
     sections = ("vanilla", "mixing", "hypergradient", "search", "final")
 
@@ -36,8 +37,17 @@ class VanillaLong(OneLevelMethod):
         )
         return super().unused() | (frozenset(keys) - COUNTED)
 
+    def passes(
+        self, training: TrainingConfig, recipe: FinetuneConfig, num_examples: int, is_regression: bool
+    ) -> float:
+        """Return the passes of agwm, rounded up to whole epochs."""
+        return super().passes(_longer(training, recipe, num_examples), recipe, num_examples, is_regression)
+
     def run(self, job: Job) -> Outcome:
         """Finetune on all examples."""
-        num = len(job.examples)
-        longer: TrainingConfig = same_passes(job.training, finetune_passes(job.recipe, num), num)
+        longer = _longer(job.training, job.recipe, len(job.examples))
         return super().run(replace(job, training=longer))
+
+
+def _longer(training: TrainingConfig, recipe: FinetuneConfig, num_examples: int) -> TrainingConfig:
+    return same_passes(training, finetune_passes(recipe, num_examples), num_examples)

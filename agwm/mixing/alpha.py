@@ -11,7 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import reduce
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +46,12 @@ class Alpha(nn.Module, ABC):
         num_batch_dims: Number of leading dimensions that count matrices.
         init_std: Standard deviation of the initial values around 1, before the projection to [0, 1].
         generator: Source of the initial values; the global one when None.
+
+    Class attributes:
+        is_learnable: Whether the form has factors that can be learned.
     """
+
+    is_learnable: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -164,6 +169,8 @@ class FrozenAlpha(Alpha):
     The parameter is there so that an optimizer over ``mixup.attention.parameters()`` can be built as
     for any other form.
     """
+
+    is_learnable = False
 
     def create_parameters(self) -> None:
         """Create the one that no formula reads."""

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from agwm.checks import Count, Interval, NonNegative, Schedule, Seed, check_fields
 from agwm.hypergradient.settings import Hypergradient
-from agwm.mixing.alpha import Alpha, AlphaForm
+from agwm.mixing.alpha import Alpha, AlphaForm, alpha_class
 from agwm.mixing.functions import Formula
 from agwm.training.config import TrainingConfig
 
@@ -35,6 +35,11 @@ class MixingConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
+
+    @property
+    def learns_alpha(self) -> bool:
+        """Whether the form of alpha has anything to learn."""
+        return alpha_class(self.alpha).is_learnable
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ def search_passes(config: FinetuneConfig, num_steps: int) -> int:
     """
     search = config.search
     inner = num_steps * (2 if search.roll_back else 1)
-    if config.mixing.alpha == "frozen":
+    if not config.mixing.learns_alpha:
         return num_steps
     outer = num_steps // search.unroll_steps * outer_step_passes(config.hypergradient)
     return inner + math.ceil(outer - 1e-6)

@@ -38,10 +38,9 @@ def test_fisher_information_is_that_of_the_definition(kind, num_labels):
     model = exact("bert", num_labels).model
     expected = fisher_by_hand(model, kind, num_labels)
     parameters = dict(model.named_parameters())
-    found, num = fisher_information(
+    found = fisher_information(
         lambda rows: model(**rows).loss, [parameters[n] for n in expected], batches(1, num_labels), kind
     )
-    assert num == 3
     torch.testing.assert_close(
         dict(zip(expected, found, strict=True)),
         expected,
@@ -85,7 +84,6 @@ def test_d_takes_the_steps_of_the_formula_and_the_rest_stays(num_labels, clippin
     without = weights(train_by(Vanilla(), exact("bert", num_labels), num_labels, clipping=clipping))
     key = "bert.encoder.layer.1.intermediate.dense.weight"
     assert (without[key] - found[key]).abs().max() > 1e-3
-    assert method.extra_passes(3) == 3
 
 
 def test_d_without_hold_lets_weight_decay_shrink_the_rest():

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from agwm.checks import Interval, check_value
 from agwm.data.tasks import TASKS
 from agwm.errors import ConfigError, close_names
 from agwm.experiments.config import RunConfig
-from agwm.methods import METHODS, OneLevelMethod, make_method
-from agwm.methods.child_d import ChildD
-from agwm.methods.two_level import Agwm
-from agwm.methods.vanilla import VanillaLong
-from agwm.recipe.passes import finetune_passes, same_passes, training_passes
+from agwm.methods import make_method
 
 __all__ = [
     "PassTime",
@@ -66,26 +62,10 @@ def planned_passes(config: RunConfig, method: str, num_examples: int) -> float:
         config: The experiment.
         method: One of ``METHODS``.
         num_examples: Number of training examples.
-
-    Raises:
-        ConfigError: If nothing is known of such a method.
     """
-    made = make_method(method, config.rivals)
     recipe = config.finetune_config(config.seed_list[0])
-    if isinstance(made, Agwm):
-        return finetune_passes(made.recipe(recipe), num_examples)
-    if isinstance(made, VanillaLong):
-        passes = finetune_passes(recipe, num_examples)
-        return training_passes(same_passes(config.vanilla, passes, num_examples), num_examples)
-    if isinstance(made, OneLevelMethod):
-        training = made.training(config.vanilla)
-        steps = training_passes(training, num_examples)
-        fisher = math.ceil(num_examples / training.batch_size) if isinstance(made, ChildD) else 0
-        return steps * made.step_passes(_is_regression(config)) + made.extra_passes(steps) + fisher
-    raise ConfigError(
-        f"The cost of method {method!r} is not known: expected one of the two-level recipe or a one-level"
-        f" method, got {METHODS[method].__name__}. Add it to agwm.experiments.grid.estimate."
-    )
+    made = make_method(method, config.rivals)
+    return made.passes(config.vanilla, recipe, num_examples, _is_regression(config))
 
 
 def _is_regression(config: RunConfig) -> bool:
@@ -155,7 +135,5 @@ def check_seconds(value: object, source: str) -> float:
     Raises:
         ConfigError: If the value is no finite number > 0.
     """
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not 0 < value < math.inf:
-        raise ConfigError(f"Wrong {source}: expected a finite number > 0, got {value!r}. Correct it.")
+    check_value(source, Annotated[float, Interval(0, is_open=True)], value)
     return float(value)

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agwm.experiments.reporting.comparisons import control_of, unlearned_of
+from agwm.experiments.reporting.comparisons import control_of, controlled, unlearned_of
 from agwm.experiments.reporting.runs import StoredRun, labels_of
 
 __all__ = ["AlphaEffect", "alpha_effects", "start_of_alpha"]
@@ -62,7 +62,7 @@ def alpha_effects(runs: Sequence[StoredRun]) -> list[AlphaEffect]:
         runs: Of one model and size.
     """
     scores = {(run.label, run.task, run.seed): run.score for run in runs}
-    agwm = labels_of(run for run in runs if run.method == "agwm")
+    agwm = labels_of(controlled(runs))
     held = {label: control_of(runs, label) for label in agwm}
     drawn = {label: unlearned_of(runs, label) for label in agwm}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from agwm.experiments.reporting.markdown import table
@@ -11,6 +11,7 @@ from agwm.experiments.reporting.runs import StoredRun, labels_of
 from agwm.experiments.reporting.significance import LEVEL, TTest, holm, paired_t_test, welch_t_test
 from agwm.experiments.reporting.tables import OVER_TASKS, common_tasks
 from agwm.experiments.yaml_files import flat_settings
+from agwm.methods import METHODS
 from agwm.methods.two_level import OF_ALPHA, OF_LEARNING
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "compare",
     "comparison_table",
     "control_of",
+    "controlled",
     "other_settings",
     "unlearned_of",
     "verdict_table",
@@ -76,19 +78,25 @@ def compare(runs: Sequence[StoredRun], baselines: Mapping[str, str]) -> list[Com
     return found
 
 
+def controlled(runs: Iterable[StoredRun]) -> list[StoredRun]:
+    """Return the runs of methods that have a control with alpha held at 1."""
+    return [run for run in runs if METHODS[run.method].control is not None]
+
+
 def control_of(runs: Sequence[StoredRun], label: str) -> str | None:
-    """Return the label of method ``frozen`` that is the control of a label of ``agwm``.
+    """Return the label of the control with alpha held at 1 of another label.
 
     That is the one whose stages have the same settings on every common task, of several the one with most
-    such tasks, then the first; else ``frozen`` itself if there is a common task, else None.
+    such tasks, then the first; else the control method itself if there is a common task, else None.
     """
-    tasks = {run.task for run in runs if run.label == label}
+    own = [run for run in runs if run.label == label]
+    tasks, names = {run.task for run in own}, {METHODS[run.method].control for run in own}
     common = {
         control: len(tasks & {run.task for run in runs if run.label == control})
-        for control in labels_of(run for run in runs if run.method == "frozen")
+        for control in labels_of(run for run in runs if run.method in names)
     }
     same = [name for name, num in common.items() if num and not other_settings(runs, label, name)]
-    fallback = "frozen" if common.get("frozen") else None
+    fallback = next((name for name in names if common.get(name)), None)
     return max(same, key=lambda name: common[name], default=fallback)
 
 
@@ -98,7 +106,7 @@ def unlearned_of(runs: Sequence[StoredRun], label: str) -> str | None:
     Its learning rate of alpha is 0. Its splits, passes, dropout masks and first alpha are the same.
     """
     first = {run.task: run for run in runs if run.label == label}
-    for other in labels_of(run for run in runs if run.method == "agwm" and _learning_rate(run) == 0):
+    for other in labels_of(run for run in controlled(runs) if _learning_rate(run) == 0):
         second = {run.task: run for run in runs if run.label == other}
         common = first.keys() & second.keys()
         is_same = all(_but_learning(first[task]) == _but_learning(second[task]) for task in common)

@@ -16,8 +16,6 @@ from agwm.methods import METHODS
 __all__ = ["StoredRun", "check_runs", "check_settings", "labels_of", "load_runs", "run_of", "tables_of"]
 
 Record = Mapping[str, Any]
-# The methods whose alpha is learned; others have none, or one that does not move.
-_LEARNERS = ("joint_alpha", "agwm")
 # What has to be the same for all methods of one task, or their scores do not compare.
 _SHARED = ("model", "model_files", "stratified", "max_length", "test_limit", "data")
 
@@ -71,7 +69,7 @@ class StoredRun:
     @property
     def has_own_alpha(self) -> bool:
         """Whether it mixed by a method that learns alpha, if its learning rate lets it."""
-        return self.method in _LEARNERS and bool(self.alpha)
+        return METHODS[self.method].learns_alpha and bool(self.alpha)
 
     @property
     def learns_alpha(self) -> bool:

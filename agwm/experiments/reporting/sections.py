@@ -12,6 +12,7 @@ from agwm.experiments.reporting.comparisons import (
     compare,
     comparison_table,
     control_of,
+    controlled,
     other_settings,
     unlearned_of,
     verdict_table,
@@ -64,7 +65,7 @@ def baseline_section(runs: Sequence[StoredRun]) -> list[str]:
 
 def control_section(runs: Sequence[StoredRun]) -> list[str]:
     """Test every label of agwm against its control with alpha held at 1."""
-    agwm = labels_of(run for run in runs if run.method == "agwm")
+    agwm = labels_of(controlled(runs))
     if not agwm:
         return []
     parts = ["### What alpha contributes: agwm against its control with alpha held at 1\n"]
@@ -84,7 +85,7 @@ def control_section(runs: Sequence[StoredRun]) -> list[str]:
 
 def unlearned_section(runs: Sequence[StoredRun]) -> list[str]:
     """Test every label of agwm against the same with alpha as it is drawn, where there is such a label."""
-    agwm = labels_of(run for run in runs if run.method == "agwm")
+    agwm = labels_of(controlled(runs))
     controls = {label: control for label in agwm if (control := unlearned_of(runs, label)) is not None}
     found = compare(runs, controls)
     if not found:
