@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.imports import folder_of, imports, modules, target_of
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "agwm"
@@ -45,46 +46,11 @@ GROUND = {
 }  # fmt: skip
 
 
-def modules(package: Path) -> dict[str, Path]:
-    """Return every module of a package by its dotted name without ``agwm.``; the package is ``agwm``."""
-    found = {}
-    for path in sorted(package.rglob("*.py")):
-        parts = path.relative_to(package).with_suffix("").parts
-        parts = parts[:-1] if parts[-1] == "__init__" else parts
-        found[".".join(parts) or "agwm"] = path
-    return found
-
-
-def folder_of(module: str, known: dict[str, Path]) -> str:
-    is_folder = known[module].name == "__init__.py"
-    return module if is_folder else module.rpartition(".")[0]
-
-
-def imports(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield line and full name of everything that a file imports, in functions and TYPE_CHECKING too."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}:{node.lineno}: relative import"
-            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
-
-
-def target_of(name: str, known: dict[str, Path]) -> str | None:
-    """Return the module of the package that an imported name lies in; None: of another package."""
-    if name.split(".")[0] != "agwm":
-        return None
-    parts = name.split(".")[1:]
-    while parts and ".".join(parts) not in known:
-        parts.pop()
-    return ".".join(parts) or "agwm"
-
-
 def wrong_imports(package: Path) -> list[str]:
     """Return a line for each import of a package that the tables do not allow."""
     known, wrong = modules(package), []
     for module, path in known.items():
-        folder = "" if module == "agwm" else folder_of(module, known)
+        folder = folder_of(module, known)
         if folder not in FOLDERS:
             wrong.append(f"{module}: folder {folder!r} is in no table")
             continue
@@ -94,7 +60,7 @@ def wrong_imports(package: Path) -> list[str]:
             target = target_of(name, known)
             if target is None or module in DOORS:
                 continue
-            other = "" if target == "agwm" else folder_of(target, known)
+            other = folder_of(target, known)
             allowed = {"", folder} | FOLDERS[folder]
             if not {other, target} & allowed or target in DOORS:
                 wrong.append(f"{module}:{line} imports {name}")
@@ -134,7 +100,7 @@ def importers(package: Path, library: str) -> list[str]:
 def test_there_is_something_to_read():
     known = modules(PACKAGE)
     assert len(known) > 100
-    assert {folder_of(module, known) for module in known} - {"agwm"} == set(FOLDERS)
+    assert {folder_of(module, known) for module in known} == set(FOLDERS)
     assert ("betty.engine.Engine") in {name for _, name in imports(known["hypergradient._betty"])}
 
 

@@ -95,6 +95,8 @@ class _MixupProblem(SearchStep, ImplicitProblem):
 class TaskWeightProblem(_MixupProblem):
     r"""Inner problem: :math:`\min_W L(\hat W(W, \alpha, W_0); D_{tr})`, owns W.
 
+    It is the inner class of ``examples/betty/weights_mixup.py``, hardened.
+
     Args:
         mixup: What ``agwm.inject`` returned.
         loader: Batches of the inner split.
