@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from models import Machine
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 
 from agwm.rng import RngState, replay
+from benchmarks.models import Machine
 
 __all__ = ["Draw", "ExactModel", "adam_response", "adam_step", "convex", "factored", "record_masks"]
 

@@ -11,14 +11,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from exact import Draw, ExactModel, adam_response, convex, factored, record_masks
-from intercept import replaced_hypergradient
-from models import Machine, Size
 from torch import Tensor
-from variants import PARTS, SEARCHES, STOCKS, Variant, search, stock
 
 from agwm.mixing.selection import select
 from agwm.rng import RngState
+from benchmarks.exact import Draw, ExactModel, adam_response, convex, factored, record_masks
+from benchmarks.intercept import replaced_hypergradient
+from benchmarks.models import Machine, Size
+from benchmarks.variants import PARTS, SEARCHES, STOCKS, Variant, search, stock
 
 __all__ = [
     "ALL_STEPS",

@@ -8,13 +8,14 @@ import pytest
 import torch
 
 from agwm.rng import RngState
+from benchmarks import bench, exact, models
 from tests import oracles
 
 
 @pytest.fixture
-def moment(bench, load):
+def moment():
     """A step of AdamW on a tiny model, with all that its derivative depends on."""
-    exact, size = load("exact"), bench.SMOKE
+    size = bench.SMOKE
     plain = size.model(kernels="eager")
     names = [n for n, p in plain.named_parameters() if ".layer." in n and p.dim() == 2]
     generator = torch.Generator().manual_seed(0)
@@ -47,8 +48,7 @@ def moment(bench, load):
     return plain, pairs, before, states, draw(1), draw(2)
 
 
-def test_exact_term_is_the_oracles(moment, bench, load):
-    exact, models = load("exact"), load("models")
+def test_exact_term_is_the_oracles(moment):
     plain, pairs, before, states, inner, outer = moment
     group = {"lr": 2e-5, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.01}
     group |= {"maximize": False, "decoupled_weight_decay": True}
@@ -90,8 +90,7 @@ def test_exact_term_is_the_oracles(moment, bench, load):
     assert oracles.relative_error(dict(zip(expected, unmasked, strict=True)), expected) > 0.1
 
 
-def test_steps_taken_back_are_those_of_one_long_graph(moment, bench, load):
-    exact, models = load("exact"), load("models")
+def test_steps_taken_back_are_those_of_one_long_graph(moment):
     plain, pairs, before, states, first, second = moment
     group = {"lr": 2e-5, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.01}
     model = exact.ExactModel(plain, exact.convex, bench.SMOKE.dropout)
@@ -142,8 +141,7 @@ def test_steps_taken_back_are_those_of_one_long_graph(moment, bench, load):
     assert (last - exact_whole).norm() > 0.1 * exact_whole.norm()
 
 
-def test_masks_of_another_pass_are_refused(moment, bench, load):
-    exact, models = load("exact"), load("models")
+def test_masks_of_another_pass_are_refused(moment):
     plain, pairs, _, _, inner, outer = moment
     model = exact.ExactModel(plain, exact.convex, bench.SMOKE.dropout)
     pretrained = {name: p.detach() for name, p in plain.named_parameters()}
