@@ -6,12 +6,14 @@ model of the family that is finetuned here, or refused.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from agwm.files import write_text
 from agwm.methods import METHODS
-from tests.methods.cells import EPOCHS, finetune_cell, refusal, unmoved_head
-from tests.methods.models import FAMILIES
+from agwm.testing.families import FAMILIES
+from agwm.testing.methods import check_learning
+from tests.methods.cells import EPOCHS, refusal_of, small_method
 
 PAGE = Path(__file__).parent / "methods" / "index.md"
 
@@ -37,15 +39,10 @@ Llama are padded on the left, as by their tokenizers; `prompt_tuning` of Llama r
 
 
 def cell(name: str, family: str) -> str:
-    """Finetune a tiny model and return what the matrix says.
-
-    Raises:
-        RuntimeError: If a part of the head did not train.
-    """
-    if refusal(name, family) is not None:
+    """Finetune a tiny model and return what the matrix says."""
+    if refusal_of(name, family) is not None:
         return "refused"
-    if left := unmoved_head(finetune_cell(name, family, epochs=EPOCHS), family):
-        raise RuntimeError(f"{name} on {family} leaves these parts of the head untrained: {sorted(left)}")
+    check_learning(partial(small_method, name), family, epochs=EPOCHS)
     return "yes"
 
 
@@ -61,7 +58,7 @@ def page() -> str:
         cells = [cell(name, family) for family in FAMILIES]
         table.append(f"| `{name}` | " + " | ".join(cells) + " |")
         reasons += [
-            refusal(name, family) for family, text in zip(FAMILIES, cells, strict=True) if text != "yes"
+            refusal_of(name, family) for family, text in zip(FAMILIES, cells, strict=True) if text != "yes"
         ]
     found = "".join(f"- {reason}\n" for reason in dict.fromkeys(reasons))
     return HEAD + "\n".join(lines) + "\n" + MATRIX + "\n".join(table) + "\n\n" + found

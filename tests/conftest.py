@@ -7,7 +7,7 @@ import torch
 import yaml
 from transformers import BertConfig, BertModel
 
-from tests.tokens import save_tokenizer
+from agwm.testing.tokens import save_tokenizer
 
 
 def save_bert(folder, num_blocks):

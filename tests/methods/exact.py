@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from agwm.methods.method import OneLevelMethod
 from agwm.models.pretrained import Pretrained
 from agwm.recipe.config import FinetuneConfig
+from agwm.testing.families import examples, pretrained
 from agwm.training.config import TrainingConfig
 from agwm.training.loop import make_loader, train
-from tests.methods.models import examples, pretrained
 
 __all__ = ["NUM_STEPS", "exact", "gradients", "steps", "train_by", "weights"]
 

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-from peft import PeftModel
 from transformers import AutoModelForSequenceClassification
 
 from agwm.errors import MethodError
 from agwm.methods import METHODS, PLACES, OneLevelMethod
-from agwm.methods.virtual_tokens import count_from_first_token
-from agwm.recipe.config import FinetuneConfig
-from tests.methods.cells import (
-    CELLS,
-    EPOCHS,
-    finetune_cell,
-    job_of,
-    refusal,
-    side_of,
-    small_method,
-    unmoved_head,
-)
-from tests.methods.models import FAMILIES, batch, pretrained
+from agwm.methods.vanilla import Vanilla
+from agwm.testing import check_method
+from agwm.testing.families import FAMILIES
+from agwm.testing.methods import check_class, check_learning, check_repetition, check_saving, refusal
+from tests.methods.cells import CELLS, WORKING, refusal_of, small_method
 
 # What a method overrides -> where it acts. Before anything else it may also look at the model alone.
 HOOKS = {
@@ -47,76 +41,38 @@ ELSEWHERE = {
     "dps_mix": {"loss"},  # draws masks
     "prompt_tuning": {"edit_gradients", "after_step"},  # keep one row of the prompt as it is
 }
-WORKING = [cell for cell in CELLS if refusal(*cell) is None]
 PAGE = Path(__file__).parents[2] / "docs" / "methods" / "index.md"
 
 
 @pytest.mark.parametrize(("name", "family"), CELLS)
-def test_check_leaves_the_model_as_it_was(name, family):
-    loaded = pretrained(family)
-    before = {key: tensor.clone() for key, tensor in loaded.model.state_dict().items()}
-    needs = [parameter.requires_grad for parameter in loaded.model.parameters()]
-    try:
-        small_method(name).check(loaded, FinetuneConfig())
-    except MethodError as error:
-        assert " expected " in f" {error}" and str(error).endswith("Choose another method.")
-    after = loaded.model.state_dict()
-    assert after.keys() == before.keys()
-    assert all(torch.equal(after[key], before[key]) for key in after)
-    assert needs == [parameter.requires_grad for parameter in loaded.model.parameters()]
+def test_refuses_or_leaves_the_model_as_it_was(name, family):
+    reason = refusal(partial(small_method, name), family)
+    assert reason == refusal_of(name, family)
+    assert reason is None or reason.endswith("Choose another method.")
 
 
+@pytest.mark.parametrize("num_labels", [2, 1])
 @pytest.mark.parametrize(("name", "family"), WORKING)
-def test_learns_and_trains_the_head(name, family):
-    outcome = finetune_cell(name, family, epochs=EPOCHS)
-    assert not unmoved_head(outcome, family)
-    assert outcome.passes > 0 and outcome.seconds
+def test_learns_and_trains_the_head(name, family, num_labels):
+    outcome = check_learning(partial(small_method, name), family, num_labels)
     losses = [record["loss"] for record in outcome.history if "loss" in record]
-    assert losses[-1] < losses[0]
-    with torch.no_grad():
-        logits = outcome.model(**batch(side=side_of(family))).logits
-    assert torch.isfinite(logits).all() and not outcome.model.training
-
-
-@pytest.mark.parametrize(("name", "family"), WORKING)
-def test_regression(name, family):
-    outcome = finetune_cell(name, family, num_labels=1, epochs=EPOCHS)
-    assert not unmoved_head(outcome, family, num_labels=1)
-    inputs = batch(num_labels=1, side=side_of(family))
-    with torch.no_grad():
-        before, after = (model(**inputs) for model in (pretrained(family, 1).model, outcome.model))
-    assert after.logits.shape == (8, 1) and 0 <= float(after.loss) < float(before.loss)
+    assert num_labels == 1 or losses[-1] < losses[0]
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_repeats_by_seed(name):
-    jobs = [job_of(pretrained("bert"), seed) for seed in (3, 3, 4)]
-    states = [small_method(name, 1).run(job).model.state_dict() for job in jobs]
-    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
-    assert not all(torch.equal(states[0][key], states[2][key]) for key in states[0])
+    check_repetition(partial(small_method, name, 1), "bert")
 
 
 @pytest.mark.parametrize(("name", "family"), WORKING)
-def test_saves_a_loadable_checkpoint(name, family, tmp_path):
-    outcome = finetune_cell(name, family, tokenizer=tmp_path / "tokenizer")
-    folder = tmp_path / "saved"
-    outcome.save(folder)
-    if (folder / "adapter_config.json").exists():
-        again = PeftModel.from_pretrained(pretrained(family).model, folder)
-        if family == "llama":  # what the cards of prompt tuning and prefix-tuning say to do
-            again.get_base_model().register_forward_pre_hook(count_from_first_token, with_kwargs=True)
-    else:
-        again = AutoModelForSequenceClassification.from_pretrained(folder)
-    with torch.no_grad():
-        torch.testing.assert_close(
-            again.eval()(**batch(side=side_of(family))).logits,
-            outcome.model(**batch(side=side_of(family))).logits,
-        )
+def test_saves_a_loadable_checkpoint(name, family):
+    check_saving(partial(small_method, name, 1), family)
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_says_where_it_acts_and_has_a_card(name):
     assert METHODS[name].name == name
+    check_class(METHODS[name])
     assert set(METHODS[name].acts_on) <= set(PLACES)
     method = METHODS[name]
     if issubclass(method, OneLevelMethod):
@@ -139,3 +95,95 @@ def test_the_matrix_of_the_page_is_what_is_tested():
         for family, cell in zip(FAMILIES, row[1:], strict=True)
     }
     assert found == {cell: "yes" if cell in WORKING else "refused" for cell in CELLS}
+
+
+class Own(Vanilla):
+    name = "own"
+
+
+class Shouting(Own):
+    name = "an own method"
+
+
+class Elsewhere(Own):
+    acts_on = ("weather",)
+
+
+class Still(Own):
+    def edit_gradients(self, model):
+        for parameter in model.parameters():
+            parameter.grad = None
+
+
+class Headless(Own):
+    def initialize(self, loaded, seed):
+        loaded.model.classifier.requires_grad_(False)
+
+
+class Moody(Own):
+    def initialize(self, loaded, seed):
+        loaded.model.classifier.bias.data += 1e-3 * (time.perf_counter() % 1)
+
+
+class Deaf(Own):
+    def edit_gradients(self, model):
+        torch.manual_seed(0)
+
+    def run(self, job):
+        return super().run(dataclasses.replace(job, seed=3))
+
+
+class Miser(Own):
+    def extra_passes(self, num_batches):
+        self.calls = getattr(self, "calls", 0)
+        return -num_batches
+
+    def run(self, job):
+        return dataclasses.replace(super().run(job), passes=1000)
+
+
+class Meddler(Own):
+    def check(self, loaded, recipe):
+        loaded.model.classifier.weight.data += 1
+
+
+class Mumbler(Own):
+    def check(self, loaded, recipe):
+        raise MethodError("no")
+
+
+class Loser(Own):
+    def run(self, job):
+        outcome = super().run(job)
+
+        def save(folder):
+            outcome.save(folder)
+            model = AutoModelForSequenceClassification.from_pretrained(folder)
+            model.classifier.weight.data += 1
+            model.save_pretrained(folder)
+
+        return dataclasses.replace(outcome, save=save)
+
+
+def test_an_own_method_is_checked_without_being_registered():
+    assert check_method(Own, families=["bert", "bart"], epochs=4) == {"bert": None, "bart": None}
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (Shouting, "expected a name that is an identifier, got 'an own method'"),
+        (Elsewhere, "acts_on: expected names out of initialization.*got weather"),
+        (Meddler, "expected check.. to leave the model as it was"),
+        (Mumbler, "expected a refusal of the form"),
+        (Still, "expected a loss below"),
+        (Headless, "expected a head that trains, got untrained classifier"),
+        (Moody, "expected one model from one seed, got another model"),
+        (Deaf, "got the same model from another seed"),
+        (Miser, "as passes.. says, got 1000"),
+        (Loser, "expected the same outputs from the saved model"),
+    ],
+)
+def test_a_broken_rule_is_named(method, message):
+    with pytest.raises(MethodError, match=message):
+        check_method(method, families=["bert"], epochs=2)

@@ -15,9 +15,9 @@ from agwm.methods.vanilla import Vanilla
 from agwm.mixing.hook import is_hooked
 from agwm.models.families import head_names
 from agwm.recipe.config import FinetuneConfig
+from agwm.testing.families import FAMILIES, batch, pretrained
 from tests.methods.by_hand import SEED, HandAdamW, batches
 from tests.methods.exact import exact, gradients, train_by, weights
-from tests.methods.models import FAMILIES, batch, pretrained
 from tests.methods.test_mixout import Heads, is_mixed
 
 KEY = "bert.encoder.layer.1.intermediate.dense.weight"

@@ -14,9 +14,9 @@ from agwm.methods.adapters import fresh_modules, peft_library
 from agwm.methods.lora import Lora, LoraSettings
 from agwm.models.families import head_names
 from agwm.recipe.config import FinetuneConfig
+from agwm.testing.families import FAMILIES, pretrained
+from agwm.testing.jobs import job_of
 from agwm.training.config import TrainingConfig
-from tests.methods.models import FAMILIES, pretrained
-from tests.methods.test_conformance import job_of
 from tests.methods.test_r3f import double, still
 
 RECIPE = FinetuneConfig()

@@ -18,9 +18,9 @@ from agwm.mixing.hook import is_hooked
 from agwm.mixing.selection import select
 from agwm.models.pretrained import Pretrained
 from agwm.recipe.config import FinetuneConfig
+from agwm.testing.families import FAMILIES, batch, pretrained
 from tests.methods.by_hand import SEED, HandAdamW, batches
 from tests.methods.exact import exact, gradients, train_by, weights
-from tests.methods.models import FAMILIES, batch, pretrained
 
 KEY = "bert.encoder.layer.1.intermediate.dense.weight"
 

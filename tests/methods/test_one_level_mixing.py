@@ -16,10 +16,10 @@ from agwm.methods.one_level_mixing import (
     RandomAlphaSettings,
 )
 from agwm.recipe.config import FinetuneConfig, MixingConfig
+from agwm.testing.families import pretrained
+from agwm.testing.jobs import job_of
 from tests.methods.by_hand import DECAY, RATE, SEED
-from tests.methods.cells import job_of
 from tests.methods.exact import exact, gradients, steps, train_by, weights
-from tests.methods.models import pretrained
 
 STD, ALPHA_RATE = 0.3, 0.05
 

@@ -11,7 +11,7 @@ from agwm.methods.prompt_tuning import PromptTuning, PromptTuningSettings
 from agwm.models.families import backbone_linears, head_names
 from agwm.models.pretrained import Pretrained
 from agwm.recipe.config import FinetuneConfig
-from tests.methods.cells import job_of
+from agwm.testing.jobs import job_of
 
 SHARED = {"vocab_size": 99, "num_labels": 2, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 1}
 GPT2 = GPT2Config(n_embd=16, n_layer=2, n_head=2, n_positions=64, **SHARED)

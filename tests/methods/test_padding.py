@@ -11,8 +11,8 @@ import torch
 from agwm.data import DynamicPadding
 from agwm.errors import MethodError
 from agwm.recipe.config import FinetuneConfig
+from agwm.testing.families import FAMILIES, examples, pretrained
 from tests.methods.cells import small_method
-from tests.methods.models import FAMILIES, examples, pretrained
 
 NAMES = ("prompt_tuning", "prefix_tuning")
 CELLS = [(name, family, side) for name in NAMES for family in FAMILIES for side in ("left", "right")]

@@ -12,9 +12,9 @@ from agwm.methods.prior_decay import PriorDecay, PriorDecaySettings
 from agwm.methods.pull import pull_
 from agwm.models.pretrained import Pretrained
 from agwm.recipe.config import FinetuneConfig
+from agwm.testing.families import FAMILIES, pretrained
 from agwm.training.config import TrainingConfig
 from tests.methods.exact import NUM_STEPS, exact, gradients, steps, train_by, weights
-from tests.methods.models import FAMILIES, pretrained
 
 RATE, DECAY = 1e-2, 0.1
 CONSTANT = (RATE,) * NUM_STEPS

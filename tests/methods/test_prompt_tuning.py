@@ -15,9 +15,9 @@ from agwm.methods.prompt_tuning import PromptTuning, PromptTuningSettings, pools
 from agwm.models.families import head_names
 from agwm.models.pretrained import Pretrained
 from agwm.recipe.config import FinetuneConfig
+from agwm.testing.families import _SHARED, FAMILIES, batch, examples, pretrained
+from agwm.testing.jobs import job_of
 from agwm.training.config import TrainingConfig
-from tests.methods.models import _SHARED, FAMILIES, batch, examples, pretrained
-from tests.methods.test_conformance import job_of
 from tests.methods.test_r3f import double, still
 
 RECIPE = FinetuneConfig()

@@ -14,9 +14,9 @@ from agwm.methods.divergence import squared_distance, symmetric_kl
 from agwm.methods.r3f import R3F, R4F, R3FSettings, draw_noise, noisy_embeddings, output_layer
 from agwm.models.families import word_embeddings
 from agwm.recipe.config import FinetuneConfig
+from agwm.testing.families import batch, pretrained
+from agwm.testing.jobs import job_of
 from agwm.training.config import TrainingConfig
-from tests.methods.models import batch, pretrained
-from tests.methods.test_conformance import job_of
 
 
 def still(family="bert", num_labels=2):

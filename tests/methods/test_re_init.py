@@ -13,8 +13,8 @@ from agwm.methods.re_init import ReInit, ReInitSettings, draw_like, untouched
 from agwm.models.families import head_names
 from agwm.models.pretrained import Pretrained
 from agwm.recipe.config import FinetuneConfig
+from agwm.testing.families import FAMILIES, pretrained
 from tests.methods.exact import exact, train_by, weights
-from tests.methods.models import FAMILIES, pretrained
 
 # What is drawn anew for L = 1, as beginnings of names.
 ONE = {

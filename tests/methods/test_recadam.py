@@ -10,9 +10,9 @@ import torch
 from agwm.errors import ConfigError
 from agwm.methods.recadam import RecAdam, RecAdamOptimizer, RecAdamSettings, task_share
 from agwm.recipe.config import FinetuneConfig
+from agwm.testing.families import FAMILIES, pretrained
 from agwm.training.config import TrainingConfig
 from tests.methods.exact import NUM_STEPS, exact, gradients, steps, train_by, weights
-from tests.methods.models import FAMILIES, pretrained
 
 RATE, DECAY, GAMMA = 1e-2, 0.1, 40.0
 T0, STEEPNESS = 0.5, 6.0

@@ -14,16 +14,17 @@ from agwm.errors import ModelError
 from agwm.methods.prefix_tuning import PrefixTuning, PrefixTuningSettings
 from agwm.methods.prompt_tuning import PromptTuning, PromptTuningSettings
 from agwm.models.pretrained import load_pretrained
-from tests.methods.cells import job_of, refusal, side_of
-from tests.methods.models import FAMILIES, batch, pretrained
-from tests.tokens import save_tokenizer
+from agwm.testing.families import FAMILIES, batch, pretrained
+from agwm.testing.jobs import job_of, side_of
+from agwm.testing.tokens import save_tokenizer
+from tests.methods.cells import refusal_of
 
 CARDS = Path(__file__).resolve().parents[2] / "docs" / "methods"
 METHODS = {
     "prompt_tuning": PromptTuning(PromptTuningSettings(num_virtual_tokens=4, epochs=1)),
     "prefix_tuning": PrefixTuning(PrefixTuningSettings(num_virtual_tokens=4, epochs=1)),
 }
-CELLS = [(name, family) for name in METHODS for family in FAMILIES if refusal(name, family) is None]
+CELLS = [(name, family) for name in METHODS for family in FAMILIES if refusal_of(name, family) is None]
 NAMES = ["no", "perhaps", "yes"]
 
 

@@ -11,10 +11,10 @@ from agwm.methods.top_k import TopK, TopKSettings, trained_names
 from agwm.models.families import head_names
 from agwm.models.pretrained import Pretrained
 from agwm.recipe.config import FinetuneConfig
+from agwm.testing.families import FAMILIES, pretrained
 from agwm.training.config import TrainingConfig
 from agwm.training.hooks import make_optimizer
 from tests.methods.exact import exact, train_by, weights
-from tests.methods.models import FAMILIES, pretrained
 
 # What trains for K = 1, as beginnings of names.
 ONE = {

@@ -20,7 +20,7 @@ from transformers import (
 
 from agwm.errors import ConfigError, MissingExtraError, ModelError
 from agwm.models.pretrained import load_pretrained, pick_device
-from tests.tokens import save_tokenizer
+from agwm.testing.tokens import save_tokenizer
 
 LABELS = ("no", "yes", "maybe")
 

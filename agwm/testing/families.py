@@ -1,4 +1,4 @@
-"""Tiny classifiers of the families that methods are compared on, as ``load_pretrained`` would give them."""
+"""Tiny classifiers with random weights, one of each family that methods are compared on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from transformers import (
 
 from agwm.models.families import head_names
 from agwm.models.pretrained import Pretrained
-from tests.tokens import save_tokenizer
+from agwm.testing.tokens import save_tokenizer
 
 __all__ = ["FAMILIES", "batch", "examples", "pretrained"]
 
