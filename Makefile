@@ -46,7 +46,7 @@ lint: $(INSTALLED) ## Check style and formatting
 	$(RUN) -m ruff format --check .
 
 bench: $(INSTALLED) ## Measure time, memory and fidelity of a search step beside vanilla and stock Betty
-	$(RUN) benchmarks/bench.py
+	$(RUN) -m benchmarks
 
 clean: ## Remove the environment, caches and build output
 	@if [ -e $(VENV)/pyvenv.cfg ]; then rm -rf $(VENV); fi

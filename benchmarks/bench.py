@@ -1,17 +1,4 @@
-"""A search step side by side with a vanilla step and with stock Betty: time, memory, fidelity, growth.
-
-All lives in one process. What is timed takes turns, so that a slow moment of the machine hits all of it,
-and a ratio is taken within a turn. Synthetic batches, a BERT classifier with random weights::
-
-    python benchmarks/bench.py
-    python benchmarks/bench.py --smoke
-    python benchmarks/bench.py --device cuda --precision bf16 --layers 24 --hidden 1024 --heads 16
-
-Memory that the C library gives back between steps comes again as fresh pages. To keep it::
-
-    MALLOC_MMAP_THRESHOLD_=8000000000 MALLOC_TRIM_THRESHOLD_=8000000000 \
-        python benchmarks/bench.py --parts time
-"""
+"""The command line of the benchmark: measure the parts that are asked for, and write the result."""
 
 from __future__ import annotations
 
@@ -24,23 +11,25 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
-from fidelity import measure_fidelity
-from growth import GROWTH, SMOKE_GROWTH, measure_growth
-from memory import measure_memory
-from models import DEVICES, PRECISIONS, Machine, Size
-from page import render
-from targets import judge
-from timing import measure
-from variants import FINAL, PARTS, SEARCHES, STOCKS, VANILLA, kinds
-from whole_run import measure_run
 
-from agwm.errors import AgwmError, ConfigError
+import benchmarks
+from agwm.errors import ConfigError
 from agwm.experiments.records import versions
 from agwm.files import make_folder, write_json, write_text
+from benchmarks.fidelity import measure_fidelity
+from benchmarks.growth import GROWTH, SMOKE_GROWTH, measure_growth
+from benchmarks.memory import measure_memory
+from benchmarks.models import DEVICES, PRECISIONS, Machine, Size
+from benchmarks.page import render
+from benchmarks.targets import judge
+from benchmarks.timing import measure
+from benchmarks.variants import FINAL, PARTS, SEARCHES, STOCKS, VANILLA, kinds
+from benchmarks.whole_run import measure_run
 
 __all__ = ["PART_NAMES", "SMOKE", "main"]
 
 SMOKE = Size(layers=1, hidden=24, heads=2, vocabulary=64, batch=4, length=8)
+PROGRAM = "python -m benchmarks"
 PART_NAMES = ("time", "memory", "fidelity", "growth", "run")
 NAME = "search_step"
 GROWTH_REPEATS, RUN_REPEATS = 3, 2
@@ -49,7 +38,7 @@ SMOKE_EXAMPLES, SMOKE_EPOCHS = 30, 1
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog=PROGRAM, description=benchmarks.__doc__.splitlines()[0])
     for name in ("layers", "hidden", "heads", "batch", "length"):
         parser.add_argument(f"--{name}", type=int, help=f"default: {getattr(Size, name)}")
     parser.add_argument("--repeats", type=int, default=5, help="turns of the time (default: 5)")
@@ -92,9 +81,7 @@ def _command(options: argparse.Namespace) -> str:
         if value is not None and value != defaults.get(name)
     ]
     settings = [f"{name}={value}" for name, value in _allocator().items()]
-    return " ".join(
-        [*settings, "python benchmarks/bench.py", *(["--smoke"] if options.smoke else []), *given]
-    )
+    return " ".join([*settings, PROGRAM, *(["--smoke"] if options.smoke else []), *given])
 
 
 def _allocator() -> dict[str, str]:
@@ -178,10 +165,3 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     write_json(folder / f"{name}.json", result)
     write_text(folder / f"{name}.md", render(result))
     return result
-
-
-if __name__ == "__main__":
-    try:
-        print(render(main()))
-    except AgwmError as error:
-        raise SystemExit(f"error: {error}") from None

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
-from exact import Draw, ExactModel, adam_response, convex, factored, record_masks
-from intercept import replaced_hypergradient
-from models import Machine, Size
-from torch import Tensor
-from variants import PARTS, SEARCHES, STOCKS, Variant, search, stock
+from torch import Tensor, nn
 
 from agwm.mixing.selection import select
 from agwm.rng import RngState
+from benchmarks import oracles
+from benchmarks.dropout_masks import Pass, apply_masks, check_loss, record_masks
+from benchmarks.intercept import replaced_hypergradient
+from benchmarks.models import Machine, Size
+from benchmarks.variants import PARTS, SEARCHES, STOCKS, Variant, search, stock
 
 __all__ = [
     "ALL_STEPS",
@@ -46,7 +49,7 @@ class _Watched:
 
     def __init__(self, variant: Variant, names: list[str], machine: Machine) -> None:
         self.variant, self.machine = variant, machine
-        self.draws: dict[str, list[Draw]] = {}
+        self.passes: dict[str, list[Pass]] = {}
         self.starts: list[tuple[dict[str, Tensor], dict[str, Any]]] = []
         self.named = {
             name.replace(".parametrizations", "").removesuffix(".original"): parameter
@@ -54,7 +57,12 @@ class _Watched:
         }
         attention: Any = variant.attention
         pairs = zip(attention.rows, attention.columns, strict=True) if hasattr(attention, "rows") else None
-        self.pairs = dict(zip(names, pairs or [attention[name].factors() for name in names], strict=True))
+        pairs = pairs or [attention[name].factors() for name in names]
+        self.alpha = {
+            key: vector
+            for name, pair in zip(names, pairs, strict=True)
+            for key, vector in zip(oracles.keys(name), pair, strict=True)
+        }
         self._follow("inner")
         self._follow("outer")
         variant.optimizer.register_step_pre_hook(self._before_inner_step)
@@ -66,7 +74,7 @@ class _Watched:
         def training_step(batch: Any) -> Tensor:
             state = RngState.capture(self.machine.device)
             loss = own(batch)
-            self.draws.setdefault(kind, []).append(Draw(dict(batch), state, float(loss.detach())))
+            self.passes.setdefault(kind, []).append(Pass(dict(batch), state, float(loss.detach())))
             return loss
 
         problem.training_step = training_step
@@ -82,13 +90,13 @@ class _Watched:
 
     def run(self, then: Callable[[Term], Term]) -> None:
         """Take an iteration; ``then`` gets the indirect term and returns the one to be applied."""
-        self.draws, self.starts = {}, []
+        self.passes, self.starts = {}, []
 
         def wrap(own: Callable[..., Any]) -> Callable[..., None]:
             def captured(vector: Any, curr: Any, prev: Any, sync: bool) -> None:
                 outer = prev.trainable_parameters()
                 terms = dict(zip(map(id, outer), own(vector, curr, prev, False), strict=True))
-                ordered = [vector for pair in self.pairs.values() for vector in pair]
+                ordered = list(self.alpha.values())
                 applied = then([terms[id(vector)].detach().clone() for vector in ordered])
                 found = dict(zip(map(id, ordered), applied, strict=True))
                 prev.set_grads(outer, [found[id(parameter)].clone() for parameter in outer])
@@ -98,64 +106,60 @@ class _Watched:
         with replaced_hypergradient(self.variant, wrap):
             self.variant.step()
 
-    def exact(self, model: ExactModel, response: str, masked: Sequence[bool] = (True,)) -> list[Term]:
-        """Return exact indirect terms of the present iteration, before alpha is updated.
-
-        Args:
-            model: The loss in float64.
-            response: ``"optimizer"`` (u through the step of AdamW, taken before it) or ``"identity"``
-                (u is -v, taken after it).
-            masked: For each term, whether the inner loss is in the inner step's masks or in evaluation
-                mode.
-        """
-        inner, masks = self.draws["inner"][0], self._masks("inner")
-        (before, states), updated = self.starts[0], self.weights()
-        model.check(before, self.pairs, inner, masks, TOLERANCE[self.machine.precision])
-        vector, groups = self._outer_gradient(model, updated), self._groups()
-
-        def through_adam(name: str, gradient: Tensor) -> Tensor:
-            return adam_response(gradient, vector[name], groups[name], states[name])
-
-        is_adam = response == "optimizer"
-        return [
-            model.indirect(
-                before if is_adam else updated,
-                self.pairs,
-                inner,
-                masks if is_masked else None,
-                through_adam if is_adam else lambda name, _: -vector[name],
-            )
-            for is_masked in masked
-        ]
-
-    def exact_unrolled(self, model: ExactModel) -> Term:
+    def exact(self, loss: oracles.Loss) -> Term:
         """Return the exact indirect term through all inner steps of the present iteration.
 
         Args:
-            model: The loss in float64.
+            loss: The loss in float64.
         """
-        vector, groups = self._outer_gradient(model, self.weights()), self._groups()
+        vector = oracles.outer_slope(loss, self._moment(loss, 0))
         adjoint = {name: [v, torch.zeros_like(v), torch.zeros_like(v)] for name, v in vector.items()}
         total: Term = []
-        for number, (before, states) in reversed(list(enumerate(self.starts))):
-            draw, masks = self.draws["inner"][number], self._masks("inner", number)
-            model.check(before, self.pairs, draw, masks, TOLERANCE[self.machine.precision])
-            optimizer = {name: (groups[name], states[name]) for name in self.named}
-            adjoint, term = model.step_back(before, self.pairs, draw, masks, optimizer, adjoint)
+        for number in reversed(range(len(self.starts))):
+            adjoint, found = oracles.step_back(loss, self._moment(loss, number), adjoint)
+            term = list(found.values())
             total = [a + b for a, b in zip(total, term, strict=True)] if total else term
         return total
 
-    def _masks(self, kind: str, number: int = 0) -> list[Tensor]:
-        return record_masks(self.variant.model, self.draws[kind][number], self.machine)
+    def exact_identity(self, loss: oracles.Loss) -> dict[str, Term]:
+        """Return minus the mixed derivative after the inner step, times v, as Betty defines it.
 
-    def _groups(self) -> dict[str, dict[str, Any]]:
+        Args:
+            loss: The loss in float64.
+
+        Returns:
+            One term with the inner loss in the inner step's masks, one with it in evaluation mode.
+        """
+        moment = self._moment(loss, 0)
+        ((batch, _),) = moment.inner
+        moments = {MASKS: moment, EVALUATION: replace(moment, inner=[(batch, None)])}
+        return {
+            against: list(oracles.identity_term(loss, found, moment.updated).values())
+            for against, found in moments.items()
+        }
+
+    def _moment(self, loss: oracles.Loss, number: int) -> oracles.Moment:
+        """Return an inner step of the present iteration and the outer step, before alpha is updated."""
+        (before, states), updated = self.starts[number], self.weights()
+        passes = self.passes["inner"][number], self.passes["outer"][0]
+        inner, outer = (
+            (made.batch, record_masks(self.variant.model, made, self.machine)) for made in passes
+        )
         groups = {id(p): group for group in self.variant.optimizer.param_groups for p in group["params"]}
-        return {name: groups[id(parameter)] for name, parameter in self.named.items()}
+        settings = {name: groups[id(parameter)] for name, parameter in self.named.items()}
+        moment = oracles.Moment(before, updated, self.alpha, [inner], outer, settings, states).double()
+        within = TOLERANCE[self.machine.precision]
+        check_loss(loss, moment.before, moment.alpha, moment.inner[0], within, passes[0].loss)
+        check_loss(loss, moment.updated, moment.alpha, moment.outer, within, passes[1].loss)
+        return moment
 
-    def _outer_gradient(self, model: ExactModel, updated: dict[str, Tensor]) -> dict[str, Tensor]:
-        outer, masks = self.draws["outer"][0], self._masks("outer")
-        model.check(updated, self.pairs, outer, masks, TOLERANCE[self.machine.precision])
-        return model.gradient(updated, self.pairs, outer, masks)
+
+def _exact_loss(
+    plain: nn.Module, names: Sequence[str], formula: Callable[..., Tensor], dropout: float
+) -> oracles.Loss:
+    return oracles.mixed_loss(
+        copy.deepcopy(plain).double(), names, formula, partial(apply_masks, dropout=dropout)
+    )
 
 
 def _compare(step: int, actual: Term, expected: Term) -> dict[str, float]:
@@ -196,7 +200,7 @@ def measure_fidelity(size: Size, machine: Machine) -> list[dict[str, Any]]:
     exact: list[Term] = []
     applied: list[Term] = []
     records = []
-    model = ExactModel(plain, convex, size.dropout)
+    loss = _exact_loss(plain, names, oracles.convex, size.dropout)
     for name, settings in DIFFERENCES.items():
         watched = _Watched(search(name, size, machine, settings, kernels="eager"), names, machine)
         steps: list[dict[str, float]] = []
@@ -205,7 +209,7 @@ def measure_fidelity(size: Size, machine: Machine) -> list[dict[str, Any]]:
             number = len(steps)
             if number == len(exact):
                 is_compared = number + 1 >= FIRST_STEP
-                exact.append(watched.exact(model, "optimizer")[0] if is_compared else indirect)
+                exact.append(watched.exact(loss) if is_compared else indirect)
                 applied.append(indirect)
             steps.append(_compare(number + 1, indirect, exact[number]))
             return applied[number]
@@ -214,12 +218,13 @@ def measure_fidelity(size: Size, machine: Machine) -> list[dict[str, Any]]:
         for _ in range(LAST_STEP):
             watched.run(compare)
         records.append(_record(name, MASKS, steps[FIRST_STEP - 1 :]))
-    records += [_measure_unrolled(model, names, size, machine, number) for number in UNROLLED]
-    return records + _measure_stock(ExactModel(plain, factored, size.dropout), names, size, machine)
+    records += [_measure_unrolled(loss, names, size, machine, number) for number in UNROLLED]
+    loss = _exact_loss(plain, names, oracles.factored, size.dropout)
+    return records + _measure_stock(loss, names, size, machine)
 
 
 def _measure_unrolled(
-    model: ExactModel, names: list[str], size: Size, machine: Machine, unroll_steps: int
+    loss: oracles.Loss, names: list[str], size: Size, machine: Machine, unroll_steps: int
 ) -> dict[str, Any]:
     """Compare the indirect term, which is of the last inner step, with that of all of them."""
     kind = "agwm, central scheme"
@@ -230,7 +235,7 @@ def _measure_unrolled(
 
         def compare(indirect: Term, number: int = number) -> Term:
             if number >= FIRST_STEP:
-                steps.append(_compare(number, indirect, watched.exact_unrolled(model)))
+                steps.append(_compare(number, indirect, watched.exact(loss)))
             return indirect
 
         watched.run(compare)
@@ -238,7 +243,7 @@ def _measure_unrolled(
 
 
 def _measure_stock(
-    model: ExactModel, names: list[str], size: Size, machine: Machine
+    loss: oracles.Loss, names: list[str], size: Size, machine: Machine
 ) -> list[dict[str, Any]]:
     name = next(name for name, roll_back in STOCKS.items() if not roll_back)
     watched = _Watched(stock(name, size, machine, False, kernels="eager"), names, machine)
@@ -248,9 +253,8 @@ def _measure_stock(
 
         def compare(indirect: Term, number: int = number) -> Term:
             if number >= FIRST_STEP:
-                terms = watched.exact(model, "identity", [against == MASKS for against in steps])
-                for compared, expected in zip(steps.values(), terms, strict=True):
-                    compared.append(_compare(number, indirect, expected))
+                for against, expected in watched.exact_identity(loss).items():
+                    steps[against].append(_compare(number, indirect, expected))
             return indirect
 
         watched.run(compare)

@@ -6,9 +6,9 @@ import gc
 from dataclasses import replace
 from typing import Any
 
-from models import Machine, Size
-from timing import quartiles, take_turns
-from variants import SEARCHES, VANILLA, Variant, kinds, search
+from benchmarks.models import Machine, Size
+from benchmarks.timing import quartiles, take_turns
+from benchmarks.variants import SEARCHES, VANILLA, Variant, kinds, search
 
 __all__ = ["GROWTH", "SMOKE_GROWTH", "measure_growth"]
 

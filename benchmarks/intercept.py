@@ -9,9 +9,9 @@ from typing import Any
 import betty.hypergradient
 import torch
 from torch import Tensor
-from variants import Variant
 
 from agwm.hypergradient.search_step import SearchStep
+from benchmarks.variants import Variant
 
 __all__ = ["replaced_hypergradient", "swapped"]
 

@@ -8,10 +8,11 @@ from types import TracebackType
 from typing import Any
 
 import torch
-from models import Machine
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from benchmarks.models import Machine
 
 __all__ = ["CpuBytes", "CudaBytes", "live_bytes"]
 

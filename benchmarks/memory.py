@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
-from intercept import replaced_hypergradient, swapped
-from live_bytes import CpuBytes, CudaBytes, live_bytes
-from models import Machine, Size
 from torch import Tensor
-from variants import VANILLA, Kind, Variant, kinds
+
+from benchmarks.intercept import replaced_hypergradient, swapped
+from benchmarks.live_bytes import CpuBytes, CudaBytes, live_bytes
+from benchmarks.models import Machine, Size
+from benchmarks.variants import VANILLA, Kind, Variant, kinds
 
 __all__ = ["HELD", "PHASES", "held_bytes", "measure_kind", "measure_memory", "tensors_in"]
 

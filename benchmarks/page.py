@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from fidelity import FIRST_STEP, LAST_STEP, STOCK_LAST_STEP, UNROLLED_LAST_STEP
-from memory import HELD, PHASES
+from benchmarks.fidelity import FIRST_STEP, LAST_STEP, STOCK_LAST_STEP, UNROLLED_LAST_STEP
+from benchmarks.memory import HELD, PHASES
 
 __all__ = ["render"]
 

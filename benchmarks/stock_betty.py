@@ -13,11 +13,11 @@ import torch
 from betty.configs import Config, EngineConfig
 from betty.engine import Engine
 from betty.problems import ImplicitProblem
-from models import CPU, Machine
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from agwm.mixing.selection import select
+from benchmarks.models import CPU, Machine
 
 __all__ = ["Factors", "mix_literally", "pretrained_weights", "stock_engine"]
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fidelity import MASKS
-from timing import quartiles
+from benchmarks.fidelity import MASKS
+from benchmarks.timing import quartiles
 
 __all__ = ["TARGETS", "Target", "judge"]
 

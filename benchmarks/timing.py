@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from models import Machine
 from torch import Tensor, nn
-from variants import Variant
+
+from benchmarks.models import Machine
+from benchmarks.variants import Variant
 
 __all__ = ["count_passes", "measure", "quartiles", "take_turns"]
 

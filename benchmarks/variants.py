@@ -9,12 +9,12 @@ from itertools import cycle
 from typing import Any
 
 import torch
-from models import Machine, Size
-from stock_betty import mix_literally, pretrained_weights, stock_engine
 from torch import Tensor, nn
 
 import agwm
 from agwm.hypergradient._betty import Engine, quiet_betty
+from benchmarks.models import Machine, Size
+from benchmarks.stock_betty import mix_literally, pretrained_weights, stock_engine
 
 __all__ = [
     "FINAL",

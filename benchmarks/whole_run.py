@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from models import Machine, Size
-from timing import count_passes, quartiles, take_turns
 from torch.utils.data import default_collate
 
 import agwm
 from agwm.recipe.passes import finetune_passes, training_passes
 from agwm.training.loop import train
+from benchmarks.models import Machine, Size
+from benchmarks.timing import count_passes, quartiles, take_turns
 
 __all__ = ["measure_run"]
 

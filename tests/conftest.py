@@ -8,6 +8,7 @@ import yaml
 from transformers import BertConfig, BertModel
 
 from agwm.testing.tokens import save_tokenizer
+from tests.programs import FAST
 
 
 def save_bert(folder, num_blocks):
@@ -50,6 +51,24 @@ def own_files(tmp_path):
         paths.append(tmp_path / f"{name}.csv")
         paths[-1].write_text("\n".join(lines) + "\n", encoding="utf-8")
     return paths
+
+
+@pytest.fixture
+def arguments(tiny_model, own_files, tmp_path):
+    """Arguments of a run of about a second."""
+    train, test = own_files
+    options = {
+        "--task": "order",
+        "--model": tiny_model,
+        "--train-file": train,
+        "--test-file": test,
+        "--text-columns": "text",
+        "--train-size": 20,
+        "--seeds": 1,
+        "--output-dir": tmp_path / "out",
+    }
+    flat = [str(part) for pair in options.items() for part in pair]
+    return [*flat, *(part for text in FAST for part in ("--set", text))]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import agwm
-from tests.oracles import Loss, Moment, Weights, mixed_loss
+from benchmarks.oracles import Loss, Moment, Weights, mixed_loss
 from tests.tiny_models import tiny_bert
 
 Batch = dict[str, Tensor]

@@ -7,7 +7,6 @@ one for each mixed weight and nothing else.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import reduce
@@ -256,13 +255,3 @@ class Attention(nn.Module):
         """Clamp every attention parameter to [0, 1] in place."""
         for alpha in self._modules.values():
             alpha.project_()
-
-    @torch.no_grad()
-    def distance_from_one(self) -> float:
-        """Return the mean of 1 - alpha over all entries of all mixed weights."""
-        total, count = 0.0, 0
-        for alpha in self._modules.values():
-            value = alpha()
-            total += float((1.0 - value.double()).sum())
-            count += math.prod(value.shape)
-        return total / max(count, 1)

@@ -76,11 +76,6 @@ class Mixup:
         """Pretrained weights W0 by name; frozen, they never receive gradient."""
         return _PretrainedWeights(self._weights)
 
-    @property
-    def is_attached(self) -> bool:
-        """Whether the hook is on the model (until ``merge`` or ``remove``)."""
-        return self._is_attached
-
     def alpha(self, name: str) -> Tensor:
         """Return alpha in full, of the shape of the weight called ``name``.
 

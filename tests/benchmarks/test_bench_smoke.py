@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import copy
 import math
+import runpy
+import sys
 
 import pytest
 import torch
 
 from agwm.errors import ConfigError
 from agwm.files import read_json
+from benchmarks import bench, models, targets, timing, variants
+from benchmarks.page import render
 
 PASSES = {
     "vanilla step": (1, 1),
@@ -37,11 +41,6 @@ def smoke(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"):
             patch.delenv(name, raising=False)
-        from tests.benchmarks.conftest import FOLDER
-
-        patch.syspath_prepend(str(FOLDER))
-        import bench
-
         folder = tmp_path_factory.mktemp("bench")
         return bench.main(["--smoke", "--repeats", "2", "--out", str(folder)]), folder
 
@@ -102,9 +101,8 @@ def test_growth_is_per_inner_step(smoke):
     assert all(ratio["median"] > 0 for ratios in points.values() for ratio in ratios.values())
 
 
-def test_unrolled_search_makes_one_outer_step(load):
-    variants, models, timing = load("variants"), load("models"), load("timing")
-    size = load("bench").SMOKE
+def test_unrolled_search_makes_one_outer_step():
+    size = bench.SMOKE
     for settings, expected in (({"scheme": "forward"}, 2 + 2), ({"order": "first"}, 2 + 1)):
         variant = variants.search("unrolled", size, models.CPU, settings, unroll_steps=2)
         variant.step()
@@ -128,8 +126,7 @@ def test_page_names_everything(smoke):
     assert "not measured" not in page
 
 
-def test_targets_are_judged_by_what_was_measured(smoke, load):
-    targets, page = load("targets"), load("page")
+def test_targets_are_judged_by_what_was_measured(smoke):
     result = copy.deepcopy(smoke[0])
     parts = result["parts"]
 
@@ -154,14 +151,14 @@ def test_targets_are_judged_by_what_was_measured(smoke, load):
     persistent = next(t.name for t in targets.TARGETS if t.part == "memory")
     assert outcome(persistent) == (None, None)
     result["targets"] = targets.judge(parts)
-    text = page.render(result)
+    text = render(result)
     lines = {line.split(" | ")[0].strip("| "): line for line in text.splitlines() if line.startswith("|")}
     assert lines["cosine of the indirect term, central"].endswith("| **missed** |")
     assert lines["cosine of the indirect term, forward"].endswith("| met |")
     assert lines[persistent].endswith("| not measured |")
 
 
-def test_parts_device_and_precision_are_in_the_result(bench, tmp_path, monkeypatch):
+def test_parts_device_and_precision_are_in_the_result(tmp_path, monkeypatch):
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "8000000000")
     result = bench.main(["--smoke", "--parts", "fidelity", "--precision", "bf16", "--out", str(tmp_path)])
     assert list(result["parts"]) == ["fidelity"] and result["card"] is None
@@ -169,7 +166,7 @@ def test_parts_device_and_precision_are_in_the_result(bench, tmp_path, monkeypat
     name = "search_step_bf16_malloc"
     assert {path.name for path in tmp_path.iterdir()} == {f"{name}.json", f"{name}.md"}
     page = (tmp_path / f"{name}.md").read_text(encoding="utf-8")
-    assert "bfloat16" in page and "`MALLOC_TRIM_THRESHOLD_=8000000000 python benchmarks/bench.py" in page
+    assert "bfloat16" in page and "`MALLOC_TRIM_THRESHOLD_=8000000000 python -m benchmarks" in page
     # bfloat16 has 8 bits: the masks are the right ones, the difference is not to four digits
     central = by_name(result["parts"]["fidelity"])["agwm, central scheme"]
     assert 0.9 < central["cosine"] < 0.99999
@@ -177,7 +174,7 @@ def test_parts_device_and_precision_are_in_the_result(bench, tmp_path, monkeypat
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_smoke_on_a_gpu(bench, tmp_path, precision):
+def test_smoke_on_a_gpu(tmp_path, precision):
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     arguments = ["--smoke", "--repeats", "2", "--device", "cuda", "--precision", precision]
@@ -195,13 +192,27 @@ def test_smoke_on_a_gpu(bench, tmp_path, precision):
         (["--parts", "time,speed"], "--parts .*'speed'"),
     ],
 )
-def test_bad_option_is_named_and_nothing_is_written(bench, arguments, message, tmp_path):
+def test_bad_option_is_named_and_nothing_is_written(arguments, message, tmp_path):
     with pytest.raises(ConfigError, match=message):
         bench.main(["--smoke", *arguments, "--out", str(tmp_path / "bench")])
     assert not (tmp_path / "bench").exists()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-def test_missing_device_is_an_error(bench, tmp_path):
+def test_missing_device_is_an_error(tmp_path):
     with pytest.raises(ConfigError, match="--device"):
         bench.main(["--smoke", "--device", "cuda", "--out", str(tmp_path / "bench")])
+
+
+def test_command_line_prints_the_page(tmp_path, monkeypatch, capsys):
+    arguments = ["--smoke", "--parts", "growth", "--repeats", "1", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["benchmarks", *arguments])
+    runpy.run_module("benchmarks", run_name="__main__")
+    page = next(tmp_path.glob("search_step*.md")).read_text(encoding="utf-8")
+    assert capsys.readouterr().out.strip() == page.strip()
+
+
+def test_command_line_reports_a_mistake_in_one_line(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "--smoke", "--layers", "0"])
+    with pytest.raises(SystemExit, match=r"^error: --layers is out of range: .*got 0\.$"):
+        runpy.run_module("benchmarks", run_name="__main__")

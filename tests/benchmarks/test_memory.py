@@ -10,6 +10,8 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from benchmarks import live_bytes, memory, models, variants
+
 # Bytes per parameter in float32, f being the part of W that is mixed: W, W0 and two moments are there all
 # the time. Then: gradient, and the mixed weights that backward needs; with an indirect term, W before the
 # step as well; v; u.
@@ -24,14 +26,14 @@ PAIRS = 12.0  # of each number in alpha: itself and two moments
 
 
 @pytest.fixture
-def small(load):
+def small():
     """A size at which activations are little beside the weights."""
-    return load("models").Size(layers=2, hidden=96, heads=4, vocabulary=64, batch=1, length=8)
+    return models.Size(layers=2, hidden=96, heads=4, vocabulary=64, batch=1, length=8)
 
 
 @pytest.fixture
-def kinds(load, small):
-    return {kind.name: kind for kind in load("variants").kinds(small, load("models").CPU)}
+def kinds(small):
+    return {kind.name: kind for kind in variants.kinds(small, models.CPU)}
 
 
 def allocator_peak(step, path):
@@ -47,8 +49,8 @@ def allocator_peak(step, path):
     return peak
 
 
-def test_counter_agrees_with_the_allocator(load, kinds, tmp_path):
-    with load("live_bytes").CpuBytes() as counter:
+def test_counter_agrees_with_the_allocator(kinds, tmp_path):
+    with live_bytes.CpuBytes() as counter:
         variant = kinds["vanilla step"].build()
         variant.step()
         gc.collect()
@@ -60,8 +62,8 @@ def test_counter_agrees_with_the_allocator(load, kinds, tmp_path):
     assert peak == pytest.approx(allocator_peak(variant.step, tmp_path / "trace.json"), rel=0.01)
 
 
-def test_counter_forgets_what_died_and_counts_a_storage_once(load):
-    with load("live_bytes").CpuBytes() as counter:
+def test_counter_forgets_what_died_and_counts_a_storage_once():
+    with live_bytes.CpuBytes() as counter:
         first = torch.ones(100)
         view = first.view(10, 10)
         assert counter.live == 400
@@ -74,8 +76,8 @@ def test_counter_forgets_what_died_and_counts_a_storage_once(load):
 
 
 @pytest.mark.parametrize("name", [*BUDGET, "stock Betty, darts, roll-back"])
-def test_held_bytes_are_weights_copies_and_moments(load, kinds, small, name):
-    measured = load("memory").measure_kind(kinds[name], load("models").CPU)
+def test_held_bytes_are_weights_copies_and_moments(kinds, small, name):
+    measured = memory.measure_kind(kinds[name], models.CPU)
     number, tensors = measured["parameters"], len(list(small.model().parameters()))
     mixed = sum(p.numel() for n, p in small.model().named_parameters() if ".layer." in n and p.dim() == 2)
     mixed += small.hidden**2  # of the pooler
@@ -92,8 +94,8 @@ def test_held_bytes_are_weights_copies_and_moments(load, kinds, small, name):
 
 
 @pytest.mark.parametrize("name", BUDGET)
-def test_phases_stay_within_their_copies_of_the_weights(load, kinds, small, name):
-    measured = load("memory").measure_kind(kinds[name], load("models").CPU)
+def test_phases_stay_within_their_copies_of_the_weights(kinds, small, name):
+    measured = memory.measure_kind(kinds[name], models.CPU)
     number, held = measured["parameters"], measured["between steps"]
     share = held["W0"] / held["weights"]
     largest = 4 * 4 * small.hidden**2  # an update works on one weight at a time, in two buffers
@@ -107,8 +109,8 @@ def test_phases_stay_within_their_copies_of_the_weights(load, kinds, small, name
         assert limit - 8 < peaks[phase] / number < limit + beside / number + 0.5, phase
 
 
-def test_a_leak_is_noticed(load, kinds):
-    memory, kept = load("memory"), []
+def test_a_leak_is_noticed(kinds):
+    kept = []
     plain = kinds["agwm, first order"]
 
     def build():
@@ -120,21 +122,20 @@ def test_a_leak_is_noticed(load, kinds):
 
         return dataclasses.replace(variant, step=step)
 
-    cpu = load("models").CPU
-    tight = memory.measure_kind(plain, cpu)
-    leaking = memory.measure_kind(dataclasses.replace(plain, build=build), cpu, steps=3)
+    tight = memory.measure_kind(plain, models.CPU)
+    leaking = memory.measure_kind(dataclasses.replace(plain, build=build), models.CPU, steps=3)
     number = tight["parameters"]
     assert abs(tight["between steps"]["hidden"]) < 0.05 * number
     assert leaking["between steps"]["hidden"] == pytest.approx(3 * 4 * number, rel=0.02)
     assert leaking["peaks"]["between steps"] > tight["peaks"]["between steps"] + 2 * 4 * number * 0.99
 
 
-def test_ratio_is_to_vanilla_weights_gradients_and_moments(load, small):
+def test_ratio_is_to_vanilla_weights_gradients_and_moments(small):
     names = ["vanilla step", "agwm, forward scheme"]
-    vanilla, forward = load("memory").measure_memory(small, load("models").CPU, names)
+    vanilla, forward = memory.measure_memory(small, models.CPU, names)
     number = vanilla["parameters"]
     assert vanilla["persistent_ratio"] == pytest.approx(1.0, abs=0.02)
     mixed = forward["between steps"]["W0"] / (4 * number)
     assert forward["persistent_ratio"] == pytest.approx((20 + 4 * mixed) / 16, abs=0.03)
-    assert set(forward["bytes_per_parameter"]) == set(load("memory").PHASES)
+    assert set(forward["bytes_per_parameter"]) == set(memory.PHASES)
     assert forward["bytes_per_parameter"]["between steps"] == pytest.approx(12 + 4 * mixed, abs=0.5)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
+from benchmarks import bench, stock_betty
+
 
 @pytest.mark.parametrize("roll_back", [False, True])
-def test_stock_program_learns_weights_and_alpha_with_the_users_optimizers(bench, load, roll_back):
+def test_stock_program_learns_weights_and_alpha_with_the_users_optimizers(roll_back):
     model = bench.SMOKE.model()
     batches = bench.SMOKE.batches(seed=1)
-    engine = load("stock_betty").stock_engine(model, batches, batches, roll_back, lr=1e-3, outer_lr=1e-2)
+    engine = stock_betty.stock_engine(model, batches, batches, roll_back, lr=1e-3, outer_lr=1e-2)
     for problem in (engine.inner, engine.outer):
-        assert type(problem).__module__ == "stock_betty"  # not adopted by agwm
+        assert type(problem).__module__ == stock_betty.__name__  # not adopted by agwm
         assert type(problem.optimizer) is torch.optim.AdamW
     before = {
         name: [p.detach().clone() for p in getattr(engine, name).module.parameters()]
@@ -27,11 +29,10 @@ def test_stock_program_learns_weights_and_alpha_with_the_users_optimizers(bench,
     assert all(0 <= p.min() and p.max() <= 1 for p in engine.outer.module.parameters())
 
 
-def test_formula_written_out_is_the_factored_one(bench, load):
+def test_formula_written_out_is_the_factored_one():
     model = bench.SMOKE.model()
     plain = dict(bench.SMOKE.model().named_parameters())
-    stock = load("stock_betty")
-    factors = stock.mix_literally(model)
+    factors = stock_betty.mix_literally(model)
     name = "bert.encoder.layer.0.attention.self.query"
     module = model.get_submodule(name)
     a, b = module.parametrizations.weight[0].pair
@@ -43,4 +44,4 @@ def test_formula_written_out_is_the_factored_one(bench, load):
         torch.testing.assert_close(module.weight, 1.25 * plain[f"{name}.weight"])
     assert any(a is parameter for parameter in factors.parameters())
     assert not any(a is parameter for parameter in model.parameters())
-    assert len(stock.pretrained_weights(model)) == len(factors.rows)
+    assert len(stock_betty.pretrained_weights(model)) == len(factors.rows)

@@ -11,7 +11,7 @@ from transformers import BertConfig, BertForSequenceClassification
 
 import agwm
 from agwm.errors import ModelError
-from tests.examples.test_glue_lowres import FAST, PATH, main
+from tests.programs import FAST, GLUE_LOWRES, main
 
 
 @pytest.fixture
@@ -204,7 +204,7 @@ def test_command_line(refused, more, message):
 def test_as_a_process_it_is_the_same(tmp_path):
     """No traceback and no warning of a library comes between either."""
     done = subprocess.run(
-        [sys.executable, str(PATH), "--task", "nli", "--output-dir", str(tmp_path)],
+        [sys.executable, str(GLUE_LOWRES), "--task", "nli", "--output-dir", str(tmp_path)],
         capture_output=True,
         text=True,
         timeout=120,

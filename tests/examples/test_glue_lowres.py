@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,37 +12,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from agwm.experiments.config import load_config
 from agwm.methods.two_level import Frozen
 from agwm.recipe.passes import finetune_passes, outer_step_passes, same_passes, training_passes
-
-PATH = Path(__file__).resolve().parents[2] / "examples" / "glue_lowres.py"
-FAST = ("vanilla.epochs=1", "search.epochs=1", "final.epochs=1", "search.evaluations=1", "device=cpu")
-
-
-def load_example():
-    spec = importlib.util.spec_from_file_location("glue_lowres", PATH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-main = load_example().main
-
-
-@pytest.fixture
-def arguments(tiny_model, own_files, tmp_path):
-    """Arguments of a run of about a second."""
-    train, test = own_files
-    options = {
-        "--task": "order",
-        "--model": tiny_model,
-        "--train-file": train,
-        "--test-file": test,
-        "--text-columns": "text",
-        "--train-size": 20,
-        "--seeds": 1,
-        "--output-dir": tmp_path / "out",
-    }
-    flat = [str(part) for pair in options.items() for part in pair]
-    return [*flat, *(part for text in FAST for part in ("--set", text))]
+from tests.programs import FAST, main
 
 
 def records(folder):

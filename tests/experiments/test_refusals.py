@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import yaml
@@ -25,15 +23,7 @@ from agwm.experiments.refusals import (
 )
 from agwm.experiments.reporting.page import report_files
 from agwm.experiments.reporting.runs import load_runs
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def script(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from tests.programs import load_program, main
 
 
 def top_k(num_blocks):
@@ -61,7 +51,7 @@ def tune(one_block, own_files, tmp_path):
         train, test = map(str, own_files)
         given = ["--tune", str(path), "--jobs", "0", "--output-dir", str(tmp_path / "out")]
         given += ["--train-file", train, "--test-file", test, "--text-columns", "text", *options]
-        assert script("glue_lowres").main(given) == 0
+        assert main(given) == 0
         table = (tmp_path / "out" / "tuning.md").read_text(encoding="utf-8")
         return yaml.safe_load((tmp_path / "out" / "tuned.yaml").read_text()), table
 
@@ -165,7 +155,7 @@ def test_the_report_tells_refused_from_not_run(grid_file, tmp_path, capsys):
     run_grid([cell for cell in cells if cell.method != "recadam"], jobs=0, progress=False)
     runs = load_runs([out])
     for folder in (out, out / "results"):
-        assert script("report").main([str(folder), "--output-dir", str(tmp_path / "report")]) == 0
+        assert load_program("report").main([str(folder), "--output-dir", str(tmp_path / "report")]) == 0
         page = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
         section = page.split("### Refused\n")[1].split("\n#")[0]
         (row,) = [text for text in section.splitlines() if text.startswith("| top_9")]
@@ -204,7 +194,7 @@ def test_a_wrong_file_is_one_line(grid_file, tmp_path, capsys, content, message)
     (tmp_path / "out" / REFUSED).write_text(content)
     capsys.readouterr()
     arguments = [str(tmp_path / "out"), "--output-dir", str(tmp_path / "report")]
-    assert script("report").main(arguments) == 2
+    assert load_program("report").main(arguments) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1 and message in err and "is no list of refusals" in err
     with pytest.raises(DataError, match="is no list of refusals"):

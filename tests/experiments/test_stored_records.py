@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 import yaml
@@ -13,11 +11,7 @@ from agwm.errors import DataError
 from agwm.experiments.record_form import check_record, read_record
 from agwm.experiments.reporting.rows import summarize
 from tests.experiments.records import make_record
-
-PATH = Path(__file__).resolve().parents[2] / "examples" / "glue_lowres.py"
-SPEC = importlib.util.spec_from_file_location("glue_lowres_stored", PATH)
-EXAMPLE = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(EXAMPLE)
+from tests.programs import main
 
 
 @pytest.fixture
@@ -56,7 +50,7 @@ def refused(tmp_path, capsys):
     def run(arguments):
         files = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
         capsys.readouterr()
-        assert EXAMPLE.main(arguments) == 2
+        assert main(arguments) == 2
         err = capsys.readouterr().err
         assert err.startswith("error: ") and err.count("\n") == 1
         now = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
@@ -68,19 +62,19 @@ def refused(tmp_path, capsys):
 
 @pytest.mark.parametrize("kind", ["config", "grid"])
 def test_other_settings_on_other_seeds_are_refused_before_the_first_run(kind, command, refused, tmp_path):
-    assert EXAMPLE.main(command(kind, "1,2")) == 0
+    assert main(command(kind, "1,2")) == 0
     line = refused(command(kind, "3,", "--set", "vanilla.learning_rate=0.5"))
     assert "of label 'vanilla' do not belong together" in line and "vanilla.learning_rate = " in line
     assert "seed1.json" in line and "the run to come of vanilla, order, seed 3" in line
     # replacing some of the seeds mixes as well, replacing all of them does not
     assert "seed 2" in refused(command(kind, "2,", "--override", "--set", "vanilla.learning_rate=0.5"))
     again = command(kind, "1,2", "--override", "--set", "vanilla.learning_rate=0.5")
-    assert EXAMPLE.main(again) == 0
-    assert EXAMPLE.main(command(kind, "1,2,3", "--set", "vanilla.learning_rate=0.5")) == 0
+    assert main(again) == 0
+    assert main(command(kind, "1,2,3", "--set", "vanilla.learning_rate=0.5")) == 0
 
 
 def test_other_data_on_other_seeds_are_refused_before_the_first_run(command, refused, own_files):
-    assert EXAMPLE.main(command("config", "1,")) == 0
+    assert main(command("config", "1,")) == 0
     own_files[0].write_text(own_files[0].read_text().replace("the bad man", "the big man", 1))
     assert "on task 'order' do not belong together: expected the same settings, got examples = " in refused(
         command("config", "2,")
@@ -89,7 +83,7 @@ def test_other_data_on_other_seeds_are_refused_before_the_first_run(command, ref
 
 @pytest.mark.parametrize("kind", ["config", "grid"])
 def test_a_broken_record_is_found_before_the_first_run(kind, command, refused, tmp_path):
-    assert EXAMPLE.main(command(kind, "1,")) == 0
+    assert main(command(kind, "1,")) == 0
     (own,) = (tmp_path / "out" / "results").glob("*.json")
     whole = own.read_text()
     own.write_text(whole[:100])
@@ -101,7 +95,7 @@ def test_a_broken_record_is_found_before_the_first_run(kind, command, refused, t
     assert "train_info.passes" in refused(command(kind, "1,"))
     if kind == "grid":
         assert "train_info.passes" in refused(command(kind, "1,", "--dry-run"))
-    assert EXAMPLE.main(command(kind, "1,", "--override")) == 0  # it was to be replaced anyway
+    assert main(command(kind, "1,", "--override")) == 0  # it was to be replaced anyway
     foreign = own.with_name("foreign.json")
     foreign.write_text("{")
     assert f"{str(foreign)!r} is no record" in refused(command(kind, "1,2"))

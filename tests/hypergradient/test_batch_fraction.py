@@ -12,7 +12,7 @@ from agwm.hypergradient.inner_step import first_rows
 from agwm.hypergradient.settings import Hypergradient
 from agwm.recipe.config import FinetuneConfig
 from agwm.recipe.passes import finetune_passes, outer_step_passes, search_passes
-from tests import oracles
+from benchmarks import oracles
 from tests.search_runs import Search, token_batches
 from tests.tiny_models import tiny_bert
 
@@ -23,11 +23,10 @@ UPDATES = {"optimizer": oracles.adam, "sgd": oracles.plain_sgd}
 def on_part(search: Search, moment: oracles.Moment, update, count: int) -> oracles.Weights:
     """Return direct term plus the mixed derivative of the part's loss along the whole step's u."""
     names = list(moment.before)
-    weights, alpha = oracles._leaves(moment.before), oracles._leaves(moment.alpha)
-    whole = oracles._gradients(oracles._inner_loss(search.loss, weights, alpha, moment), weights)
+    weights, alpha = oracles.leaves(moment.before), oracles.leaves(moment.alpha)
+    whole = oracles.derivatives(oracles.inner_loss(search.loss, weights, alpha, moment), weights)
     whole = [gradient.detach().requires_grad_() for gradient in whole]
-    reached = oracles._leaves(moment.updated)
-    vector = oracles._gradients(search.loss(reached, oracles._leaves(moment.alpha), moment.outer), reached)
+    vector = oracles.outer_slope(search.loss, moment).values()
     step = [
         update(moment.before[name], gradient, moment.groups[name], moment.states[name])
         for name, gradient in zip(names, whole, strict=True)
@@ -36,9 +35,9 @@ def on_part(search: Search, moment: oracles.Moment, update, count: int) -> oracl
     direction = torch.autograd.grad(product, whole)
     parts = [({k: v[:count] for k, v in batch.items()}, state) for batch, state in moment.inner]
     loss = sum(search.loss(weights, alpha, part) for part in parts) / len(parts)
-    slopes = oracles._gradients(loss, weights, create_graph=True)
+    slopes = oracles.derivatives(loss, weights, create_graph=True)
     product = sum((slope * u).sum() for slope, u in zip(slopes, direction, strict=True))
-    indirect = dict(zip(alpha, oracles._gradients(product, alpha), strict=True))
+    indirect = dict(zip(alpha, oracles.derivatives(product, alpha), strict=True))
     return {name: term + indirect[name] for name, term in oracles.direct(search.loss, moment).items()}
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import agwm
 from agwm.errors import HypergradientError
 from agwm.hypergradient._betty import MendedProblem
-from tests import oracles
+from benchmarks import oracles
 from tests.betty_programs import Decay, DirectOuter, Inner, batches, engine, linear, problems
 
 ADAM = {"lr": 0.05, "weight_decay": 0.1, "betas": (0.8, 0.95), "eps": 1e-6}

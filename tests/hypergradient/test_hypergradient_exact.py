@@ -7,7 +7,7 @@ import torch
 from transformers import BertForMaskedLM
 
 import agwm
-from tests import oracles
+from benchmarks import oracles
 from tests.search_runs import Search, TinyClassifier, halves, tiny_classifier, token_batches, vector_batches
 from tests.tiny_models import tiny_bert
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from agwm.hypergradient.finite_difference import relative_epsilon
-from tests import oracles
-from tests.oracles import Moment, Weights
+from benchmarks import oracles
+from benchmarks.oracles import Moment, Weights
 from tests.search_runs import Search, token_batches
 from tests.tiny_models import tiny_bert
 

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from agwm.methods.method import OneLevelMethod
 from agwm.models.pretrained import Pretrained
 from agwm.recipe.config import FinetuneConfig
-from agwm.testing.families import examples, pretrained
+from agwm.testing.families import batch, examples, pretrained
 from agwm.training.config import TrainingConfig
 from agwm.training.loop import make_loader, train
 
-__all__ = ["NUM_STEPS", "exact", "gradients", "steps", "train_by", "weights"]
+__all__ = ["NUM_STEPS", "double", "exact", "gradients", "steps", "still", "train_by", "weights"]
 
 NUM_STEPS = 3
 _SEED = 5
@@ -33,6 +33,22 @@ def exact(family: str, num_labels: int = 2) -> Pretrained:
     return loaded
 
 
+def still(family: str = "bert", num_labels: int = 2) -> Pretrained:
+    """Build such a model in training mode."""
+    loaded = exact(family, num_labels)
+    loaded.model.train()
+    return loaded
+
+
+def double(num_labels: int = 2) -> dict[str, Tensor]:
+    """Return a batch whose floating-point numbers are in float64."""
+    return _wide(batch(num_labels=num_labels))
+
+
+def _wide(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value.double() if value.is_floating_point() else value for key, value in tensors.items()}
+
+
 def config(**settings: object) -> TrainingConfig:
     """Return settings of ``NUM_STEPS`` steps at one learning rate."""
     defaults = {
@@ -48,11 +64,7 @@ def config(**settings: object) -> TrainingConfig:
 
 
 def _data(num_labels: int) -> list[dict[str, Tensor]]:
-    rows = examples(8 * NUM_STEPS, num_labels)
-    return [
-        {key: value.double() if value.is_floating_point() else value for key, value in row.items()}
-        for row in rows
-    ]
+    return [_wide(row) for row in examples(8 * NUM_STEPS, num_labels)]
 
 
 def train_by(

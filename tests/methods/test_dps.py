@@ -18,7 +18,7 @@ from agwm.recipe.config import FinetuneConfig
 from agwm.testing.families import FAMILIES, batch, pretrained
 from tests.methods.by_hand import SEED, HandAdamW, batches
 from tests.methods.exact import exact, gradients, train_by, weights
-from tests.methods.test_mixout import Heads, is_mixed
+from tests.methods.mixed_weights import Heads, is_mixed
 
 KEY = "bert.encoder.layer.1.intermediate.dense.weight"
 # Nine steps in windows of two: full, masked, full, masked, full; so masks are chosen twice.

@@ -17,7 +17,7 @@ from agwm.recipe.config import FinetuneConfig
 from agwm.testing.families import FAMILIES, pretrained
 from agwm.testing.jobs import job_of
 from agwm.training.config import TrainingConfig
-from tests.methods.test_r3f import double, still
+from tests.methods.exact import double, still
 
 RECIPE = FinetuneConfig()
 TARGET = "bert.encoder.layer.1.attention.self.query"

@@ -6,7 +6,6 @@ import itertools
 
 import pytest
 import torch
-from torch import nn
 from transformers import GPT2Config, GPT2ForSequenceClassification
 
 from agwm.errors import ConfigError, MethodError
@@ -21,13 +20,9 @@ from agwm.recipe.config import FinetuneConfig
 from agwm.testing.families import FAMILIES, batch, pretrained
 from tests.methods.by_hand import SEED, HandAdamW, batches
 from tests.methods.exact import exact, gradients, train_by, weights
+from tests.methods.mixed_weights import Heads, is_mixed
 
 KEY = "bert.encoder.layer.1.intermediate.dense.weight"
-
-
-def is_mixed(name):
-    """Tell BERT's mixed weights by their names alone."""
-    return name.endswith("dense.weight") or name.endswith(("query.weight", "key.weight", "value.weight"))
 
 
 def by_hand(p, gradient="exact", num_labels=2, clipping=0.0, mask="column"):
@@ -229,12 +224,6 @@ def test_dropout_is_a_setting_and_the_head_keeps_its_own():
     assert loaded.model.bert.embeddings.dropout.p > 0
     prepared(loaded, dropout="keep")
     assert loaded.model.bert.embeddings.dropout.p > 0
-
-
-class Heads(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.maps = nn.Parameter(torch.zeros(3, 4, 5))
 
 
 def test_refuses_maps_whose_inputs_it_does_not_know_but_for_single_elements():

@@ -13,7 +13,7 @@ from agwm.methods.virtual_tokens import positions
 from agwm.recipe.config import FinetuneConfig
 from agwm.testing.families import FAMILIES, batch, pretrained
 from agwm.testing.jobs import job_of
-from tests.methods.test_r3f import double, still
+from tests.methods.exact import double, still
 
 RECIPE = FinetuneConfig()
 

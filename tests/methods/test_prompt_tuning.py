@@ -18,7 +18,7 @@ from agwm.recipe.config import FinetuneConfig
 from agwm.testing.families import _SHARED, FAMILIES, batch, examples, pretrained
 from agwm.testing.jobs import job_of
 from agwm.training.config import TrainingConfig
-from tests.methods.test_r3f import double, still
+from tests.methods.exact import double, still
 
 RECIPE = FinetuneConfig()
 FIRST = 3  # the id that begins the examples here

@@ -17,21 +17,7 @@ from agwm.recipe.config import FinetuneConfig
 from agwm.testing.families import batch, pretrained
 from agwm.testing.jobs import job_of
 from agwm.training.config import TrainingConfig
-
-
-def still(family="bert", num_labels=2):
-    """A model in float64 and training mode whose dropout is off."""
-    loaded = pretrained(family, num_labels)
-    for module in loaded.model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
-    loaded.model.double().train()
-    return loaded
-
-
-def double(num_labels=2):
-    inputs = batch(num_labels=num_labels)
-    return {key: value.double() if value.is_floating_point() else value for key, value in inputs.items()}
+from tests.methods.exact import double, still
 
 
 def by_hand(model, inputs, weight, scale, seed, regression=False):

@@ -14,7 +14,7 @@ from agwm.recipe.config import FinetuneConfig
 from agwm.testing.families import FAMILIES, batch, pretrained
 from agwm.testing.jobs import job_of
 from agwm.training.config import TrainingConfig
-from tests.methods.test_r3f import double
+from tests.methods.exact import double
 
 
 class Mask(torch.nn.Module):

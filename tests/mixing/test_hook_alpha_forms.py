@@ -181,14 +181,6 @@ def test_unknown_form_is_refused(form):
         agwm.inject(tiny_bert(), alpha=form)
 
 
-def test_distance_from_one():
-    mixup = agwm.inject(tiny_bert(), seed=0)
-    with torch.no_grad():
-        for factor in mixup.attention.parameters():
-            factor.fill_(0.5)
-    assert mixup.attention.distance_from_one() == pytest.approx(0.75)
-
-
 @pytest.mark.parametrize("form", ALPHA_FORMS)
 def test_every_form_mixes_stacked_experts(form):
     architecture = ARCHITECTURES["mixtral"]

@@ -40,7 +40,6 @@ def test_mixup_tells_what_it_is():
     assert "BertForSequenceClassification, 13 mixed weights" in text
     assert "alpha='rank1', formula='convex'" in text
     assert agwm.mixup_of(mixup.model) is mixup
-    assert mixup.is_attached
 
 
 def test_alpha_of_a_weight_and_of_what_is_none():
@@ -61,7 +60,7 @@ def test_remove_leaves_the_task_weights():
     assert torch.equal(logits(mixup.model), logits(plain))
     assert not torch.equal(logits(plain), mixed)
     assert leftovers(mixup.model) == []
-    assert not mixup.is_attached and agwm.mixup_of(mixup.model) is None
+    assert agwm.mixup_of(mixup.model) is None
 
 
 def test_merge_writes_what_the_hook_computed():
@@ -151,7 +150,7 @@ def test_copy_is_independent(of_model):
 
     mixed = logits(twin.model)
     assert torch.equal(logits(twin.merge()), mixed)
-    assert mixup.is_attached and torch.equal(logits(mixup.model), before)
+    assert agwm.mixup_of(mixup.model) is mixup and torch.equal(logits(mixup.model), before)
     assert mixup.names == twin.names
 
 

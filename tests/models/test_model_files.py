@@ -10,7 +10,7 @@ import pytest
 from agwm.experiments.config import RunConfig
 from agwm.experiments.records import changed_settings, run_settings
 from agwm.models.files import model_files, model_name
-from tests.examples.test_glue_lowres import arguments, main  # noqa: F401  (a fixture)
+from tests.programs import main
 
 
 def copy_of(tiny_model, folder):
@@ -63,7 +63,7 @@ def test_what_makes_another_run(old, new, changed):
     assert changed_settings(old, new) == changed_settings(new, old) == changed
 
 
-def test_a_moved_model_goes_on_and_other_weights_are_refused(arguments, tiny_model, tmp_path, capsys):  # noqa: F811
+def test_a_moved_model_goes_on_and_other_weights_are_refused(arguments, tiny_model, tmp_path, capsys):
     arguments = [*arguments, "--method", "vanilla"]
     assert main(arguments) == 0
     (record,) = (tmp_path / "out" / "results").iterdir()

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from agwm.processes import average_gradients_, num_processes
-from tests.oracles import relative_error
+from benchmarks.oracles import relative_error
 from tests.search_runs import Search, token_batches
 
 ROOT = Path(__file__).parents[2]

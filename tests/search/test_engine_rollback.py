@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 
-from tests import oracles
+from benchmarks import oracles
 from tests.search_runs import Search, halves, tiny_classifier, vector_batches
 from tests.tiny_models import tiny_bert
 

@@ -13,7 +13,7 @@ import torch
 
 import agwm
 from agwm.errors import ConfigError, HypergradientError
-from tests import oracles
+from benchmarks import oracles
 from tests.search_runs import Search, tiny_classifier, token_batches, vector_batches
 from tests.tiny_models import tiny_bert
 

@@ -11,7 +11,7 @@ import pytest
 from agwm.errors import DataError
 from agwm.experiments.grid.claims import claim, is_stale, owner_of, release
 from agwm.files import write_json
-from tests.experiments.grid.test_grid_run import dead_owner
+from tests.experiments.grid.commands import dead_owner
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 import torch
@@ -24,8 +22,8 @@ from agwm.experiments.run import run_one
 from agwm.experiments.yaml_files import flat_settings
 from agwm.files import write_json
 from agwm.methods import METHODS
+from tests.programs import ROOT, main
 
-ROOT = Path(__file__).resolve().parents[3]
 GRIDS = ROOT / "configs" / "grids"
 FILES = [path for path in sorted(GRIDS.glob("*.yaml")) if path.name != "tuning.yaml"]
 
@@ -339,9 +337,6 @@ def test_grids_of_the_paper_are_the_paper_s():
 
 
 def test_dry_run_loads_no_model_and_no_data(tmp_path, capsys):
-    spec = importlib.util.spec_from_file_location("glue_lowres", ROOT / "examples" / "glue_lowres.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     options = [
         "--grid",
         str(GRIDS / "paper_table.yaml"),
@@ -349,12 +344,12 @@ def test_dry_run_loads_no_model_and_no_data(tmp_path, capsys):
         "--output-dir",
         str(tmp_path / "out"),
     ]
-    assert module.main(options) == 0
+    assert main(options) == 0
     out = capsys.readouterr().out
     assert "hours of one device" in out and "an assumption" in out
-    assert module.main([*options, "--seconds-per-pass", "1.5", "--method", "vanilla", "--task", "rte"]) == 0
+    assert main([*options, "--seconds-per-pass", "1.5", "--method", "vanilla", "--task", "rte"]) == 0
     out = capsys.readouterr().out
     assert "1.5 s a pass, as given by --seconds-per-pass" in out and "mrpc" not in out
     assert not (tmp_path / "out").exists()
-    assert module.main([*options, "--config", "x.yaml"]) == 2
+    assert main([*options, "--config", "x.yaml"]) == 2
     assert "expected one of --config, --grid and --tune" in capsys.readouterr().err

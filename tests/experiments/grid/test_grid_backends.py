@@ -18,7 +18,8 @@ from agwm.experiments.grid.claims import is_stale, owner_of
 from agwm.experiments.grid.client import CellWorker
 from agwm.experiments.grid.run import run_grid
 from agwm.experiments.grid.tickets import CLAIMS
-from tests.experiments.grid.test_grid_run import ENVIRONMENT, EXAMPLE
+from tests.experiments.grid.commands import ENVIRONMENT
+from tests.programs import GLUE_LOWRES
 
 pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="processes are killed by signals"),
@@ -72,7 +73,7 @@ def wait_for(condition, seconds=60):
 def test_nothing_goes_on_when_the_command_is_killed(backend, grid_file, tmp_path):
     endless = {"method": "vanilla", "vanilla": {"epochs": 1000000}}
     path = grid_file(methods={"endless": endless}, seeds=2)
-    command = [sys.executable, str(EXAMPLE), "--grid", str(path), "--jobs", "2", "--backend", backend]
+    command = [sys.executable, str(GLUE_LOWRES), "--grid", str(path), "--jobs", "2", "--backend", backend]
     pipe = subprocess.DEVNULL
     leader = subprocess.Popen(command, env=ENVIRONMENT, stdout=pipe, stderr=pipe)
     folder = tmp_path / "out" / CLAIMS

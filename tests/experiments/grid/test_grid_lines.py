@@ -10,7 +10,7 @@ import pytest
 from agwm.experiments.grid.cells import load_grid
 from agwm.experiments.grid.plan import plan_rows, plan_summary
 from agwm.experiments.grid.run import run_grid
-from tests.examples.test_glue_lowres import main
+from tests.programs import main
 
 
 def test_a_line_names_what_a_grid_has_several_of(grid_file, tiny_model, tmp_path):

@@ -10,7 +10,7 @@ from agwm.experiments.grid import backends, run
 from agwm.experiments.grid.cells import load_grid
 from agwm.experiments.grid.tickets import make_tickets
 from agwm.experiments.grid.tuning import load_tuning
-from tests.examples.test_glue_lowres import main
+from tests.programs import main
 
 
 def test_a_record_that_another_process_makes_with_other_settings_is_no_result(grid_file, monkeypatch):

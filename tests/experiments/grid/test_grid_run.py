@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
@@ -21,10 +20,9 @@ from agwm.experiments.grid.claims import claim, is_stale, owner_of, release
 from agwm.experiments.grid.client import CellWorker
 from agwm.experiments.grid.run import describe_owners, run_grid
 from agwm.experiments.grid.tickets import CLAIMS, make_tickets
+from tests.experiments.grid.commands import ENVIRONMENT, dead_owner
+from tests.programs import GLUE_LOWRES
 
-ROOT = Path(__file__).resolve().parents[3]
-EXAMPLE = ROOT / "examples" / "glue_lowres.py"
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 posix = pytest.mark.skipif(os.name != "posix", reason="dead processes are told apart on POSIX alone")
 
 
@@ -104,13 +102,6 @@ def test_a_killed_worker_is_a_failed_run_and_the_others_go_on(grid_file, tmp_pat
     assert again["scores"] == other["scores"] and again["train_info"]["failure"] is None
 
 
-def dead_owner():
-    """Return what a claim says of a process of this machine that is no more."""
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    return json.dumps({"host": socket.gethostname(), "pid": dead.pid, "started": 1, "worker": None})
-
-
 @posix
 def test_two_processes_share_the_cells_and_run_none_twice(grid_file, tmp_path):
     """One is this process, the other the command line; a third has died with a claim."""
@@ -119,7 +110,7 @@ def test_two_processes_share_the_cells_and_run_none_twice(grid_file, tmp_path):
     cells = load_grid(path, assignments=[longer]).cells
     claims.mkdir(parents=True)
     (claims / cells[3].path().name).write_text(dead_owner())
-    command = [sys.executable, str(EXAMPLE), "--grid", str(path), "--jobs", "0", "--set", longer]
+    command = [sys.executable, str(GLUE_LOWRES), "--grid", str(path), "--jobs", "0", "--set", longer]
     other = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     owners, first, end = set(), {}, threading.Event()
 

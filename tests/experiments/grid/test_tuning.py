@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 import yaml
@@ -15,8 +13,8 @@ from agwm.experiments.grid.candidates import choose, tuned_yaml, tuning_table
 from agwm.experiments.grid.cells import load_grid
 from agwm.experiments.grid.tuning import TUNING_SEEDS, load_tuning
 from agwm.methods import METHODS
+from tests.programs import ROOT, main
 
-ROOT = Path(__file__).resolve().parents[3]
 TUNING = ROOT / "configs" / "grids" / "tuning.yaml"
 
 
@@ -175,9 +173,6 @@ def test_the_project_s_file_is_fair():
 
 
 def test_tune_from_the_command_line(tiny_model, own_files, tmp_path, capsys):
-    spec = importlib.util.spec_from_file_location("glue_lowres", ROOT / "examples" / "glue_lowres.py")
-    example = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(example)
     block = {
         "tasks": ["order"],
         "train_sizes": [20],
@@ -200,9 +195,9 @@ def test_tune_from_the_command_line(tiny_model, own_files, tmp_path, capsys):
     out = tmp_path / "out"
     options = ["--tune", str(path), "--jobs", "0", "--output-dir", str(out), "--train-file", train]
     options += ["--test-file", test, "--text-columns", "text"]
-    assert example.main([*options, "--method", "vanilla"]) == 0
+    assert main([*options, "--method", "vanilla"]) == 0
     assert set(yaml.safe_load((out / "tuned.yaml").read_text())) == {"vanilla"}
-    assert example.main(options) == 0
+    assert main(options) == 0
     assert "No test example was scored" in capsys.readouterr().out
     stored = [json.loads(file.read_text()) for file in (out / "tuning" / "results").iterdir()]
     assert len(stored) == 4 and not (out / "results").exists()
@@ -215,11 +210,11 @@ def test_tune_from_the_command_line(tiny_model, own_files, tmp_path, capsys):
     assert {cell.label for cell in load_grid(out / "grid.yaml").cells} == {"vanilla", "frozen"}
     assert (out / "tuning.md").read_text().count("yes |") == 2
     # what is run later of some labels, or chosen for one task, takes nothing away
-    assert example.main([*options, "--method", "vanilla"]) == 0
+    assert main([*options, "--method", "vanilla"]) == 0
     assert yaml.safe_load((out / "tuned.yaml").read_text()) == tuned
-    assert example.main([*options, "--task", "order"]) == 0
+    assert main([*options, "--task", "order"]) == 0
     assert yaml.safe_load((out / "tuned--order.yaml").read_text()) == tuned
     capsys.readouterr()
-    assert example.main([*options, "--set", "output_dir=elsewhere"]) == 2
+    assert main([*options, "--set", "output_dir=elsewhere"]) == 2
     assert "Pass --output-dir" in capsys.readouterr().err
     assert tuned_yaml({}) == "{}\n"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
-from pathlib import Path
 
 import pytest
 
@@ -13,18 +11,9 @@ from agwm.errors import DataError
 from agwm.experiments.reporting.page import report_files
 from agwm.experiments.reporting.runs import load_runs
 from tests.experiments.reporting.synthetic import make_records, write_records
+from tests.programs import load_program
 
-ROOT = Path(__file__).resolve().parents[3]
-
-
-def load(path):
-    spec = importlib.util.spec_from_file_location(path.stem + "_script", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-main = load(ROOT / "examples" / "report.py").main
+main = load_program("report").main
 
 
 @pytest.fixture

@@ -1,0 +1,13 @@
+"""Run the benchmark from the command line and print its page."""
+
+from __future__ import annotations
+
+from agwm.errors import AgwmError
+from benchmarks.bench import main
+from benchmarks.page import render
+
+if __name__ == "__main__":
+    try:
+        print(render(main()))
+    except AgwmError as error:
+        raise SystemExit(f"error: {error}") from None
