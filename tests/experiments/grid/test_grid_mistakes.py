@@ -103,7 +103,7 @@ def test_a_grid_has_one_output_folder(grid_file):
 def test_seconds_of_a_pass_are_positive_and_finite(grid_file, value):
     path = grid_file(models=["minilm"])
     path.write_text(path.read_text() + yaml.safe_dump({"seconds_per_pass": value}))
-    with pytest.raises(ConfigError, match=r"'seconds_per_pass' in .*expected a finite number > 0"):
+    with pytest.raises(ConfigError, match=r"'seconds_per_pass' in .*is out of range: expected a number > 0"):
         load_grid(path)
 
 
@@ -118,7 +118,7 @@ def test_seconds_of_a_pass_are_those_of_models_of_the_grid(grid_file):
 def test_seconds_of_a_pass_on_the_command_line(grid_file, capsys, value):
     assert main(["--grid", str(grid_file()), "--dry-run", "--seconds-per-pass", value]) == 2
     out, err = capsys.readouterr()
-    assert out == "" and "Wrong --seconds-per-pass: expected a finite number > 0" in err
+    assert out == "" and "--seconds-per-pass is out of range: expected a number > 0" in err
 
 
 @pytest.mark.parametrize("more", [[], ["--dry-run"]])
