@@ -41,16 +41,17 @@ demo: $(INSTALLED) ## Finetune a small model that needs no network, and draw its
 test: $(INSTALLED) ## Run the tests
 	OMP_NUM_THREADS=1 $(RUN) -m pytest $(ARGS)
 
-lint: $(INSTALLED) ## Check style and formatting
+lint: $(INSTALLED) ## Check style, formatting and types
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
 
 bench: $(INSTALLED) ## Measure time, memory and fidelity of a search step beside vanilla and stock Betty
 	$(RUN) -m benchmarks
 
 clean: ## Remove the environment, caches and build output
 	@if [ -e $(VENV)/pyvenv.cfg ]; then rm -rf $(VENV); fi
-	rm -rf build dist agwm.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist agwm.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find agwm tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 $(MADE):

@@ -11,8 +11,9 @@ from agwm.mixing.mixup import Mixup, inject, mixup_of
 from agwm.recipe.config import FinetuneConfig, MixingConfig, SearchConfig
 from agwm.recipe.finetune import finetune
 from agwm.recipe.result import FinetuneResult
-from agwm.search.engine import MixupEngine, build_engine
+from agwm.search.engine import MixupEngine
 from agwm.search.problems import AttentionProblem, TaskWeightProblem
+from agwm.search.wiring import build_engine
 from agwm.training.config import TrainingConfig
 
 __all__ = [

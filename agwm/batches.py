@@ -41,7 +41,7 @@ class BatchSource:
     """
 
     def __init__(self, loader: Iterable[Any]) -> None:
-        self.loader = loader
+        self.loader: Any = loader
         self.position = 0
         self.epoch = -1
         self._epoch_start: RngState | None = None
@@ -64,7 +64,8 @@ class BatchSource:
         self._order_start = self._order_now()
         self.epoch += 1
         self.position = 0
-        for owner in (self.loader, getattr(self.loader, "sampler", None)):
+        owners: tuple[Any, ...] = (self.loader, getattr(self.loader, "sampler", None))
+        for owner in owners:
             if hasattr(owner, "set_epoch"):
                 owner.set_epoch(self.epoch)
         for batch in self.loader:

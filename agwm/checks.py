@@ -86,7 +86,7 @@ def options(kind: Any) -> tuple[str, ...]:
 
 
 @functools.cache
-def annotations_of(cls: type) -> dict[str, Any]:
+def annotations_of(cls: Any) -> dict[str, Any]:
     """Return the annotated types of a class, evaluated once: a grid builds thousands of settings."""
     return typing.get_type_hints(cls, include_extras=True)
 
@@ -164,9 +164,10 @@ def check_fields(owner: Any, name: str | None = None) -> None:
     Raises:
         ConfigError: If one has not.
     """
-    for key, kind in annotations_of(type(owner)).items():
+    cls: Any = type(owner)
+    for key, kind in annotations_of(cls).items():
         if typing.get_origin(kind) is not ClassVar and not is_a(kind, getattr(owner, key)):
-            path = f"{name or type(owner).__name__}.{key}"
+            path = f"{name or cls.__name__}.{key}"
             check_value(path, kind, getattr(owner, key), "Correct it in the config.")
 
 

@@ -48,7 +48,7 @@ def make_folder(directory: str | Path) -> Path:
     return folder
 
 
-def write_whole(path: str | Path, write: Callable[[str], None]) -> None:
+def write_whole(path: str | Path, write: Callable[[str], object]) -> None:
     """Write a file under a temporary name beside it, then rename: never half of it is seen.
 
     Args:
@@ -88,7 +88,7 @@ def cannot_write(path: str | Path, error: Exception) -> DataError:
 
 def write_text(path: str | Path, text: str) -> None:
     """Write a UTF-8 text file whole."""
-    write_whole(path, lambda temporary: Path(temporary).write_text(text, encoding="utf-8") and None)
+    write_whole(path, lambda temporary: Path(temporary).write_text(text, encoding="utf-8"))
 
 
 def write_json(path: str | Path, value: Any) -> None:

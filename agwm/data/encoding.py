@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import datasets
 import torch
@@ -93,7 +94,7 @@ class DynamicPadding:
             "token_type_ids": int(tokenizer.pad_token_type_id),
         }
 
-    def __call__(self, examples: Sequence[Mapping[str, Sequence[int] | float]]) -> dict[str, Tensor]:
+    def __call__(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         """Pad and stack examples.
 
         Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Annotated
+from typing import Annotated, Any, TypeAlias
 
 import datasets
 import numpy as np
@@ -14,7 +14,7 @@ from agwm.errors import SplitError
 
 __all__ = ["check_disjoint", "outer_split_size", "sample_low_resource", "split_train"]
 
-Labels = Sequence[int | float | str] | np.ndarray | Tensor | datasets.Dataset
+Labels: TypeAlias = Sequence[int | float | str] | np.ndarray | Tensor | datasets.Dataset
 
 SMALLEST_SAMPLE = 10
 _SCORE_BINS = 5
@@ -29,7 +29,7 @@ def _labels(source: Labels) -> np.ndarray:
                 f"{', '.join(source.column_names)}."
             )
         source = source[names[0]][:]  # at once; a column is iterated row by row
-    array = np.asarray(source)
+    array: np.ndarray[Any, Any] = np.asarray(source)
     if array.ndim != 1 or array.size == 0:
         raise SplitError(f"Labels have the wrong shape: expected one each, got {array.shape}.")
     return array

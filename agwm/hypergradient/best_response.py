@@ -12,7 +12,7 @@ Each function here maps v to u for one assumption about F. None of them needs a 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -39,7 +39,7 @@ class InnerStep:
         kind: Name of the optimizer, as ``optimizer_kind`` gives it.
         total_norm: Norm of all gradients before clipping; 0.0 where there is no clipping.
         max_norm: Clipping threshold; 0.0 where there is none.
-        weights: W before the step.
+        weights: W before the step; empty where nothing needs it.
     """
 
     gradients: list[Tensor | None]
@@ -48,7 +48,7 @@ class InnerStep:
     kind: str
     total_norm: float = 0.0
     max_norm: float = 0.0
-    weights: list[Tensor] | None = None
+    weights: list[Tensor] = field(default_factory=list)
 
     @property
     def clip_factor(self) -> float:

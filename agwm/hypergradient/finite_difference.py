@@ -92,12 +92,10 @@ class _Displaced:
         self.weights = list(weights)
         self.own = [weight.data for weight in self.weights]
         self.direction = direction
-        self.buffer = base
+        self.buffer = [data.clone() for data in self.own] if base is None else base
         self.at = 0.0
 
     def __enter__(self) -> _Displaced:
-        if self.buffer is None:
-            self.buffer = [data.clone() for data in self.own]
         for weight, data in zip(self.weights, self.buffer, strict=True):
             weight.data = data
         return self

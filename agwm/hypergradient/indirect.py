@@ -66,7 +66,7 @@ def indirect_term(
         finite.
     """
     indirect, norm = [torch.zeros_like(upper) for upper in uppers], 0.0
-    if not recording.is_skipped:
+    if recording.step is not None and not recording.is_skipped:
         direction = response_vector(settings.best_response, vector, recording.step)
         norm = float(global_norm(direction))
     if is_last:

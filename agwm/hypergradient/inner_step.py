@@ -153,5 +153,5 @@ def inner_step(
         kind=kind,
         total_norm=total_norm,
         max_norm=max_norm,
-        weights=before,
+        weights=[] if before is None else before,
     )

@@ -102,7 +102,7 @@ class SearchStep(MendedProblem):
             recording = self._recording
             if self.settings.differentiates_before_step:
                 recording.weights = [weight.detach().clone() for weight in weights]
-            recording.step = inner_step(
+            step = recording.step = inner_step(
                 self.optimizer, weights, recording.weights, float(total_norm), float(self.gradient_clipping)
             )
         if self.is_implemented("custom_optimizer_step"):
@@ -116,7 +116,7 @@ class SearchStep(MendedProblem):
         else:
             self.optimizer.step()
         if records:
-            recording.step.take_states(self.optimizer, weights)
+            step.take_states(self.optimizer, weights)
 
     def step_after_roll_back(self) -> None:
         """Go back to before the unrolled steps and take all of them again, with the new alpha.
@@ -240,7 +240,7 @@ class SearchStep(MendedProblem):
 
         The loss is a mean over examples, so the mean over a part of a batch stands for the whole.
         """
-        total: list[Tensor] | None = None
+        total: list[Tensor] = []
         for batch, state in self._recording.batches:
             part = first_rows(batch, self.settings.batch_fraction)
             with replay(state), torch.enable_grad():
@@ -249,7 +249,7 @@ class SearchStep(MendedProblem):
                 loss = (outcome["loss"] if isinstance(outcome, dict) else outcome) / self.gas
                 loss = loss if self.scaler is None else self.scaler.scale(loss)
                 gradients = filled(forward.gradients(loss, uppers), uppers)
-            total = gradients if total is None else torch._foreach_add(total, gradients)
+            total = gradients if not total else list(torch._foreach_add(total, gradients))
         return [gradient / self._scale() for gradient in total]
 
     def _coarsest_dtype(self, *groups: Sequence[Tensor]) -> torch.dtype:

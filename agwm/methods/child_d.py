@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from agwm.checks import Interval
 from agwm.errors import DivergenceError
@@ -114,7 +115,7 @@ class ChildD(OneLevelMethod):
         """Choose the child network, by one pass over the training set."""
         found = {
             id(parameter): parameter
-            for block in blocks(model)
+            for block in blocks(cast(PreTrainedModel, model))
             for parameter in block.parameters()
             if parameter.requires_grad
         }

@@ -152,7 +152,8 @@ class DpsMix(Dps):
         if window(self.step, self.length)[0] == 1:
             add_squares(self.squares, self.weights)
             for count, mask in zip(self.counts, masks, strict=True):
-                count.add_(mask)
+                if mask is not None:  # each was drawn in the forward pass
+                    count.add_(mask)
 
     def finish(self, model: nn.Module) -> nn.Module:
         """Leave W in a plain model."""

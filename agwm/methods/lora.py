@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from torch import nn
+from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from agwm.checks import Count, Fraction, Interval, NonNegative
@@ -57,7 +58,7 @@ class Lora(Adapter):
     name = "lora"
     settings_class = LoraSettings
 
-    def targets(self, model: nn.Module) -> list[str]:
+    def targets(self, model: PreTrainedModel) -> list[str]:
         """Return the last parts of the names of the linear maps to adapt; empty where none are known."""
         if self.settings.target_modules is not None:
             return list(self.settings.target_modules)
@@ -103,6 +104,6 @@ class Lora(Adapter):
             fan_in_fan_out=bool(chosen) and all(isinstance(module, Conv1D) for module in chosen),
         )
 
-    def finish(self, model: nn.Module) -> nn.Module:
+    def finish(self, model: Any) -> nn.Module:
         """Add the change to the weights."""
         return model.merge_and_unload().requires_grad_(True)

@@ -40,7 +40,7 @@ def largest(scores: Sequence[Tensor], count: int) -> list[Tensor]:
     threshold = torch.zeros((), dtype=integer, device=scores[0].device)
     for bit in reversed(range(num_bits)):
         higher = threshold + (1 << bit)
-        num = sum((pattern >= higher).sum() for pattern in patterns)
+        num = torch.stack([(pattern >= higher).sum() for pattern in patterns]).sum()
         threshold = torch.where(num >= count, higher, threshold)
     masks = [pattern > threshold for pattern in patterns]
     missing = count - int(sum(mask.sum() for mask in masks))

@@ -269,11 +269,11 @@ class OneLevelMethod(TrainingHooks, Method[S]):
             hooks=self,
         )
         alpha = self.alpha()
-        model = self.finish(model)
+        finished: Any = self.finish(model)
         seconds = {self.name: round(time.perf_counter() - start, 3)}
 
         def save(folder: Path) -> None:
-            model.save_pretrained(folder)
+            finished.save_pretrained(folder)
             job.loaded.tokenizer.save_pretrained(folder)
 
-        return Outcome(model, passes, history, save, alpha, seconds)
+        return Outcome(finished, passes, history, save, alpha, seconds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -25,7 +26,7 @@ __all__ = ["JointAlpha", "JointAlphaSettings", "RandomAlpha", "RandomAlphaSettin
 
 
 class _Mixed(OneLevelMethod):
-    acts_on = ("reparametrization",)
+    acts_on: ClassVar[tuple[str, ...]] = ("reparametrization",)
     sections = ("vanilla", "mixing")
     mixup: Mixup
     initial: Attention

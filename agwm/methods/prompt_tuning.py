@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from agwm.methods.adapters import ADAPTER, fresh_modules, peft_library
@@ -111,9 +111,7 @@ class PromptTuning(VirtualTokens):
             modules_to_save=fresh_modules(loaded),
         )
 
-    def before_training(
-        self, model: nn.Module, batches: Iterable[Mapping[str, Tensor]], num_steps: int
-    ) -> None:
+    def before_training(self, model: Any, batches: Iterable[Mapping[str, Tensor]], num_steps: int) -> None:
         """Find the token that begins most examples, and put its embedding before the prompt."""
         batches = list(batches)
         super().before_training(model, batches, num_steps)
@@ -127,13 +125,13 @@ class PromptTuning(VirtualTokens):
             self.first = word_embeddings(plain)[0](tokens[counts.argmax()]).clone()
         self.after_step(model)
 
-    def edit_gradients(self, model: nn.Module) -> None:
+    def edit_gradients(self, model: Any) -> None:
         """Take the first token's embedding out of the step, and out of the norm that is clipped."""
         if self.first is not None:
             model.prompt_encoder[ADAPTER].embedding.weight.grad[0] = 0.0
 
     @torch.no_grad()
-    def after_step(self, model: nn.Module) -> None:
+    def after_step(self, model: Any) -> None:
         """Put the first token's embedding back, which weight decay has touched."""
         if self.first is not None:
             model.prompt_encoder[ADAPTER].embedding.weight[0] = self.first

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import spectral_norm
+from transformers import PreTrainedModel
 
 from agwm.checks import NonNegative
 from agwm.methods.divergence import squared_distance, symmetric_kl
@@ -67,7 +68,7 @@ def noisy_embeddings(module: nn.Module, kind: str, scale: float) -> Iterator[Non
         handle.remove()
 
 
-def output_layer(model: nn.Module) -> nn.Linear | None:
+def output_layer(model: PreTrainedModel) -> nn.Linear | None:
     """Return the last linear map of the head, which gives the logits; None where there is none."""
     head = set(head_names(model))
     found = [
@@ -99,7 +100,7 @@ class R3F(OneLevelMethod):
     """
 
     name = "r3f"
-    acts_on = ("loss",)
+    acts_on: ClassVar[tuple[str, ...]] = ("loss",)
     settings_class = R3FSettings
     passes_per_step = 2
 
@@ -127,7 +128,7 @@ class R3F(OneLevelMethod):
                 return clean.loss
             inputs = {key: value for key, value in batch.items() if key != "labels"}
             # Of BART the encoder's alone, as in the official code.
-            table = word_embeddings(model)[0]
+            table = word_embeddings(cast(PreTrainedModel, model))[0]
             with noisy_embeddings(table, self.settings.noise, self.settings.noise_scale):
                 noisy = model(**inputs).logits
             distance = squared_distance if is_regression(model) else symmetric_kl
@@ -146,6 +147,7 @@ class R4F(R3F):
 
     name = "r4f"
     acts_on = ("reparametrization", "loss")
+    layer: nn.Linear
 
     def check(self, loaded: Pretrained, recipe: FinetuneConfig) -> None:
         """Raise where there are no word embeddings, or no linear map to the logits."""
@@ -157,7 +159,7 @@ class R4F(R3F):
         """Divide the weight of the last linear map by its spectral norm from now on."""
         self.check(loaded, recipe)
         seed_everything(seed)
-        self.layer = output_layer(loaded.model)
+        self.layer = cast(nn.Linear, output_layer(loaded.model))  # check() found one
         spectral_norm(self.layer, "weight")
         return loaded.model
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, cast
 
 import numpy as np
 import torch
@@ -43,7 +43,7 @@ def draw_like(model: PreTrainedModel, module: nn.Module) -> dict[str, Tensor]:
     # that alone. A copied parameter has lost the mark.
     for parameter in twin.parameters():
         parameter.fill_(float("nan"))
-    twin.apply(model.base_model._init_weights)
+    twin.apply(cast(PreTrainedModel, model.base_model)._init_weights)
     return {name: parameter.detach() for name, parameter in twin.named_parameters()}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -48,11 +49,11 @@ class Agwm(Method):
     """Attention-guided weights mixup: searches, their average, final finetuning with alpha fixed."""
 
     name = "agwm"
-    acts_on = ("reparametrization", "gradient", "optimizer")
-    sections = ("mixing", "hypergradient", "search", "final")
+    acts_on: ClassVar[tuple[str, ...]] = ("reparametrization", "gradient", "optimizer")
+    sections: ClassVar[tuple[str, ...]] = ("mixing", "hypergradient", "search", "final")
     learns_alpha = True
-    control = "frozen"
-    passes_per_step = "3 or 4 in the search, then 1"
+    control: ClassVar[str | None] = "frozen"
+    passes_per_step: ClassVar[int | str] = "3 or 4 in the search, then 1"
 
     def recipe(self, config: FinetuneConfig) -> FinetuneConfig:
         """Return the settings that this method runs the recipe with."""

@@ -79,7 +79,7 @@ class VirtualTokens(Adapter):
 
     def reparametrize(self, loaded: Pretrained, recipe: FinetuneConfig, seed: int) -> nn.Module:
         """Put the adapter around the model; in a decoder, leave padding out of the positions."""
-        model = super().reparametrize(loaded, recipe, seed)
+        model: Any = super().reparametrize(loaded, recipe, seed)
         plain = model.get_base_model()
         if pools_last_token(plain) and "position_ids" in inspect.signature(plain.forward).parameters:
             plain.register_forward_pre_hook(count_from_first_token, with_kwargs=True)
@@ -103,9 +103,7 @@ class VirtualTokens(Adapter):
                 f" to {limit - added} or less, or lower rivals.{self.name}.num_virtual_tokens."
             )
 
-    def before_training(
-        self, model: nn.Module, batches: Iterable[Mapping[str, Tensor]], num_steps: int
-    ) -> None:
+    def before_training(self, model: Any, batches: Iterable[Mapping[str, Tensor]], num_steps: int) -> None:
         """Raise where the longest training example does not fit."""
         longest = max((batch["input_ids"].shape[1] for batch in batches), default=0)
         self.check_length(model.get_base_model(), longest)
@@ -113,13 +111,14 @@ class VirtualTokens(Adapter):
     def run(self, job: Job) -> Outcome:
         """Finetune on all examples; adapter, head and config are saved, the frozen weights are not."""
         outcome = super().run(job)
+        model: Any = outcome.model
 
         def save(folder: Path) -> None:
             with quiet_peft():
                 # Never the embeddings, which are frozen: to find that out peft would ask the hub.
-                outcome.model.save_pretrained(folder, save_embedding_layers=False)
+                model.save_pretrained(folder, save_embedding_layers=False)
             # peft's own settings say neither how many labels the head has nor what they are called.
-            outcome.model.get_base_model().config.save_pretrained(folder)
+            model.get_base_model().config.save_pretrained(folder)
             job.loaded.tokenizer.save_pretrained(folder)
 
         return dataclasses.replace(outcome, save=save)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import reduce
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -126,6 +126,8 @@ class RankOneAlpha(Alpha):
 
 
 class _OneFactorAlpha(Alpha):
+    a: nn.Parameter
+
     def factors(self) -> tuple[Tensor, ...]:
         return (self.a,)
 
@@ -201,7 +203,7 @@ def check_start(init_std: object, seed: object) -> None:
     check_value("seed", int | None, seed)
 
 
-def alpha_class(alpha: AlphaForm | type[Alpha]) -> type[Alpha]:
+def alpha_class(alpha: str | type[Alpha]) -> type[Alpha]:
     """Return the class of a form of alpha given by name or by class.
 
     Args:
@@ -232,7 +234,7 @@ class Attention(nn.Module):
         self.add_module(name.replace(".", "/"), alpha)
 
     def __getitem__(self, name: str) -> Alpha:
-        return self._modules[name.replace(".", "/")]
+        return cast(Alpha, self._modules[name.replace(".", "/")])
 
     def __iter__(self) -> Iterator[str]:
         return (key.replace("/", ".") for key in self._modules)
@@ -253,5 +255,5 @@ class Attention(nn.Module):
     @torch.no_grad()
     def project_(self) -> None:
         """Clamp every attention parameter to [0, 1] in place."""
-        for alpha in self._modules.values():
-            alpha.project_()
+        for name in self:
+            self[name].project_()

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from agwm.mixing.formulas import convex, convex_gradients, factored, factored_gradients
-from agwm.mixing.functions import mix_weights, mixing_function
+from agwm.mixing.functions import Formula, mix_weights, mixing_function
 
 __all__ = ["mix_weights_compiled"]
 
@@ -80,7 +80,7 @@ def mix_weights_compiled(
     task: Tensor,  # shape: (*shape)
     pretrained: Tensor,  # shape: (*shape)
     factors: Sequence[Tensor],  # shapes: broadcastable to (*shape)
-    formula: str = "convex",
+    formula: Formula = "convex",
 ) -> Tensor:  # shape: (*shape)
     """Mix as :func:`agwm.mix_weights` does, compiled; the first calls take seconds.
 

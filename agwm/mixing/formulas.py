@@ -182,4 +182,4 @@ def _narrow(
 ) -> tuple[Tensor | None, ...]:
     """Return the gradients by W, W0 and the factors in the dtypes of these."""
     pairs = zip((grad_task, None, *grads), (task, None, *factors), strict=True)
-    return tuple([g if g is None or g.dtype is like.dtype else g.to(like.dtype) for g, like in pairs])
+    return tuple([g if g is None or like is None else g.to(like.dtype) for g, like in pairs])

@@ -42,8 +42,9 @@ def mixing_function(
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         return gradients(needed(ctx), grad, *ctx.saved_tensors)
 
+    body: dict[str, Callable[..., Any]]
     body = {"forward": value, "setup_context": setup_context, "backward": backward}
-    methods = {key: staticmethod(method) for key, method in body.items()}
+    methods: dict[str, Any] = {key: staticmethod(method) for key, method in body.items()}
     return type(name, (torch.autograd.Function,), {"generate_vmap_rule": True, **methods})
 
 

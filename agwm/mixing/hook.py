@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -122,7 +122,7 @@ def _like_parameter(mixed: Tensor, weight: Tensor) -> Tensor:
 
 def _property(attribute: str) -> property:
     def read(module: nn.Module) -> Tensor:
-        weight = module._parameters[attribute]
+        weight = cast(nn.Parameter, module._parameters[attribute])
         try:
             return _like_parameter(module.__dict__[_SLOTS][attribute].mix(weight), weight)
         except AttributeError as error:
@@ -141,7 +141,7 @@ def _property(attribute: str) -> property:
 
 
 @cache
-def _hooked_class(base: type[nn.Module], attributes: tuple[str, ...]) -> type[nn.Module]:
+def _hooked_class(base: Any, attributes: tuple[str, ...]) -> type[nn.Module]:
     namespace: dict[str, object] = {name: _property(name) for name in attributes}
     namespace.update(__module__=base.__module__, __qualname__=base.__qualname__, __doc__=base.__doc__)
     namespace["_agwm_base"] = base
@@ -161,7 +161,7 @@ def install(module: nn.Module, attribute: str, weight: Reparametrized) -> None:
         attribute: Name of the parameter in the module.
         weight: How to mix it.
     """
-    base = getattr(type(module), "_agwm_base", type(module))
+    base: Any = getattr(type(module), "_agwm_base", type(module))
     slots = module.__dict__.setdefault(_SLOTS, {})
     slots[attribute] = weight
     module.__class__ = _hooked_class(base, tuple(sorted(slots)))
@@ -169,5 +169,5 @@ def install(module: nn.Module, attribute: str, weight: Reparametrized) -> None:
 
 def uninstall(module: nn.Module) -> None:
     """Give a hooked module its own class back: its weights read as W again."""
-    module.__class__ = type(module)._agwm_base
+    module.__class__ = cast(Any, type(module))._agwm_base
     del module.__dict__[_SLOTS]

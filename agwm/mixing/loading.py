@@ -77,7 +77,7 @@ def _load_model(folder: Path, index: dict[str, Any], model: nn.Module | None) ->
             f"Model is of another class: expected {name!r}, got {type(model).__name__!r}."
             " Pass a model of the class that was saved."
         )
-    if index["is_hugging_face"]:
+    if isinstance(model, PreTrainedModel):
         state = type(model).from_pretrained(folder).state_dict()
     else:
         state = _read_tensors(folder / TASK_FILE)
@@ -144,6 +144,16 @@ def load(
         ModelError: If the model cannot be built, is of another class, or lacks a mixed weight.
         ConfigError: If the form of alpha has to be passed, or another one is passed.
         ShapeError: If shapes of the model and of the saved tensors differ.
+
+    Example:
+        >>> import tempfile
+        >>> from agwm.mixing.mixup import inject
+        >>> mixup = inject(nn.Linear(2, 3), include="weight", seed=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     mixup.save_pretrained(folder)
+        ...     again = load(folder, model=nn.Linear(2, 3))
+        >>> torch.equal(again.alpha("weight"), mixup.alpha("weight"))
+        True
     """
     folder = Path(directory)
     index = _read_index(folder)

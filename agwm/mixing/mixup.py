@@ -269,6 +269,16 @@ def inject(
 
     Reference:
         Somayajula et al., NAACL 2024: the weights mixup g(W, alpha, W0) with rank-1 factors.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(2, 3, bias=False))
+        >>> mixup = inject(model, include="*", alpha="scalar", init_std=0.0)
+        >>> w0, w = mixup.pretrained["0.weight"], next(model.parameters())
+        >>> with torch.no_grad():
+        ...     _ = w.copy_(w0 + 1)
+        ...     _ = mixup.attention["0.weight"].a.fill_(0.25)
+        >>> torch.allclose(model[0].weight, w0 + 0.25)  # every read sees the mixed weights
+        True
     """
     form = alpha_class(alpha)
     check_formula(formula)

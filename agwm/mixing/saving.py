@@ -93,14 +93,13 @@ def save(
         ModelError: If a plain model's state holds more than tensors.
     """
     folder = make_folder(directory)
-    is_hugging_face = isinstance(model, PreTrainedModel)
     alphas = {name: attention[name] for name in pretrained}
     first = next(iter(alphas.values()))
     index = {
         "format": FORMAT,
         "agwm_version": __version__,
         "model_class": type(model).__name__,
-        "is_hugging_face": is_hugging_face,
+        "is_hugging_face": isinstance(model, PreTrainedModel),
         "formula": formula,
         "alpha": alpha_form,
         "is_own_alpha": ALPHA_FORMS.get(alpha_form) is not type(first),
@@ -111,7 +110,7 @@ def save(
     }
     # load() takes no folder without an index, so it takes none that is half replaced
     (folder / INDEX_FILE).unlink(missing_ok=True)
-    if is_hugging_face:
+    if isinstance(model, PreTrainedModel):
         write_hugging_face(model, folder)
     else:
         write_tensors(folder / TASK_FILE, plain_state(model))

@@ -7,6 +7,7 @@ import fnmatch
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 from torch import nn
@@ -79,7 +80,7 @@ class Candidate:
     def task_weights(self) -> nn.Parameter:
         """W as the model holds it now, also where the parameter object was replaced."""
         module, attribute = self.places[0]
-        return module._parameters[attribute]
+        return cast(nn.Parameter, module._parameters[attribute])
 
 
 def _is_linear_map(module: nn.Module, attribute: str, parameter: nn.Parameter) -> bool:

@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +21,9 @@ from agwm.mixing.mixup import Mixup, inject
 from agwm.recipe.config import FinetuneConfig
 from agwm.recipe.result import FinetuneResult
 from agwm.rng import seed_everything
-from agwm.search.engine import MixupEngine, build_engine
+from agwm.search.engine import MixupEngine
 from agwm.search.problems import AttentionProblem, TaskWeightProblem
+from agwm.search.wiring import build_engine
 from agwm.training.hooks import make_optimizer
 from agwm.training.loop import Collate, Evaluate, make_loader, make_scheduler, train
 
@@ -71,6 +72,18 @@ def finetune(
 
     Reference:
         Somayajula et al., NAACL 2024: search and finetuning phases, K resplits averaged.
+
+    Example:
+        >>> from agwm.recipe.config import SearchConfig
+        >>> from agwm.testing import examples, pretrained
+        >>> config = FinetuneConfig(search=SearchConfig(epochs=1, num_resplits=2))
+        >>> collate = torch.utils.data.default_collate
+        >>> model = pretrained("bert").model
+        >>> result = finetune(model, examples(), collate=collate, config=config, progress=False)
+        >>> result.num_steps  # two searches of 2 steps; then 3 epochs of 2 steps
+        {'search': 4, 'final': 6}
+        >>> len(result.alpha)  # one for each linear map of three blocks, and the pooler
+        19
     """
     config = FinetuneConfig() if config is None else config
     if not isinstance(config, FinetuneConfig):
@@ -122,7 +135,7 @@ def finetune(
 class _Search:
     """What every one of the K searches is given; see :func:`finetune`."""
 
-    dataset: Sequence[Any]
+    dataset: Any
     collate: Collate
     evaluate: Evaluate | None
     config: FinetuneConfig
@@ -165,6 +178,7 @@ def _search_all(
         history += [{"phase": engine.phase, **record} for record in engine.history]
         task_mean = _add(task_mean, list(model.parameters()))
         attention_mean = _add(attention_mean, list(mixup.attention.parameters()))
+    mixup = cast(Mixup, mixup)  # there is at least one search
     _write_mean(list(model.parameters()), task_mean, num)
     _write_mean(list(mixup.attention.parameters()), attention_mean, num)
     initial = copy.deepcopy(mixup.attention)
@@ -239,7 +253,7 @@ def _split(dataset: Sequence[Any], config: FinetuneConfig, seed: int) -> tuple[l
     return split_train(labels, search.outer_fraction, seed=seed, stratified=search.stratified)
 
 
-def _mean_loss(dataset: Sequence[Any], collate: Collate, batch_size: int) -> Evaluate:
+def _mean_loss(dataset: Any, collate: Collate, batch_size: int) -> Evaluate:
     def evaluate(model: nn.Module) -> Mapping[str, float]:
         device = next(model.parameters()).device
         total, count = 0.0, 0
@@ -258,7 +272,7 @@ def _mean_loss(dataset: Sequence[Any], collate: Collate, batch_size: int) -> Eva
 
 def _add(total: list[Tensor], tensors: list[nn.Parameter]) -> list[Tensor]:
     new = [tensor.detach().clone() for tensor in tensors]
-    return new if not total else torch._foreach_add(total, new)
+    return new if not total else list(torch._foreach_add(total, new))
 
 
 @torch.no_grad()

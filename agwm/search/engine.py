@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from agwm.checks import Count, NonNegative, Precision, check_precision, check_value
 from agwm.errors import ConfigError, DataError
 from agwm.files import load_tree, save_tree
-from agwm.hypergradient._betty import Config, Engine, EngineConfig, HypergradientConfig, quiet_betty
-from agwm.hypergradient.settings import HYPERGRADIENT_TYPE, Hypergradient
-from agwm.mixing.mixup import Mixup
+from agwm.hypergradient._betty import Engine, EngineConfig, quiet_betty
 from agwm.processes import broadcast_
 from agwm.progress import Progress
 from agwm.rng import RngState
 from agwm.search.checks import check_engine
 from agwm.search.problems import AttentionProblem, TaskWeightProblem
 
-__all__ = ["MixupEngine", "build_engine"]
+__all__ = ["MixupEngine", "Validate"]
 
 Validate = Callable[["MixupEngine"], Mapping[str, float]]
 
@@ -101,7 +98,7 @@ class MixupEngine(Engine):
                     bar.step(inner=self._inner.last_loss, outer=getattr(self._outer, "last_loss", None))
                 if self._is_validated and self.global_step % self.valid_step == 0:
                     self.validate()
-                if self._is_checkpoint_due():
+                if self.checkpoint is not None and self._is_checkpoint_due():
                     self.save_checkpoint(self.checkpoint)
         with quiet_betty():
             self.cleanup()
@@ -144,7 +141,7 @@ class MixupEngine(Engine):
         return self._inner._unroll_steps * self._inner.gas
 
     def _is_checkpoint_due(self) -> bool:
-        if self.checkpoint is None or self.global_step % self._window:
+        if self.global_step % self._window:
             return False
         every = -(-self.checkpoint_step // self._inner._unroll_steps) * self._window
         is_last = self.global_step + self._window > self.train_iters
@@ -195,106 +192,3 @@ class MixupEngine(Engine):
         self._inner.load_tree(tree["inner"])
         self._outer.load_tree(tree["outer"])
         RngState.from_tree(tree["rng"]).restore()
-
-
-def build_engine(
-    mixup: Mixup,
-    inner_loader: Iterable[Any],
-    outer_loader: Iterable[Any],
-    inner_optimizer: torch.optim.Optimizer,
-    outer_optimizer: torch.optim.Optimizer,
-    train_iters: int,
-    hypergradient: Hypergradient | Mapping[str, Any] | None = None,
-    *,
-    inner_scheduler: Any = None,
-    outer_scheduler: Any = None,
-    inner: type[TaskWeightProblem] = TaskWeightProblem,
-    outer: type[AttentionProblem] = AttentionProblem,
-    unroll_steps: int = 1,
-    gradient_accumulation: int = 1,
-    gradient_clipping: float = 0.0,
-    precision: Precision = "fp32",
-    roll_back: bool = False,
-    validate: Validate | None = None,
-    valid_step: int = 100,
-    phase: str = "search",
-    progress: bool | None = None,
-    checkpoint: str | Path | None = None,
-    checkpoint_step: int = 100,
-) -> MixupEngine:
-    """Wire an injected model, two loaders and two optimizers into an engine.
-
-    Args:
-        mixup: What ``agwm.inject`` returned.
-        inner_loader: Batches of the inner split: any iterable of dicts that can be iterated again.
-        outer_loader: Batches of the outer split.
-        inner_optimizer: Over ``mixup.model.parameters()``; the very object that steps.
-        outer_optimizer: Over ``mixup.attention.parameters()``; the very object that steps.
-        train_iters: Inner optimizer steps.
-        hypergradient: Settings by name: ``scheme``, ``best_response``, ``epsilon``, ``order``,
-            ``batch_fraction``.
-        inner_scheduler: Stepped once an inner step.
-        outer_scheduler: Stepped once an outer step.
-        inner: ``TaskWeightProblem`` or a subclass of it.
-        outer: ``AttentionProblem`` or a subclass of it.
-        unroll_steps: Inner steps for each outer step; the hypergradient goes through the last.
-        gradient_accumulation: Micro-batches of the inner loader for each inner step.
-        gradient_clipping: Largest norm of the gradient by all of W; 0: no clipping.
-        precision: ``"fp32"``, ``"bf16"`` (autocast) or ``"fp16"`` (autocast with scaling, CUDA).
-        roll_back: Undo the inner step after the outer one and take it again with the new alpha.
-        validate: See :class:`MixupEngine`.
-        valid_step: Inner steps between validations.
-        phase: What the progress bar calls this run.
-        progress: Show the bar; None: only on a terminal.
-        checkpoint: File to write the state to.
-        checkpoint_step: Inner steps between checkpoints; rounded up to a whole outer step.
-
-    Returns:
-        The engine; ``engine.run()`` runs it.
-
-    Raises:
-        ConfigError: If a setting is wrong, or an optimizer holds no parameter of its problem.
-        HypergradientError: If ``best_response='optimizer'`` does not know the inner optimizer.
-        ModelError: If the mixup is off its model, or W is in half precision.
-    """
-    settings = Hypergradient.of(hypergradient)
-    device = next(mixup.model.parameters()).device
-    for name, count in {
-        "train_iters": train_iters,
-        "unroll_steps": unroll_steps,
-        "gradient_accumulation": gradient_accumulation,
-        "valid_step": valid_step,
-        "checkpoint_step": checkpoint_step,
-    }.items():
-        check_value(name, Count, count)
-    check_precision(precision, device)
-    check_value("gradient_clipping", NonNegative, gradient_clipping, "Use 0 for no clipping.")
-    mixup.attention.to(device)
-    inner_problem = inner(
-        mixup,
-        inner_loader,
-        inner_optimizer,
-        inner_scheduler,
-        HypergradientConfig(
-            hypergradient=settings,
-            unroll_steps=unroll_steps,
-            gradient_accumulation=gradient_accumulation,
-            gradient_clipping=gradient_clipping,
-            precision=precision,
-        ),
-    )
-    outer_problem = outer(
-        mixup,
-        outer_loader,
-        outer_optimizer,
-        outer_scheduler,
-        Config(type=HYPERGRADIENT_TYPE, precision=precision),
-    )
-    config = EngineConfig(
-        train_iters=train_iters * gradient_accumulation,
-        valid_step=valid_step * gradient_accumulation,
-        roll_back=roll_back,
-    )
-    return MixupEngine(
-        inner_problem, outer_problem, config, validate, phase, progress, checkpoint, checkpoint_step
-    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import (
@@ -28,7 +29,7 @@ from agwm.testing.tokens import save_tokenizer
 __all__ = ["FAMILIES", "batch", "examples", "pretrained"]
 
 VOCAB_SIZE, LENGTH = 99, 8
-_SHARED = {
+_SHARED: dict[str, Any] = {
     "vocab_size": VOCAB_SIZE,
     "hidden_size": 16,
     "num_hidden_layers": 3,
@@ -38,8 +39,8 @@ _SHARED = {
     "pad_token_id": 0,
     "initializer_range": 0.2,
 }
-_RELATIVE = {"relative_attention": True, "pos_att_type": ["c2p", "p2c"]}
-_BART = {
+_RELATIVE: dict[str, Any] = {"relative_attention": True, "pos_att_type": ["c2p", "p2c"]}
+_BART: dict[str, Any] = {
     "vocab_size": VOCAB_SIZE,
     "d_model": 16,
     "encoder_layers": 2,
@@ -55,7 +56,7 @@ _BART = {
     "decoder_start_token_id": 1,
     "forced_eos_token_id": None,
 }
-_XLNET = {
+_XLNET: dict[str, Any] = {
     "vocab_size": VOCAB_SIZE,
     "d_model": 16,
     "n_layer": 3,
@@ -95,7 +96,7 @@ def pretrained(family: str, num_labels: int = 2, tmp_path: Path | None = None) -
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config).eval()
-    tokenizer = None
+    tokenizer: Any = None
     if tmp_path is not None:
         save_tokenizer(tmp_path)
         tokenizer = AutoTokenizer.from_pretrained(tmp_path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -34,7 +36,7 @@ def job_of(
         epochs: Passes over the 24 examples in each stage.
         side: The side that shorter examples are padded on; None: all examples are of one length.
     """
-    stage = {"epochs": epochs, "batch_size": 8, "learning_rate": LEARNING_RATE}
+    stage: dict[str, Any] = {"epochs": epochs, "batch_size": 8, "learning_rate": LEARNING_RATE}
     return Job(
         loaded=loaded,
         examples=examples(num_labels=num_labels, side=side),

@@ -92,9 +92,10 @@ def check_class(method: type[Method]) -> None:
         raise _broken(name, "sections", f"names out of {', '.join(sorted(sections))}", str(sorted(unknown)))
     if stray := {key for key in method().unused() if key.partition(".")[0] not in method.sections}:
         raise _broken(name, "unused()", "settings of its sections", ", ".join(sorted(stray)))
-    for entry in dataclasses.fields(method.settings_class) if method.settings_class else ():
+    settings: Any = method.settings_class
+    for entry in dataclasses.fields(settings) if settings else ():
         try:
-            method.settings_class(**{entry.name: object()})
+            settings(**{entry.name: object()})
         except ConfigError:
             continue
         raise _broken(name, f"setting {entry.name}", "ConfigError for a value of no known type", "none")

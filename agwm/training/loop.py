@@ -42,7 +42,7 @@ def make_scheduler(
     return transformers.get_scheduler(_SCHEDULES[schedule], optimizer, warmup, num_steps)
 
 
-def make_loader(dataset: Sequence[Any], batch_size: int, collate: Collate, seed: int) -> DataLoader:
+def make_loader(dataset: Any, batch_size: int, collate: Collate, seed: int) -> DataLoader:
     """Return batches in an order that depends on ``seed`` alone, drawn anew in each epoch."""
     order = torch.Generator().manual_seed(seed)
     return DataLoader(dataset, batch_size, shuffle=True, collate_fn=collate, generator=order)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from agwm.data.embedded.grammar import NUMBERS, Scene, chance, pick
 from agwm.data.embedded.lexicon import (
@@ -22,6 +23,10 @@ from agwm.data.embedded.lexicon import (
 __all__ = ["SMALL_CHANGES", "Change", "add", "drop", "generalize", "negate"]
 
 Change = Callable[[random.Random, Scene], Scene]
+
+
+def _with(scene: Scene, part: str, value: Any) -> Scene:
+    return replace(scene, **{part: value})
 
 
 def _other(rng: random.Random, options: Sequence[str], old: str) -> str:
@@ -99,17 +104,17 @@ def generalize(rng: random.Random, scene: Scene) -> Scene:
         return scene
     determiner = "a" if phrase.determiner == "the" else phrase.determiner
     general = replace(phrase, noun=CATEGORIES[phrase.noun.category], determiner=determiner)
-    return replace(scene, **{role: general})
+    return _with(scene, role, general)
 
 
 def drop(rng: random.Random, scene: Scene) -> Scene:
     """Leave out an adjunct or an adjective."""
     adjuncts = [name for name in ("time", "place", "reason") if getattr(scene, name)]
-    shorter = [replace(scene, **{name: ""}) for name in adjuncts]
+    shorter = [_with(scene, name, "") for name in adjuncts]
     for role in ("subject", "object"):
         phrase = getattr(scene, role)
         if phrase.adjective:
-            shorter.append(replace(scene, **{role: replace(phrase, adjective="")}))
+            shorter.append(_with(scene, role, replace(phrase, adjective="")))
     return pick(rng, shorter) if shorter else generalize(rng, scene)
 
 
@@ -118,10 +123,10 @@ def add(rng: random.Random, scene: Scene) -> Scene:
     longer = []
     for name, words in (("time", TIMES), ("place", scene.setting.places), ("reason", REASONS)):
         if not getattr(scene, name):
-            longer.append(replace(scene, **{name: pick(rng, words)}))
+            longer.append(_with(scene, name, pick(rng, words)))
     for role, kind in (("subject", "person"), ("object", "thing")):
         phrase = getattr(scene, role)
         if not phrase.adjective and (kind == "person" or phrase.noun.category not in PEOPLE):
             adjective = pick(rng, ADJECTIVES[kind])
-            longer.append(replace(scene, **{role: replace(phrase, adjective=adjective)}))
+            longer.append(_with(scene, role, replace(phrase, adjective=adjective)))
     return pick(rng, longer) if longer else _change_noun(rng, scene)
