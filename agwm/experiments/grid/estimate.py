@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from agwm.data.tasks import TASKS
 from agwm.errors import ConfigError, close_names
 from agwm.experiments.config import RunConfig
+from agwm.experiments.record import Record
 from agwm.methods import METHODS, OneLevelMethod, make_method
 from agwm.methods.child_d import ChildD
 from agwm.methods.two_level import Agwm
@@ -102,7 +102,7 @@ def evaluation_passes(config: RunConfig) -> float:
     return size / config.vanilla.batch_size * _FORWARD
 
 
-def measured_pass_times(records: Iterable[Mapping[str, Any]]) -> dict[str, PassTime]:
+def measured_pass_times(records: Iterable[Record]) -> dict[str, PassTime]:
     """Return the mean time of a pass in finished runs, by the name of the model.
 
     Args:
@@ -110,10 +110,10 @@ def measured_pass_times(records: Iterable[Mapping[str, Any]]) -> dict[str, PassT
     """
     totals: dict[str, list[float]] = {}
     for record in records:
-        train = record["train_info"]
-        if train["passes"] > 0:
-            total = totals.setdefault(record["run_info"]["model"], [0.0, 0.0, 0.0])
-            for place, value in enumerate((train["total_seconds"], train["passes"], 1)):
+        train = record.train_info
+        if train.passes > 0:
+            total = totals.setdefault(record.model, [0.0, 0.0, 0.0])
+            for place, value in enumerate((train.total_seconds, train.passes, 1)):
                 total[place] += value
     return {
         model: PassTime(seconds / passes, f"measured in {runs:.0f} finished runs")

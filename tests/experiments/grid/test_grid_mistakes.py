@@ -54,9 +54,7 @@ def test_a_refusal_is_of_one_block_s_settings(grid_file, tmp_path, good_first):
     result = run.run_grid(load_grid(path).cells, jobs=0, progress=False)
     (refusal,) = result.refused
     assert refusal.label == "top" and "99" in refusal.reason
-    assert [(r["run_info"]["train_size"], r["train_info"]["failure"]) for r in result.records] == [
-        (20, None)
-    ]
+    assert [(r.train_size, r.failure) for r in result.records] == [(20, None)]
 
 
 def test_a_finished_run_is_a_result_though_its_like_is_refused_now(grid_file, monkeypatch):
