@@ -6,7 +6,7 @@ import functools
 import math
 import types
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
@@ -104,7 +104,8 @@ def check_value(
 
     Args:
         name: The name that the user knows the value by.
-        kind: The type: of numbers, texts, ``Literal``, ``None``, classes, and lists or unions of them.
+        kind: The type: of numbers, texts, ``Literal``, ``None``, classes, and lists, mappings or unions of
+            them.
         value: The value.
         remedy: A sentence that says what to do.
         error: The class of the error.
@@ -134,6 +135,7 @@ def check_value(
     else:
         problem = "is of the wrong type"
     got = "null" if value is None else repr(value)
+    got = got if len(got) <= 80 else f"{got[:80]}..."
     raise error(f"{name} {problem}: expected {describe(kind)}, got {got}.{hint} {remedy}")
 
 
@@ -196,8 +198,14 @@ def is_a(kind: Any, value: object) -> bool:
         return isinstance(value, str) and value in arguments
     if origin in (list, tuple):
         return isinstance(value, origin) and all(is_a(arguments[0], item) for item in value)
+    if origin is Mapping:
+        return isinstance(value, Mapping) and all(
+            is_a(arguments[0], key) and is_a(arguments[1], item) for key, item in value.items()
+        )
     if origin is type:
         return isinstance(value, type) and issubclass(value, arguments[0])
+    if kind is Any:
+        return True
     if kind is int:
         return isinstance(value, Integral) and not isinstance(value, bool)
     if kind is float:
@@ -219,8 +227,10 @@ def describe(kind: Any) -> str:
         return " or ".join(map(describe, arguments))
     if origin is Literal:
         return "one of " + ", ".join(arguments)
-    if origin in (list, tuple):
-        return f"a list, each {describe(arguments[0])}"
+    if origin in (list, tuple, Mapping):
+        item = arguments[1 if origin is Mapping else 0]
+        start = "a section" if origin is Mapping else "a list"
+        return start if item is Any else f"{start}, each {describe(item)}"
     if origin is type:
         return f"a subclass of {arguments[0].__name__}"
     return "null" if kind is type(None) else _NAMES.get(kind, kind.__name__)

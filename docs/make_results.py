@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from agwm.experiments.record import Record
 from agwm.experiments.refusals import load_refusals
 from agwm.experiments.reporting.page import PAGE, report_files, write_report
 from agwm.experiments.reporting.rows import NOTE, rows_table, summarize
-from agwm.experiments.reporting.runs import StoredRun, load_runs, tables_of
+from agwm.experiments.reporting.runs import load_runs, tables_of
 from agwm.experiments.reporting.tables import make_table, wide_table
 from agwm.files import write_text
 
@@ -71,10 +72,10 @@ def _part(folder: Path, root: Path) -> str:
     return f"**{folder.name}** ([report]({link})): {text}\n\n{_tables(runs)}"
 
 
-def _tables(runs: list[StoredRun]) -> str:
+def _tables(runs: list[Record]) -> str:
     """Few rows with their cost; many as methods by tasks."""
     if len({run.task for run in runs}) == 1:
-        return rows_table(summarize(run.record for run in runs))
+        return rows_table(summarize(runs))
     return "\n".join(
         f"{model}, {size} training examples:\n\n{wide_table(make_table(own))}"
         for (model, size), own in tables_of(runs).items()

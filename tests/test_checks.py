@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pytest
@@ -38,6 +39,8 @@ OPEN = Annotated[float, Interval(0, 1, is_open=True)]
         (float, [0, 0.5, np.float32(1)], [False, "1", float("nan"), float("inf"), None, 1j]),
         (bool, [True, False], [0, 1, None, "yes"]),
         (str, ["", "a"], [1, None, b"a"]),
+        (Any, [None, [1]], []),
+        (Mapping[str, int], [{}, {"a": 1}], [{1: 1}, {"a": "1"}, {"a": True}, [], None]),
         (Count, [1, 7], [0, True, 1.5]),
         (NonNegative, [0, 0.1], [-1e-9, float("inf"), float("nan")]),
         (Fraction, [0, 1, 0.5], [1.01, -0.01]),

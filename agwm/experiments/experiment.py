@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
 from agwm.experiments.config import RunConfig
 from agwm.experiments.examples import load_examples
 from agwm.experiments.kept_models import keep_model, lacking_line, lacks_model, model_folder
+from agwm.experiments.record import Record
 from agwm.experiments.records import FOLDER, find_finished, record_path, run_settings
 from agwm.experiments.run import check_run, run_one
 from agwm.files import make_folder, write_json
@@ -25,7 +25,7 @@ def run_experiment(
     override: bool = False,
     report: Report | None = None,
     progress: bool | None = None,
-) -> list[dict[str, Any]]:
+) -> list[Record]:
     """Run what has not been run, and return the records of all.
 
     Mistakes in data, model or settings are found before the first run. A run is finished when its record
@@ -48,7 +48,7 @@ def run_experiment(
     make_folder(Path(config.output_dir) / FOLDER)
     examples = load_examples(config)
     runs = [(seed, method) for seed in config.seed_list for method in config.methods]
-    records: dict[tuple[int, str], dict[str, Any]] = {}
+    records: dict[tuple[int, str], Record] = {}
     num_lacking = 0
     for seed, method in runs:
         path = record_path(config.output_dir, config, method, seed)
@@ -70,29 +70,30 @@ def run_experiment(
         record, outcome = run_one(config, method, seed, examples, progress)
         path = record_path(config.output_dir, config, method, seed)
         if config.save_model and outcome is not None:
-            keep_model(outcome, model_folder(path), record)
-        write_json(path, record)
+            record = keep_model(outcome, model_folder(path), record)
+        write_json(path, record.to_dict())
         records[seed, method] = record
         say(f"[{len(records)}/{len(runs)}] {describe(record)}")
     return [records[run] for run in runs]
 
 
-def describe(record: Mapping[str, Any], also: Sequence[str] = ()) -> str:
+def describe(record: Record, also: Sequence[str] = ()) -> str:
     """Say in one line what a run gave.
 
     Args:
         record: Of the run.
         also: What to name beside label, task and seed: ``"model"``, ``"train_size"`` or both.
     """
-    info, scores, train = record["run_info"], record["scores"], record["train_info"]
-    parts = [info.get("label", info["method"]), info["task"]]
-    parts += [info["model"]] if "model" in also else []
-    parts += [f"n = {info['train_size']}"] if "train_size" in also else []
-    start = f"{', '.join(parts)}, seed {info['seed']}: "
-    if train["failure"]:
-        return f"{start}failed: {train['failure']}"
-    model = f"; model not saved: {train['model_failure']}" if "model_failure" in train else ""
-    part = "dev" if scores["test"] is None else "test"
-    name = scores["metric"] if part == "test" else f"dev {scores['metric']}"
-    mark = ", degenerate" if scores["is_degenerate"] else ""
-    return f"{start}{name} {100 * scores[part]:.2f}{mark} ({train['total_seconds']:.0f} s){model}"
+    scores, train = record.scores, record.train_info
+    parts = [record.label, record.task]
+    parts += [record.model] if "model" in also else []
+    parts += [f"n = {record.train_size}"] if "train_size" in also else []
+    start = f"{', '.join(parts)}, seed {record.seed}: "
+    if train.failure:
+        return f"{start}failed: {train.failure}"
+    model = f"; model not saved: {train.model_failure}" if train.model_failure else ""
+    score, name = (
+        (scores.dev, f"dev {scores.metric}") if scores.test is None else (scores.test, scores.metric)
+    )
+    mark = ", degenerate" if scores.is_degenerate else ""
+    return f"{start}{name} {100 * score:.2f}{mark} ({train.total_seconds:.0f} s){model}"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+from agwm.experiments.record import Record
 from agwm.files import make_folder
 from agwm.methods import Outcome
 from agwm.models.pretrained import quiet_transformers
@@ -22,19 +22,23 @@ def model_folder(path: Path) -> Path:
     return path.parent.parent / MODELS / path.stem
 
 
-def keep_model(outcome: Outcome, folder: Path, record: dict[str, Any]) -> None:
+def keep_model(outcome: Outcome, folder: Path, record: Record) -> Record:
     """Save a finetuned model; if that fails, the run keeps its score.
 
     Args:
         outcome: Of the run.
         folder: Where to save it.
-        record: Of the run: ``train_info.model_failure`` gets the reason of a failure, in one line.
+        record: Of the run.
+
+    Returns:
+        The record; after a failure its ``train_info.model_failure`` holds the reason, in one line.
     """
     try:
         save_model(outcome, folder)
     except Exception as error:  # whatever it is, the score is worth more
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        record["train_info"]["model_failure"] = reason
+        return replace(record, train_info=replace(record.train_info, model_failure=reason))
+    return record
 
 
 def save_model(outcome: Outcome, folder: Path) -> None:
@@ -55,10 +59,13 @@ def save_model(outcome: Outcome, folder: Path) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def lacks_model(path: Path, record: Mapping[str, Any]) -> bool:
-    """Whether a run that did not fail left a record, and no model: one of an earlier run is none of it."""
-    train = record["train_info"]
-    return train["failure"] is None and ("model_failure" in train or not model_folder(path).is_dir())
+def lacks_model(path: Path, record: Record) -> bool:
+    """Return whether a successful run has a record but no saved model.
+
+    A folder beside a record with a ``model_failure`` is of an earlier run.
+    """
+    train = record.train_info
+    return train.failure is None and (train.model_failure is not None or not model_folder(path).is_dir())
 
 
 def lacking_line(number: int) -> str:

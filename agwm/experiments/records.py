@@ -1,4 +1,4 @@
-"""Records of runs: one JSON file for each method, task, model, size and seed."""
+"""Folders of records: one JSON file for each method, task, model, size and seed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from agwm._version import __version__
 from agwm.errors import ConfigError, DataError
 from agwm.experiments.config import RunConfig
-from agwm.experiments.record_form import read_record
+from agwm.experiments.record import Record, RunInfo, read_record
 from agwm.experiments.yaml_files import flat_settings
 from agwm.methods import METHODS, make_method
 from agwm.models.files import folder_name, model_files, model_name
@@ -22,7 +22,6 @@ from agwm.models.pretrained import pick_device
 __all__ = [
     "FOLDER",
     "changed_settings",
-    "failed_record",
     "find_finished",
     "load_records",
     "record_path",
@@ -66,8 +65,8 @@ def run_settings(config: RunConfig, method: str, seed: int) -> dict[str, Any]:
 
 def run_info(
     config: RunConfig, method: str, seed: int, data: str, num_train: int, label: str | None = None
-) -> dict[str, Any]:
-    """Return the first section of a record: what was run, with which settings, by what.
+) -> RunInfo:
+    """Return the first section of the record of a run.
 
     Args:
         config: The experiment.
@@ -77,37 +76,19 @@ def run_info(
         num_train: Number of training examples.
         label: What tables call the method with these settings; None: the method's name.
     """
-    return {
-        "method": method,
-        "label": label or method,
-        "task": config.task,
-        "model": model_name(config.model),
-        "train_size": num_train,
-        "seed": seed,
-        "settings": run_settings(config, method, seed),
-        "data": data,
-        "versions": versions(),
-        "device": str(pick_device(config.device)),
-        "threads": torch.get_num_threads(),
-    }
-
-
-def failed_record(info: Mapping[str, Any], metric: str, failure: str, seconds: float) -> dict[str, Any]:
-    """Return the record of a run that ended without a result, such as one whose process was killed.
-
-    Args:
-        info: What :func:`run_info` gives.
-        metric: The task's.
-        failure: Why, in one line.
-        seconds: How long it ran.
-    """
-    nothing = {"num_train": info["train_size"], "num_dev": None, "num_test": None, "passes": 0}
-    times = {"total_seconds": round(seconds, 3), "seconds": {}}
-    return {
-        "run_info": dict(info),
-        "train_info": {"failure": failure, **nothing, **times, "alpha": {}, "history": []},
-        "scores": {"metric": metric, "test": None, "dev": None, "constant": None, "is_degenerate": False},
-    }
+    return RunInfo(
+        method=method,
+        label=label or method,
+        task=config.task,
+        model=model_name(config.model),
+        train_size=num_train,
+        seed=seed,
+        settings=run_settings(config, method, seed),
+        data=data,
+        versions=versions(),
+        device=str(pick_device(config.device)),
+        threads=torch.get_num_threads(),
+    )
 
 
 def record_path(
@@ -141,7 +122,7 @@ def _differs(key: str, old: Any, new: Any) -> bool:
     return old != new
 
 
-def find_finished(path: Path, settings: Mapping[str, Any], data: str | None) -> dict[str, Any] | None:
+def find_finished(path: Path, settings: Mapping[str, Any], data: str | None) -> Record | None:
     """Return the record of a run that was made before, or None.
 
     Args:
@@ -159,7 +140,7 @@ def find_finished(path: Path, settings: Mapping[str, Any], data: str | None) -> 
     if not path.exists():
         return None
     record = read_record(path)
-    old = flat_settings({**record["run_info"]["settings"], "data_fingerprint": record["run_info"]["data"]})
+    old = flat_settings({**record.settings, "data_fingerprint": record.run_info.data})
     new = flat_settings({**settings, "data_fingerprint": old["data_fingerprint"] if data is None else data})
     if changed := changed_settings(old, new):
         key = changed[0]
@@ -170,7 +151,7 @@ def find_finished(path: Path, settings: Mapping[str, Any], data: str | None) -> 
     return record
 
 
-def load_records(output_dir: str | Path) -> list[dict[str, Any]]:
+def load_records(output_dir: str | Path) -> list[Record]:
     """Read every record in ``<output_dir>/results``, in the order of their file names.
 
     Raises:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Collection, Iterable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from agwm.checks import Count, check_value
 from agwm.errors import DataError
 from agwm.experiments.config import RunConfig
+from agwm.experiments.record import Text
 from agwm.experiments.records import FOLDER, run_settings
+from agwm.experiments.yaml_files import Form, build
 from agwm.files import write_json
 from agwm.models.files import model_name
 
@@ -21,6 +24,8 @@ REFUSED = "refused.json"
 Place = tuple[str, str, str, int]
 # What each seed has its own of, and what says where a model lies.
 _LEFT_OUT = ("seed", "model", "model_files")
+_REMEDY = "Remove it, and run the grid again, which writes its refusals anew."
+_FORM = Form("{source!r} is no list of refusals: its {path}", _REMEDY, DataError, is_by_hand=False)
 
 
 @dataclass(frozen=True, order=True)
@@ -37,13 +42,13 @@ class Refusal:
         settings: Fingerprint of the settings that would decide the runs.
     """
 
-    label: str
-    method: str
-    task: str
-    model: str
-    train_size: int
-    reason: str
-    settings: str
+    label: Text
+    method: Text
+    task: Text
+    model: Text
+    train_size: Count
+    reason: Text
+    settings: Text
 
     @property
     def place(self) -> Place:
@@ -104,10 +109,11 @@ def read_refusals(output_dir: str | Path) -> list[Refusal]:
             " Make it readable."
         ) from None
     except ValueError as error:  # not JSON, or not UTF-8
-        raise _wrong(path, f"JSON, got {type(error).__name__}") from None
-    if not isinstance(content, list):
-        raise _wrong(path, f"a list, got {type(content).__name__}")
-    return sorted(_read(one, path) for one in content)
+        raise DataError(
+            f"{str(path)!r} is no list of refusals: expected JSON, got {type(error).__name__}. {_REMEDY}"
+        ) from None
+    check_value(_FORM.key.format(source=str(path), path="content"), list[Any], content, _REMEDY, DataError)
+    return sorted(build(Refusal, one, str(path), f"{place}.", _FORM) for place, one in enumerate(content))
 
 
 def load_refusals(folders: Iterable[str | Path]) -> list[Refusal]:
@@ -127,21 +133,3 @@ def load_refusals(folders: Iterable[str | Path]) -> list[Refusal]:
         is_inner = folder.resolve().name == FOLDER and not (folder / FOLDER).is_dir()
         found.update(read_refusals(folder.resolve().parent if is_inner else folder))
     return sorted(found)
-
-
-def _read(content: Any, path: Path) -> Refusal:
-    names = [field.name for field in fields(Refusal)]
-    if not isinstance(content, Mapping) or set(content) != set(names):
-        raise _wrong(path, f"refusals with {', '.join(names)}, got {str(content)[:60]!r}")
-    for name, value in content.items():
-        kind = int if name == "train_size" else str
-        if not isinstance(value, kind) or isinstance(value, bool) or value == "":
-            raise _wrong(path, f"{name} to be {'an integer' if kind is int else 'a text'}, got {value!r}")
-    return Refusal(**content)
-
-
-def _wrong(path: Path, what: str) -> DataError:
-    return DataError(
-        f"{str(path)!r} is no list of refusals: expected {what}. Remove it, and run the grid again: what is"
-        " refused is written anew."
-    )

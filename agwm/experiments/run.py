@@ -16,6 +16,7 @@ from agwm.errors import DivergenceError, HypergradientError
 from agwm.experiments.config import RunConfig
 from agwm.experiments.evaluation import constant_score, evaluate
 from agwm.experiments.examples import Examples, quiet_datasets
+from agwm.experiments.record import Record, Scores, TrainInfo
 from agwm.experiments.records import run_info
 from agwm.methods import METHODS, Job, Outcome, make_method
 from agwm.models.pretrained import Pretrained, load_pretrained, pick_device
@@ -77,7 +78,7 @@ def run_one(
     label: str | None = None,
     scores_test: bool = True,
     tests: MutableMapping[tuple, list] | None = None,
-) -> tuple[dict[str, Any], Outcome | None]:
+) -> tuple[Record, Outcome | None]:
     """Finetune once and score.
 
     Args:
@@ -141,27 +142,27 @@ def run_one(
         seconds, outcome = time.perf_counter() - start, None
     judged, reference = (test, labels[2]) if scores_test else (dev, labels[1])
     constant = constant_score(task, reference)
-    record = {
-        "run_info": run_info(config, method, seed, examples.fingerprint, len(labels[0]), label),
-        "train_info": {
-            "failure": failure,
-            "num_train": len(labels[0]),
-            "num_dev": len(labels[1]),
-            "num_test": len(labels[2]),
-            "passes": outcome.passes if outcome else 0,
-            "total_seconds": round(seconds, 3),
-            "seconds": outcome.seconds if outcome else {},
-            "alpha": outcome.alpha if outcome else {},
-            "history": _finite(outcome.history) if outcome else [],
-        },
-        "scores": {
-            "metric": task.metric,
-            "test": test,
-            "dev": dev,
-            "constant": constant,
-            "is_degenerate": judged is not None and judged <= constant,
-        },
-    }
+    record = Record(
+        run_info(config, method, seed, examples.fingerprint, len(labels[0]), label),
+        TrainInfo(
+            failure=failure,
+            num_train=len(labels[0]),
+            num_dev=len(labels[1]),
+            num_test=len(labels[2]),
+            passes=outcome.passes if outcome else 0,
+            total_seconds=round(seconds, 3),
+            seconds=outcome.seconds if outcome else {},
+            alpha=outcome.alpha if outcome else {},
+            history=_finite(outcome.history) if outcome else [],
+        ),
+        Scores(
+            metric=task.metric,
+            test=test,
+            dev=dev,
+            constant=constant,
+            is_degenerate=judged is not None and judged <= constant,
+        ),
+    )
     return record, outcome
 
 

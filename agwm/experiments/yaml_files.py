@@ -14,9 +14,10 @@ from typing import Annotated, Any, TypeVar, Union
 import yaml
 
 from agwm.checks import annotations_of, check_value, is_a
-from agwm.errors import ConfigError
+from agwm.errors import AgwmError, ConfigError
 
 __all__ = [
+    "Form",
     "build",
     "checked",
     "construct",
@@ -28,6 +29,26 @@ __all__ = [
 
 _T = TypeVar("_T")
 _MERGE = "tag:yaml.org,2002:merge"
+
+
+@dataclasses.dataclass(frozen=True)
+class Form:
+    """How the keys of a kind of file are read, and how errors speak of them.
+
+    Attributes:
+        key: The name of a key in errors; ``{path}`` and ``{source}`` stand in it.
+        remedy: A sentence that says what to do.
+        error: The class of the errors.
+        is_by_hand: People write it: keys may be missing, and numbers may be written as texts.
+    """
+
+    key: str = "Config key {path!r} in {source}"
+    remedy: str = "Correct it."
+    error: type[AgwmError] = ConfigError
+    is_by_hand: bool = True
+
+
+CONFIG = Form()
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
@@ -114,21 +135,23 @@ def flat_settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]
     return flat
 
 
-def build(cls: type[_T], values: Mapping[str, Any], source: str) -> _T:
+def build(cls: type[_T], values: Any, source: str, prefix: str = "", form: Form = CONFIG) -> _T:
     """Make a dataclass of nested dataclasses from nested mappings; what is missing has its default.
 
     Args:
         cls: The dataclass.
         values: Key -> value; sections are mappings.
         source: Where the values come from, for messages.
+        prefix: Dotted path of these values, with its dot.
+        form: How keys are read.
 
     Returns:
         An instance of ``cls``.
 
     Raises:
-        ConfigError: As :func:`checked` does, or if the dataclass refuses the values together.
+        AgwmError: As :func:`checked` does, or if the dataclass refuses the values together.
     """
-    return construct(cls, checked(cls, values, source))
+    return construct(cls, checked(cls, values, source, prefix, form))
 
 
 def construct(cls: type[_T], values: Mapping[str, Any]) -> _T:
@@ -141,7 +164,7 @@ def construct(cls: type[_T], values: Mapping[str, Any]) -> _T:
     return cls(**arguments)
 
 
-def checked(cls: type, values: Mapping[str, Any], source: str, prefix: str = "") -> dict[str, Any]:
+def checked(cls: type, values: Any, source: str, prefix: str = "", form: Form = CONFIG) -> dict[str, Any]:
     """Return nested mappings with every value in the type that a dataclass asks for.
 
     An integer is taken where a number is expected, and so is the text ``2e-5``, which YAML 1.1 does
@@ -149,37 +172,51 @@ def checked(cls: type, values: Mapping[str, Any], source: str, prefix: str = "")
 
     Args:
         cls: The dataclass.
-        values: Key -> value; sections are mappings. Keys may be missing.
+        values: Key -> value; sections are mappings.
         source: Where the values come from, for messages.
         prefix: Dotted path of this section, with its dot.
+        form: How keys are read.
 
     Raises:
-        ConfigError: If a key is unknown, or a value is of the wrong type or out of range.
+        AgwmError: If a key is unknown or missing, or a value is of the wrong type or out of range; of the
+            form's class.
     """
+
+    def name(path: str) -> str:
+        return form.key.format(path=path, source=source)
+
+    check_value(name(prefix[:-1] or "content"), Mapping[Any, Any], values, form.remedy, form.error)
     hints = annotations_of(cls)
     known = [entry.name for entry in dataclasses.fields(cls)]
+    if not form.is_by_hand:
+        for key in _required(cls):
+            if key not in values:
+                raise form.error(f"{name(prefix + key)} is missing: expected it, got none. {form.remedy}")
     result: dict[str, Any] = {}
     for key, value in values.items():
         path = f"{prefix}{key}"
         if key not in known:
-            raise ConfigError(f"Unknown config key {path!r} in {source}: {_known(cls, str(key), prefix)}")
-        kind, name = hints[key], f"Config key {path!r} in {source}"
-        if not dataclasses.is_dataclass(kind):
-            result[key] = _convert(kind, value)
-            check_value(name, kind, result[key])
-        elif isinstance(value, Mapping):
-            result[key] = checked(kind, value, source, f"{path}.")
+            raise form.error(f"{name(path)} is unknown: {_known(cls, str(key), prefix)} {form.remedy}")
+        if dataclasses.is_dataclass(kind := hints[key]):
+            result[key] = checked(kind, value, source, f"{path}.", form)
         else:
-            got = "null" if value is None else repr(value)
-            raise ConfigError(
-                f"{name} is of the wrong type: expected a section of 'key: value' lines, got {got}."
-                " Correct it."
-            )
+            result[key] = _convert(kind, value) if form.is_by_hand else value
+            check_value(name(path), kind, result[key], form.remedy, form.error)
     return result
 
 
+def _required(cls: type) -> list[str]:
+    """Return the names of the fields without a default."""
+    missing = dataclasses.MISSING
+    return [
+        entry.name
+        for entry in dataclasses.fields(cls)
+        if entry.default is missing and entry.default_factory is missing
+    ]
+
+
 def _known(cls: type, key: str, prefix: str) -> str:
-    """Say what is known: a close name here, else that very name in a section, else all names."""
+    """Say which key is expected: a close name here, else that very name in a section, else any name."""
     known = [entry.name for entry in dataclasses.fields(cls)]
     hints = annotations_of(cls)
     close = difflib.get_close_matches(key, known, n=1)
@@ -188,7 +225,7 @@ def _known(cls: type, key: str, prefix: str) -> str:
             close = close or [f"{section}.{key}"]
     if close:
         return f"expected a known key. Did you mean '{prefix}{close[0]}'?"
-    return f"expected one of {', '.join(prefix + name for name in known)}. Correct or remove it."
+    return f"expected one of {', '.join(prefix + name for name in known)}."
 
 
 def _convert(kind: Any, value: Any) -> Any:

@@ -32,7 +32,7 @@ def test_reports_are_up_to_date():
 def test_the_section_is_made_from_records_alone(tmp_path):
     pytest.importorskip("matplotlib", reason="the extra 'plot' is not installed")
     folder = write_records(tmp_path / "docs" / "results" / "tiny", make_records())
-    rte = [record for record in make_records() if record["run_info"]["task"] == "rte"]
+    rte = [record for record in make_records() if record.task == "rte"]
     write_records(tmp_path / "docs" / "results" / "one", rte)
     (folder / "README.md").write_text("A made-up comparison:\n")
     page = tmp_path / "README.md"

@@ -9,6 +9,7 @@ import pytest
 from agwm.experiments.experiment import run_experiment
 from agwm.experiments.grid.cells import load_grid
 from agwm.experiments.grid.run import run_grid
+from agwm.experiments.record import read_record
 
 
 @pytest.fixture
@@ -35,16 +36,17 @@ def test_a_model_that_cannot_be_saved_costs_no_score(kind, run, tmp_path):
     out.mkdir()
     (out / "models").write_text("not a folder")
     record, lines = run(kind)
-    assert record["scores"]["test"] is not None and record["train_info"]["failure"] is None
-    assert "DataError: Output folder is not writable" in record["train_info"]["model_failure"]
+    assert record.score is not None and record.failure is None
+    assert "DataError: Output folder is not writable" in record.train_info.model_failure
     assert len(lines) == 1 and "accuracy" in lines[0] and "model not saved: DataError" in lines[0]
-    assert len(list((out / "results").iterdir())) == 1
+    (path,) = (out / "results").iterdir()
+    assert read_record(path) == record
 
 
 @pytest.mark.parametrize("kind", ["grid", "experiment"])
 def test_a_finished_run_without_its_model_is_told(kind, run, tmp_path):
     record, lines = run(kind)
-    assert "model_failure" not in record["train_info"] and "model" not in lines[0]
+    assert record.train_info.model_failure is None and "model" not in lines[0]
     _, lines = run(kind)
     assert lines == ["1 of 1 runs are finished already."]
     shutil.rmtree(tmp_path / "out" / "models")

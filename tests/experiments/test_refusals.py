@@ -23,7 +23,10 @@ from agwm.experiments.refusals import (
 )
 from agwm.experiments.reporting.page import report_files
 from agwm.experiments.reporting.runs import load_runs
+from tests.experiments.records import make_record
 from tests.programs import load_program, main
+
+ONE = Refusal("a", "a", "t", "m", 3, "r", "s").__dict__
 
 
 def top_k(num_blocks):
@@ -100,14 +103,8 @@ def test_candidates_with_refused_runs_come_after_those_without(tmp_path):
     ]
 
     def record(number, task, dev):
-        place = {
-            "label": f"vanilla.{number}",
-            "task": task,
-            "model": "minilm",
-            "train_size": 300,
-            "seed": 11,
-        }
-        return {"run_info": place, "train_info": {"passes": 1}, "scores": {"dev": dev}}
+        scores = {"test": None, "dev": dev, "failure": None, "passes": 1}
+        return make_record("vanilla", 11, task=task, model="minilm", label=f"vanilla.{number}", **scores)
 
     whole = [record(1, "rte", 0.9), record(2, "rte", 0.5), record(2, "stsb", 0.5)]
     chosen, candidates = choose(tuning, whole, refused)  # a run that is there counts, whatever was refused
@@ -175,16 +172,17 @@ def test_the_report_tells_refused_from_not_run(grid_file, tmp_path, capsys):
     ("content", "message"),
     [
         ("[", "expected JSON, got JSONDecodeError"),
-        ("{}", "expected a list, got dict"),
-        ('[{"label": "top_k"}]', "expected refusals with label, method"),
-        ("[1]", "expected refusals with"),
+        ("{}", "its content is of the wrong type: expected a list, got {}"),
+        ('[{"label": "top_k"}]', "its 0.method is missing"),
+        ("[1]", "its 0 is of the wrong type: expected a section, got 1"),
+        (json.dumps([{**ONE, "seed": 1}]), "its 0.seed is unknown: expected one of 0.label, 0.method"),
         (
-            json.dumps([{**Refusal("a", "a", "t", "m", 3, "r", "s").__dict__, "train_size": "3"}]),
-            "expected train_size to be an integer, got '3'",
+            json.dumps([ONE, {**ONE, "train_size": "3"}]),
+            "its 1.train_size is out of range: expected an integer >= 1, got '3'",
         ),
         (
-            json.dumps([{**Refusal("a", "a", "t", "m", 3, "r", "s").__dict__, "reason": ""}]),
-            "expected reason to be a text, got ''",
+            json.dumps([{**ONE, "reason": ""}]),
+            "its 0.reason is out of range: expected a text that is not empty, got ''",
         ),
     ],
 )

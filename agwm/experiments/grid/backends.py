@@ -102,7 +102,7 @@ def _run(ticket: Ticket, worker: CellWorker | InProcess, threads: int) -> None:
     reply = worker.run(ticket.request())
     record = reply.get("record")
     if record is None:
-        record = ticket.failed(reply["error"], time.perf_counter() - start, threads)
+        record = ticket.failed(reply["error"], time.perf_counter() - start, threads).to_dict()
     write_json(ticket.path, record)
 
 

@@ -12,6 +12,7 @@ import yaml
 
 from agwm.experiments.grid.cells import Cell
 from agwm.experiments.grid.tuning import Tuning
+from agwm.experiments.record import Record
 from agwm.experiments.records import find_finished, run_settings
 from agwm.experiments.refusals import Refusal, refusal_of
 from agwm.experiments.reporting.spread import spread_text
@@ -61,7 +62,7 @@ class Candidate:
         return statistics.fmean(spreads) if spreads else None
 
 
-def finished_records(cells: Iterable[Cell]) -> list[dict[str, Any]]:
+def finished_records(cells: Iterable[Cell]) -> list[Record]:
     """Return the records of the cells that have one.
 
     Raises:
@@ -76,7 +77,7 @@ def finished_records(cells: Iterable[Cell]) -> list[dict[str, Any]]:
 
 
 def choose(
-    tuning: Tuning, records: Iterable[Mapping[str, Any]], refused: Iterable[Refusal] = ()
+    tuning: Tuning, records: Iterable[Record], refused: Iterable[Refusal] = ()
 ) -> tuple[dict[str, Candidate], list[Candidate]]:
     """Choose for each label the candidate of the best mean dev score; of equal ones, the cheaper.
 
@@ -92,9 +93,9 @@ def choose(
     Returns:
         Label -> the chosen candidate, and all candidates of the labels of which any was run or refused.
     """
-    by_label: dict[str, list[Mapping[str, Any]]] = {}
+    by_label: dict[str, list[Record]] = {}
     for record in records:
-        by_label.setdefault(record["run_info"]["label"], []).append(record)
+        by_label.setdefault(record.label, []).append(record)
     expected = Counter(cell.label for cell in tuning.cells)
     reasons = _reasons(tuning, by_label, refused)
     chosen, every = {}, []
@@ -173,15 +174,14 @@ def _notes(chosen: Mapping[str, Candidate], candidates: Sequence[Candidate]) -> 
 
 
 def _reasons(
-    tuning: Tuning, by_label: Mapping[str, Sequence[Mapping[str, Any]]], refused: Iterable[Refusal]
+    tuning: Tuning, by_label: Mapping[str, Sequence[Record]], refused: Iterable[Refusal]
 ) -> dict[str, list[str]]:
     """Return label -> the reason of each of its cells that is refused and has no record."""
     known = {(one.place, one.settings): one.reason for one in refused}
     if not known:
         return {}  # fingerprints of all cells would be taken for nothing
-    keys = ("task", "model", "train_size", "seed")
     have_run = {
-        (label, *(record["run_info"][key] for key in keys))
+        (label, record.task, record.model, record.train_size, record.seed)
         for label, records in by_label.items()
         for record in records
     }
@@ -198,17 +198,16 @@ def _candidate(
     label: str,
     number: int,
     settings: dict[str, Any],
-    records: Sequence[Mapping[str, Any]],
+    records: Sequence[Record],
     reasons: Sequence[str],
     num_expected: int,
 ) -> Candidate:
     scores: dict[tuple[str, int, str], list[float]] = {}
-    for record in records:
-        info, dev = record["run_info"], record["scores"]["dev"]
-        if dev is not None:
-            scores.setdefault((info["task"], info["train_size"], info["model"]), []).append(dev)
-    num_failed = sum(record["scores"]["dev"] is None for record in records)
-    passes = [r["train_info"]["passes"] for r in records if r["scores"]["dev"] is not None] or [0.0]
+    for one in records:
+        if one.scores.dev is not None:
+            scores.setdefault((one.task, one.train_size, one.model), []).append(one.scores.dev)
+    num_failed = sum(one.scores.dev is None for one in records)
+    passes = [one.train_info.passes for one in records if one.scores.dev is not None] or [0.0]
     return Candidate(
         label=label,
         number=number,

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from agwm.checks import Interval, check_value
 from agwm.data.tasks import TASKS
 from agwm.errors import ConfigError, close_names
 from agwm.experiments.config import RunConfig
+from agwm.experiments.record import Record
 from agwm.methods import make_method
 
 __all__ = [
@@ -82,7 +83,7 @@ def evaluation_passes(config: RunConfig) -> float:
     return size / config.vanilla.batch_size * _FORWARD
 
 
-def measured_pass_times(records: Iterable[Mapping[str, Any]]) -> dict[str, PassTime]:
+def measured_pass_times(records: Iterable[Record]) -> dict[str, PassTime]:
     """Return the mean time of a pass in finished runs, by the name of the model.
 
     Args:
@@ -90,10 +91,10 @@ def measured_pass_times(records: Iterable[Mapping[str, Any]]) -> dict[str, PassT
     """
     totals: dict[str, list[float]] = {}
     for record in records:
-        train = record["train_info"]
-        if train["passes"] > 0:
-            total = totals.setdefault(record["run_info"]["model"], [0.0, 0.0, 0.0])
-            for place, value in enumerate((train["total_seconds"], train["passes"], 1)):
+        train = record.train_info
+        if train.passes > 0:
+            total = totals.setdefault(record.model, [0.0, 0.0, 0.0])
+            for place, value in enumerate((train.total_seconds, train.passes, 1)):
                 total[place] += value
     return {
         model: PassTime(seconds / passes, f"measured in {runs:.0f} finished runs")

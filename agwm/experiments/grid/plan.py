@@ -87,7 +87,7 @@ def _state(cell: Cell, retry_failed: bool) -> str:
         record = find_finished(cell.path(), run_settings(cell.config, cell.method, cell.seed), None)
     except AgwmError:
         return "other"
-    if record is None or (retry_failed and record["train_info"]["failure"] is not None):
+    if record is None or (retry_failed and record.failure is not None):
         return "open"
     return "finished"
 

@@ -7,26 +7,29 @@ from pathlib import Path
 
 from agwm.experiments.grid.cells import Cell
 from agwm.experiments.grid.worker import Stores
-from agwm.experiments.record_form import read_record
-from agwm.experiments.records import FOLDER, failed_record, find_finished, run_info, run_settings
-from agwm.experiments.reporting.runs import StoredRun, check_runs, check_settings, run_of
+from agwm.experiments.record import Record, failed_record, read_record
+from agwm.experiments.records import FOLDER, find_finished, run_info, run_settings
+from agwm.experiments.reporting.runs import check_runs, check_settings
 
 __all__ = ["check_folder", "check_planned"]
 
 
-def check_folder(output_dir: str | Path, replaced: Iterable[Path] = ()) -> list[StoredRun]:
+def check_folder(output_dir: str | Path, replaced: Iterable[Path] = ()) -> dict[str, Record]:
     """Read every record of a folder, which may have none yet.
 
     Args:
         output_dir: It holds ``results/``.
         replaced: Files that are left out, since they are going to be written anew.
 
+    Returns:
+        Name of a file -> its record.
+
     Raises:
         DataError: If a file is no record.
     """
     skipped = set(replaced)
     paths = sorted((Path(output_dir) / FOLDER).glob("*.json"))
-    return [run_of(read_record(path), str(path)) for path in paths if path not in skipped]
+    return {str(path): read_record(path) for path in paths if path not in skipped}
 
 
 def check_planned(
@@ -59,7 +62,6 @@ def check_planned(
             continue  # it is among those that were read
         size = config.train_size or len(examples.train)
         info = run_info(config, cell.method, cell.seed, examples.fingerprint, size, cell.label)
-        record = failed_record(info, examples.task.metric, "not run yet", 0.0)
-        source = f"the run to come of {cell.label}, {config.task}, seed {cell.seed}"
-        runs.append(run_of(record, source))
+        to_come = failed_record(info, examples.task.metric, "not run yet", 0.0)
+        runs[f"the run to come, {cell.path().name}"] = to_come
     (check_runs if scores_test else check_settings)(runs)

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from agwm.errors import DataError
 from agwm.experiments.experiment import describe
 from agwm.experiments.grid.tickets import Ticket
-from agwm.files import read_json
+from agwm.experiments.record import read_record
 
 __all__ = ["Monitor", "duration"]
 
@@ -93,7 +93,7 @@ class Monitor:
 
     def _line(self, ticket: Ticket) -> str:
         try:
-            return describe(read_json(ticket.path), self._also)
+            return describe(read_record(ticket.path), self._also)
         except DataError as error:  # removed by someone a moment after it was written
             return str(error)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from agwm.errors import AgwmError
 from agwm.experiments.grid.backends import run_loops
@@ -15,6 +14,7 @@ from agwm.experiments.grid.progress import Monitor
 from agwm.experiments.grid.tickets import CLAIMS, Ticket, make_tickets
 from agwm.experiments.grid.worker import Stores
 from agwm.experiments.kept_models import lacking_line
+from agwm.experiments.record import Record
 from agwm.experiments.records import FOLDER
 from agwm.experiments.refusals import Refusal, store_refusals
 from agwm.files import make_folder
@@ -35,19 +35,19 @@ class GridResult:
         elsewhere: Cells that another process holds.
     """
 
-    records: list[dict[str, Any]] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
     elsewhere: list[Cell] = field(default_factory=list)
 
     @property
     def num_failed(self) -> int:
         """Runs without a score."""
-        return sum(record["train_info"]["failure"] is not None for record in self.records)
+        return sum(record.failure is not None for record in self.records)
 
     @property
     def num_degenerate(self) -> int:
         """Runs that are no better than the best constant answer."""
-        return sum(record["scores"]["is_degenerate"] for record in self.records)
+        return sum(record.scores.is_degenerate for record in self.records)
 
 
 def run_grid(

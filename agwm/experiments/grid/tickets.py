@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from agwm.experiments.grid.cells import Cell
 from agwm.experiments.grid.estimate import planned_passes
 from agwm.experiments.grid.worker import Stores
 from agwm.experiments.kept_models import lacks_model, model_folder
-from agwm.experiments.records import failed_record, find_finished, run_info, run_settings
+from agwm.experiments.record import Record, failed_record
+from agwm.experiments.records import find_finished, run_info, run_settings
 from agwm.experiments.refusals import Place, Refusal, refusal_of
 from agwm.experiments.run import check_device, check_method, check_sizes
 from agwm.models.files import model_name
@@ -72,7 +73,7 @@ class Ticket:
         """Whether the record has been written, by whichever process."""
         return _stamp(self.path) not in (None, self.stamp)
 
-    def record(self) -> dict[str, Any] | None:
+    def record(self) -> Record | None:
         """Return the record, or None where there is none.
 
         Raises:
@@ -100,11 +101,11 @@ class Ticket:
             "model_folder": str(model_folder(self.path)) if config.save_model else None,
         }
 
-    def failed(self, failure: str, seconds: float, threads: int) -> dict[str, Any]:
+    def failed(self, failure: str, seconds: float, threads: int) -> Record:
         """Return the record of the cell when it has ended without one."""
         cell = self.cell
         info = run_info(cell.config, cell.method, cell.seed, self.data, self.num_train, cell.label)
-        return failed_record({**info, "threads": threads}, self.metric, failure, seconds)
+        return failed_record(replace(info, threads=threads), self.metric, failure, seconds)
 
 
 def make_tickets(
@@ -136,7 +137,7 @@ def make_tickets(
         examples = stores.examples(config)
         settings = run_settings(config, cell.method, cell.seed)
         record = None if override else find_finished(path, settings, examples.fingerprint)
-        again = override or (retry_failed and record is not None and _has_failed(record))
+        again = override or (retry_failed and record is not None and record.failure is not None)
         num_train = config.train_size or len(examples.train)
         tickets.append(
             Ticket(
@@ -197,10 +198,6 @@ def _refusals(tickets: Sequence[Ticket], stores: Stores) -> dict[str, str]:
         except ConfigError as error:
             raise ConfigError(f"Cell {cell.path().stem!r}: {error}") from None
     return refused
-
-
-def _has_failed(record: dict[str, Any]) -> bool:
-    return record["train_info"]["failure"] is not None
 
 
 def _stamp(path: Path) -> int | None:

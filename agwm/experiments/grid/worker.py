@@ -67,10 +67,10 @@ def answer(request: Mapping[str, Any], stores: Stores, progress: bool | None = F
             tests=stores.tests,
         )
         if request["model_folder"] is not None and outcome is not None:
-            keep_model(outcome, Path(request["model_folder"]), record)
+            record = keep_model(outcome, Path(request["model_folder"]), record)
     except Exception as error:  # whatever stops one cell must not stop the others
         return {"error": f"{type(error).__name__}: {' '.join(str(error).split())}"}
-    return {"record": record}
+    return {"record": record.to_dict()}
 
 
 def main() -> None:

@@ -7,8 +7,9 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from agwm.experiments.record import Record
 from agwm.experiments.reporting.comparisons import control_of, controlled, unlearned_of
-from agwm.experiments.reporting.runs import StoredRun, labels_of
+from agwm.experiments.reporting.runs import has_own_alpha, labels_of, learns_alpha
 
 __all__ = ["AlphaEffect", "alpha_effects", "start_of_alpha"]
 
@@ -32,7 +33,7 @@ class AlphaEffect:
         over_held: Score minus that of ``held``, likewise.
     """
 
-    run: StoredRun
+    run: Record
     is_learned: bool
     drawn: str | None
     held: str | None
@@ -55,7 +56,7 @@ class AlphaEffect:
         return self.over_held if self.drawn is None else self.over_drawn
 
 
-def alpha_effects(runs: Sequence[StoredRun]) -> list[AlphaEffect]:
+def alpha_effects(runs: Sequence[Record]) -> list[AlphaEffect]:
     """Pair every run with an alpha of its own with its controls, by task and seed; only agwm has any.
 
     Args:
@@ -66,20 +67,20 @@ def alpha_effects(runs: Sequence[StoredRun]) -> list[AlphaEffect]:
     held = {label: control_of(runs, label) for label in agwm}
     drawn = {label: unlearned_of(runs, label) for label in agwm}
 
-    def over(run: StoredRun, control: str | None) -> float | None:
+    def over(run: Record, control: str | None) -> float | None:
         other = scores.get((control, run.task, run.seed))
         return None if other is None or run.score is None else run.score - other
 
     found = []
     for run in runs:
-        if not run.has_own_alpha:
+        if not has_own_alpha(run):
             continue
-        numbers = list(run.alpha.values())
+        numbers = list(run.train_info.alpha.values())
         starts = [one[FROM_START] for one in numbers if FROM_START in one]
         found.append(
             AlphaEffect(
                 run=run,
-                is_learned=run.learns_alpha,
+                is_learned=learns_alpha(run),
                 drawn=drawn.get(run.label),
                 held=held.get(run.label),
                 moved=statistics.fmean(1.0 - one["mean"] for one in numbers),
@@ -92,7 +93,7 @@ def alpha_effects(runs: Sequence[StoredRun]) -> list[AlphaEffect]:
     return found
 
 
-def start_of_alpha(run: StoredRun) -> float | None:
+def start_of_alpha(run: Record) -> float | None:
     r"""Return the mean of 1 - alpha that is to be expected before training, from a run's settings.
 
     A factor is drawn from :math:`N(1, \sigma)` and cut at 1, so its mean is

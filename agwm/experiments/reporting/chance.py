@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from agwm.experiments.reporting.runs import StoredRun
+from agwm.experiments.record import Record
 
 __all__ = ["CHANCE_NOTE", "chance_limit", "count_at_chance", "is_at_chance"]
 
@@ -38,17 +38,16 @@ def chance_limit(metric: str, constant: float, num_test: int) -> float | None:
     return _ERRORS / math.sqrt(num_test) if metric == "matthews" else None
 
 
-def is_at_chance(run: StoredRun) -> bool | None:
+def is_at_chance(run: Record) -> bool | None:
     """Return whether a run's score is not above chance; None where that cannot be judged."""
-    constant = run.record["scores"]["constant"]
-    num_test = run.record["train_info"].get("num_test")
+    constant, num_test = run.scores.constant, run.train_info.num_test
     if run.score is None or constant is None or num_test is None:
         return None
-    limit = chance_limit(run.metric, constant, num_test)
+    limit = chance_limit(run.scores.metric, constant, num_test)
     return None if limit is None else run.score <= limit
 
 
-def count_at_chance(runs: Iterable[StoredRun]) -> int | None:
+def count_at_chance(runs: Iterable[Record]) -> int | None:
     """Count the runs whose score is not above chance; None where one of the scores cannot be judged."""
     found = [is_at_chance(run) for run in runs if run.score is not None]
     return None if None in found else sum(found)

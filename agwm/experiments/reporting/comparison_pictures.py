@@ -8,19 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agwm.errors import DataError
+from agwm.experiments.record import Record
 from agwm.experiments.reporting.alpha_effects import alpha_effects, start_of_alpha
 from agwm.experiments.reporting.picture_parts import add_legend, grid_of_axes, save_figure, styles_of
-from agwm.experiments.reporting.runs import StoredRun, labels_of
+from agwm.experiments.reporting.runs import labels_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["draw_alpha_effects", "draw_cost"]
 
-_COSTS = (("passes", "forward and backward passes"), ("seconds", "time of training in s"))
+_COSTS = (("passes", "forward and backward passes"), ("total_seconds", "time of training in s"))
 
 
-def draw_cost(runs: Sequence[StoredRun], path: str | Path) -> None:
+def draw_cost(runs: Sequence[Record], path: str | Path) -> None:
     """Draw mean score against mean cost of every method: passes on the left, time on the right.
 
     Args:
@@ -44,13 +45,13 @@ def draw_cost(runs: Sequence[StoredRun], path: str | Path) -> None:
         on_task = [run for run in done if run.task == task]
         _draw_costs(axis, on_task, attribute, styles)
         axis.set_xlabel(name, fontsize=9)
-        axis.set_ylabel(f"test {on_task[0].metric} × 100", fontsize=9)
+        axis.set_ylabel(f"test {on_task[0].scores.metric} × 100", fontsize=9)
         axis.set_title(f"{task}, {done[0].model}, n = {done[0].train_size}", fontsize=10)
     add_legend(figure, styles)
     save_figure(figure, path)
 
 
-def draw_alpha_effects(runs: Sequence[StoredRun], path: str | Path) -> None:
+def draw_alpha_effects(runs: Sequence[Record], path: str | Path) -> None:
     """Draw how far learning moved alpha against the difference to a control of the same seed.
 
     The control is agwm with alpha as it is drawn where there is one, else alpha held at 1. A mark is one
@@ -103,16 +104,16 @@ def draw_alpha_effects(runs: Sequence[StoredRun], path: str | Path) -> None:
 
 
 def _draw_costs(
-    axis: Axes, runs: Sequence[StoredRun], attribute: str, styles: dict[str, tuple[str, str]]
+    axis: Axes, runs: Sequence[Record], attribute: str, styles: dict[str, tuple[str, str]]
 ) -> None:
     for label, (color, marker) in styles.items():
         own = [run for run in runs if run.label == label]
         if own:
             scores = [100 * run.score for run in own]
-            cost = statistics.fmean(getattr(run, attribute) for run in own)
+            cost = statistics.fmean(getattr(run.train_info, attribute) for run in own)
             mean, std = statistics.fmean(scores), statistics.pstdev(scores)
             axis.errorbar(cost, mean, std, fmt=marker, color=color, markersize=6, linewidth=1, alpha=0.8)
-    costs = [getattr(run, attribute) for run in runs]
+    costs = [getattr(run.train_info, attribute) for run in runs]
     if min(costs) > 0:
         _set_log_scale(axis)
     axis.grid(alpha=0.3)

@@ -6,8 +6,9 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from agwm.experiments.record import Record
 from agwm.experiments.reporting.markdown import table
-from agwm.experiments.reporting.runs import StoredRun, labels_of
+from agwm.experiments.reporting.runs import labels_of
 from agwm.experiments.reporting.significance import LEVEL, TTest, holm, paired_t_test, welch_t_test
 from agwm.experiments.reporting.tables import OVER_TASKS, common_tasks
 from agwm.experiments.yaml_files import flat_settings
@@ -24,6 +25,8 @@ __all__ = [
     "unlearned_of",
     "verdict_table",
 ]
+
+Scores = Mapping[str, Mapping[int, float | None]]  # label -> seed -> score; None: the run failed
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Comparison:
     welch_holm: float | None = None
 
 
-def compare(runs: Sequence[StoredRun], baselines: Mapping[str, str]) -> list[Comparison]:
+def compare(runs: Sequence[Record], baselines: Mapping[str, str]) -> list[Comparison]:
     """Test methods against baselines on every task, and over tasks.
 
     A family is what Holm's correction is made over: all methods of ``baselines`` on one task, for the
@@ -71,19 +74,19 @@ def compare(runs: Sequence[StoredRun], baselines: Mapping[str, str]) -> list[Com
     """
     found: list[Comparison] = []
     for task in sorted({run.task for run in runs}):
-        found += _family(task, [run for run in runs if run.task == task], baselines)
+        found += _family(task, _scores(runs, task), baselines)
     tasks = common_tasks(runs)
     if len(tasks) > 1:
-        found += _family(OVER_TASKS, _means([run for run in runs if run.task in tasks], tasks), baselines)
+        found += _family(OVER_TASKS, _means(runs, tasks), baselines)
     return found
 
 
-def controlled(runs: Iterable[StoredRun]) -> list[StoredRun]:
+def controlled(runs: Iterable[Record]) -> list[Record]:
     """Return the runs of methods that have a control with alpha held at 1."""
     return [run for run in runs if METHODS[run.method].control is not None]
 
 
-def control_of(runs: Sequence[StoredRun], label: str) -> str | None:
+def control_of(runs: Sequence[Record], label: str) -> str | None:
     """Return the label of the control with alpha held at 1 of another label.
 
     That is the one whose stages have the same settings on every common task, of several the one with most
@@ -100,7 +103,7 @@ def control_of(runs: Sequence[StoredRun], label: str) -> str | None:
     return max(same, key=lambda name: common[name], default=fallback)
 
 
-def unlearned_of(runs: Sequence[StoredRun], label: str) -> str | None:
+def unlearned_of(runs: Sequence[Record], label: str) -> str | None:
     """Return the label of ``agwm`` that differs from this one in learning nothing of alpha, if any.
 
     Its learning rate of alpha is 0. Its splits, passes, dropout masks and first alpha are the same.
@@ -115,7 +118,7 @@ def unlearned_of(runs: Sequence[StoredRun], label: str) -> str | None:
     return None
 
 
-def other_settings(runs: Sequence[StoredRun], label: str, control: str) -> list[str]:
+def other_settings(runs: Sequence[Record], label: str, control: str) -> list[str]:
     """Return the settings of the stages of W in which a control differs, on any common task."""
     first, second = ({run.task: run for run in runs if run.label == name} for name in (label, control))
     changed: dict[str, None] = {}
@@ -180,24 +183,24 @@ def verdict_table(comparisons: Sequence[Comparison]) -> str:
     return table(head, lines, right=range(1, 6))
 
 
-def _family(task: str, runs: Sequence[StoredRun], baselines: Mapping[str, str]) -> list[Comparison]:
+def _family(task: str, scores: Scores, baselines: Mapping[str, str]) -> list[Comparison]:
     found = []
     for label, baseline in baselines.items():
-        both = [[run for run in runs if run.label == name] for name in (label, baseline)]
+        both = [scores.get(name, {}) for name in (label, baseline)]
         if not all(both):
             continue
-        scores = [{run.seed: run.score for run in own if run.score is not None} for own in both]
-        seeds = sorted(scores[0].keys() & scores[1].keys())
+        done = [{seed: score for seed, score in own.items() if score is not None} for own in both]
+        seeds = sorted(done[0].keys() & done[1].keys())
         found.append(
             Comparison(
                 task=task,
                 label=label,
                 baseline=baseline,
-                paired=paired_t_test(*([own[seed] for seed in seeds] for own in scores)),
+                paired=paired_t_test(*([own[seed] for seed in seeds] for own in done)),
                 num_pairs=len(seeds),
-                welch=welch_t_test(*(list(own.values()) for own in scores)),
-                sizes=(len(scores[0]), len(scores[1])),
-                excluded=(len(both[0]) - len(scores[0]), len(both[1]) - len(scores[1])),
+                welch=welch_t_test(*(list(own.values()) for own in done)),
+                sizes=(len(done[0]), len(done[1])),
+                excluded=(len(both[0]) - len(done[0]), len(both[1]) - len(done[1])),
             )
         )
     paired = holm([one.paired.p_value for one in found])
@@ -207,38 +210,45 @@ def _family(task: str, runs: Sequence[StoredRun], baselines: Mapping[str, str]) 
     ]
 
 
-def _means(runs: Sequence[StoredRun], tasks: Sequence[str]) -> list[StoredRun]:
-    """Return one run a label and seed with the mean over tasks; None where a task has no score.
-
-    Labels without any score on one of the tasks are left out.
-    """
-    scored = {(run.label, run.task) for run in runs if run.score is not None}
-    groups: dict[tuple[str, int], list[StoredRun]] = {}
+def _scores(runs: Sequence[Record], task: str) -> Scores:
+    """Return the scores on one task."""
+    found: dict[str, dict[int, float | None]] = {}
     for run in runs:
-        if all((run.label, task) in scored for task in tasks):
-            groups.setdefault((run.label, run.seed), []).append(run)
-    means = []
-    for own in groups.values():
-        scores = [run.score for run in own if run.score is not None]
-        has_failed = len(scores) < len(own)
-        if has_failed or len(own) == len(tasks):
-            means.append(replace(own[0], score=None if has_failed else statistics.fmean(scores)))
-    return means
+        if run.task == task:
+            found.setdefault(run.label, {})[run.seed] = run.score
+    return found
 
 
-def _learning_rate(run: StoredRun) -> float | None:
+def _means(runs: Sequence[Record], tasks: Sequence[str]) -> Scores:
+    """Return the means over tasks of the labels that have a score on each; None where one run failed."""
+    on_tasks = [_scores(runs, task) for task in tasks]
+    found: dict[str, dict[int, float | None]] = {}
+    for label in on_tasks[0]:
+        own = [scores.get(label, {}) for scores in on_tasks]
+        if not all(any(score is not None for score in scores.values()) for scores in own):
+            continue
+        for seed in dict.fromkeys(seed for scores in own for seed in scores):
+            values = [scores[seed] for scores in own if seed in scores]
+            if None in values:
+                found.setdefault(label, {})[seed] = None
+            elif len(values) == len(tasks):
+                found.setdefault(label, {})[seed] = statistics.fmean(values)
+    return found
+
+
+def _learning_rate(run: Record) -> float | None:
     return run.settings.get("search", {}).get("attention_learning_rate")
 
 
-def _but_learning(run: StoredRun) -> dict[str, object]:
+def _but_learning(run: Record) -> dict[str, object]:
     return _settings(run, OF_LEARNING, "mixing", "final")
 
 
-def _stages(run: StoredRun) -> dict[str, object]:
+def _stages(run: Record) -> dict[str, object]:
     return _settings(run, OF_ALPHA, "final")
 
 
-def _settings(run: StoredRun, unused: Sequence[str], *sections: str) -> dict[str, object]:
+def _settings(run: Record, unused: Sequence[str], *sections: str) -> dict[str, object]:
     """Return the settings of the search but those that do nothing, and of other sections."""
     search = {key: value for key, value in run.settings.get("search", {}).items() if key not in unused}
     return flat_settings({"search": search, **{name: run.settings.get(name, {}) for name in sections}})

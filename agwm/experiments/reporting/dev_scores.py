@@ -6,8 +6,9 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from agwm.experiments.record import Record
 from agwm.experiments.reporting.markdown import table
-from agwm.experiments.reporting.runs import StoredRun, labels_of
+from agwm.experiments.reporting.runs import labels_of
 from agwm.experiments.reporting.spread import spread_text
 
 __all__ = ["MIN_SEEDS", "DevScores", "dev_scores", "dev_section"]
@@ -41,7 +42,7 @@ class DevScores:
     is_chosen: bool
 
 
-def dev_scores(runs: Sequence[StoredRun]) -> list[DevScores]:
+def dev_scores(runs: Sequence[Record]) -> list[DevScores]:
     """Compare the labels of each method on each task, on common seeds.
 
     Args:
@@ -62,7 +63,7 @@ def dev_scores(runs: Sequence[StoredRun]) -> list[DevScores]:
     return found
 
 
-def dev_section(runs: Sequence[StoredRun]) -> list[str]:
+def dev_section(runs: Sequence[Record]) -> list[str]:
     """Show what :func:`dev_scores` gives; nothing where no method has two labels."""
     found = dev_scores(runs)
     if not found:
@@ -82,11 +83,11 @@ def dev_section(runs: Sequence[StoredRun]) -> list[str]:
     ]
 
 
-def _compare(task: str, method: str, labels: Sequence[str], runs: Sequence[StoredRun]) -> list[DevScores]:
+def _compare(task: str, method: str, labels: Sequence[str], runs: Sequence[Record]) -> list[DevScores]:
     scores: dict[str, dict[int, tuple[float, float]]] = {label: {} for label in labels}
     for run in runs:
-        if run.score is not None and run.dev is not None:
-            scores[run.label][run.seed] = (run.dev, run.score)
+        if run.score is not None and run.scores.dev is not None:
+            scores[run.label][run.seed] = (run.scores.dev, run.score)
     scores = {label: own for label, own in scores.items() if len(own) >= MIN_SEEDS}
     if len(scores) < 2:
         return []

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from agwm.errors import MissingExtraError
+from agwm.experiments.record import Record
 from agwm.experiments.reporting.pictures import draw_alpha, draw_scores
 from agwm.experiments.reporting.rows import markdown_table, summarize
-from agwm.experiments.reporting.runs import load_runs, run_of
+from agwm.experiments.reporting.runs import learns_alpha, load_runs
 from agwm.files import write_text
 
 __all__ = ["write_overview"]
-
-Record = Mapping[str, Any]
 
 
 def write_overview(folder: Path, present: Sequence[Record]) -> tuple[str, list[str]]:
@@ -30,7 +28,7 @@ def write_overview(folder: Path, present: Sequence[Record]) -> tuple[str, list[s
     Raises:
         DataError: If a file is no record, or records of one row have different settings.
     """
-    stored = [run.record for run in load_runs([folder])]
+    stored = load_runs([folder])
     table = markdown_table(summarize(stored))
     write_text(folder / "table.md", table)
     return table, [f"Table: {folder / 'table.md'}", *_pictures(stored, present, folder)]
@@ -39,10 +37,10 @@ def write_overview(folder: Path, present: Sequence[Record]) -> tuple[str, list[s
 def _pictures(stored: Sequence[Record], present: Sequence[Record], folder: Path) -> list[str]:
     lines: list[str] = []
     try:
-        if any(record["scores"]["test"] is not None for record in stored):
+        if any(run.score is not None for run in stored):
             draw_scores(stored, folder / "scores.png")
             lines.append(f"Scores of each seed: {folder / 'scores.png'}")
-        if any(run_of(record).learns_alpha for record in present):
+        if any(map(learns_alpha, present)):
             draw_alpha(present, folder / "alpha.png")
             lines.append(f"Learned alpha of each layer: {folder / 'alpha.png'}")
     except MissingExtraError as error:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from agwm.experiments.record import Record
 from agwm.experiments.refusals import Refusal
 from agwm.experiments.reporting.alpha_effects import alpha_effects
 from agwm.experiments.reporting.chance import is_at_chance
@@ -14,7 +15,7 @@ from agwm.experiments.reporting.dev_scores import dev_section
 from agwm.experiments.reporting.pictures import draw_alpha, draw_scores
 from agwm.experiments.reporting.published import published_page
 from agwm.experiments.reporting.rows import markdown_table, summarize
-from agwm.experiments.reporting.runs import StoredRun, labels_of, tables_of
+from agwm.experiments.reporting.runs import labels_of, learns_alpha, tables_of
 from agwm.experiments.reporting.sections import (
     alpha_section,
     baseline_section,
@@ -48,9 +49,7 @@ class Picture:
     draw: Callable[[Path], None]
 
 
-def report_files(
-    runs: Sequence[StoredRun], command: str, refused: Iterable[Refusal] = ()
-) -> dict[str, str]:
+def report_files(runs: Sequence[Record], command: str, refused: Iterable[Refusal] = ()) -> dict[str, str]:
     """Return the text files of a report.
 
     Args:
@@ -62,7 +61,7 @@ def report_files(
         Name of a file -> its text: the page, and the tables in Markdown and LaTeX.
     """
     failed = sum(run.failure is not None for run in runs)
-    degenerate = sum(run.is_degenerate for run in runs)
+    degenerate = sum(run.scores.is_degenerate for run in runs)
     at_chance = sum(is_at_chance(run) is True for run in runs)
     parts = [
         "# Results\n",
@@ -83,7 +82,7 @@ def report_files(
         pictures = pictures_of(own)
         parts += ["### Pictures\n"] if pictures else []
         parts += [f"![{picture.text}]({picture.name})\n\n{picture.text}\n" for picture in pictures]
-        rows = summarize(run.record for run in own)
+        rows = summarize(own)
         parts.append(f"### Cost, and runs counted\n\n{markdown_table(rows)}")
         parts += [*failed_section(own), *refused_section(left.pop((model, size), []))]
         parts += settings_section(own)
@@ -94,7 +93,7 @@ def report_files(
     return {PAGE: "\n".join(parts), TABLES: "\n".join(markdown), LATEX: "\n".join(latex)}
 
 
-def pictures_of(runs: Sequence[StoredRun]) -> list[Picture]:
+def pictures_of(runs: Sequence[Record]) -> list[Picture]:
     """Return the pictures that can be drawn of one model and size."""
     if all(run.score is None for run in runs):
         return []
@@ -104,7 +103,7 @@ def pictures_of(runs: Sequence[StoredRun]) -> list[Picture]:
             f"scores{end}",
             "Scores: a strip a method, in it the seeds from top to bottom; bar: mean, shade: mean ±"
             " standard deviation, hollow: degenerate, dotted: best constant answer (where near).",
-            lambda path: draw_scores([run.record for run in runs], path),
+            lambda path: draw_scores(runs, path),
         ),
         Picture(
             f"cost{end}",
@@ -112,8 +111,8 @@ def pictures_of(runs: Sequence[StoredRun]) -> list[Picture]:
             lambda path: draw_cost(runs, path),
         ),
     ]
-    for label in labels_of(run for run in runs if run.learns_alpha):
-        own = [run.record for run in runs if run.label == label]
+    for label in labels_of(filter(learns_alpha, runs)):
+        own = [run for run in runs if run.label == label]
         found.append(
             Picture(
                 f"alpha--{_file_part(label)}{end}",
@@ -134,7 +133,7 @@ def pictures_of(runs: Sequence[StoredRun]) -> list[Picture]:
 
 
 def write_report(
-    runs: Sequence[StoredRun], folder: str | Path, command: str, refused: Iterable[Refusal] = ()
+    runs: Sequence[Record], folder: str | Path, command: str, refused: Iterable[Refusal] = ()
 ) -> list[Path]:
     """Write the pictures, the tables and the page, each whole.
 
@@ -164,9 +163,7 @@ def write_report(
     return written
 
 
-def _by_table(
-    runs: Sequence[StoredRun], refused: Iterable[Refusal]
-) -> dict[tuple[str, int], list[Refusal]]:
+def _by_table(runs: Sequence[Record], refused: Iterable[Refusal]) -> dict[tuple[str, int], list[Refusal]]:
     """Group refusals by model and size, without those where there is a run."""
     have_run = {(run.label, run.task, run.model, run.train_size) for run in runs}
     groups: dict[tuple[str, int], list[Refusal]] = {}

@@ -4,39 +4,38 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agwm.errors import DataError
+from agwm.experiments.record import Record
 from agwm.experiments.reporting.picture_parts import grid_of_axes, save_figure, styles_of
-from agwm.experiments.reporting.runs import StoredRun, labels_of, run_of
+from agwm.experiments.reporting.runs import labels_of, learns_alpha
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["alpha_grid", "draw_alpha", "draw_scores"]
 
-Record = Mapping[str, Any]
 _NO_LAYER = -1
 
 
-def draw_scores(records: Iterable[Record], path: str | Path) -> None:
+def draw_scores(runs: Iterable[Record], path: str | Path) -> None:
     """Draw the test score of every run: a strip a method, in it the seeds from top to bottom.
 
     There is a panel for each task, model and size. Bars are means, shades mean ± standard deviation,
     hollow marks degenerate runs, the dotted line the best constant answer.
 
     Args:
-        records: What :func:`agwm.experiments.records.load_records` gives.
+        runs: What :func:`agwm.experiments.reporting.runs.load_runs` gives.
         path: PNG, PDF or SVG file to write, by its ending.
 
     Raises:
         DataError: If no record has a score.
         MissingExtraError: If matplotlib is not installed.
     """
-    runs = [run_of(record) for record in records]
-    panels: dict[tuple, list[StoredRun]] = {}
+    panels: dict[tuple, list[Record]] = {}
     for run in sorted(runs, key=lambda run: (run.model, run.train_size, run.task)):
         panels.setdefault((run.model, run.train_size, run.task), []).append(run)
     panels = {key: own for key, own in panels.items() if any(run.score is not None for run in own)}
@@ -51,11 +50,11 @@ def draw_scores(records: Iterable[Record], path: str | Path) -> None:
     save_figure(figure, path)
 
 
-def alpha_grid(records: Iterable[Record]) -> tuple[list[str], list[str], list[list[float]]]:
+def alpha_grid(runs: Iterable[Record]) -> tuple[list[str], list[str], list[list[float]]]:
     """Arrange the mean of 1 - alpha by layer and kind of matrix, averaged over records.
 
     Args:
-        records: Runs of one model; those that learned no alpha are passed over.
+        runs: Of one model; those that learned no alpha are passed over.
 
     Returns:
         Names of the rows (layers), names of the columns (kinds), and the values row by row; NaN
@@ -66,10 +65,8 @@ def alpha_grid(records: Iterable[Record]) -> tuple[list[str], list[str], list[li
     """
     cells: dict[tuple[int, str], list[float]] = {}
     kinds: dict[str, None] = {}
-    for record in records:
-        if not run_of(record).learns_alpha:
-            continue
-        for name, numbers in record["train_info"]["alpha"].items():
+    for run in filter(learns_alpha, runs):
+        for name, numbers in run.train_info.alpha.items():
             layer, kind = _place(name)
             kinds[kind] = None
             cells.setdefault((layer, kind), []).append(1.0 - numbers["mean"])
@@ -89,25 +86,24 @@ def alpha_grid(records: Iterable[Record]) -> tuple[list[str], list[str], list[li
     return names, list(kinds), values
 
 
-def draw_alpha(records: Iterable[Record], path: str | Path) -> None:
+def draw_alpha(runs: Iterable[Record], path: str | Path) -> None:
     """Draw how far alpha was moved from 1 towards the pretrained weights, per layer and matrix.
 
     There is a panel for each method that learned it, task, model and size, in one scale of colours.
 
     Args:
-        records: What :func:`agwm.experiments.records.load_records` gives.
+        runs: What :func:`agwm.experiments.reporting.runs.load_runs` gives.
         path: PNG, PDF or SVG file to write, by its ending.
 
     Raises:
         DataError: If no record has a learned alpha.
         MissingExtraError: If matplotlib is not installed.
     """
-    runs = [run_of(record) for record in records]
-    learned = [run for run in runs if run.learns_alpha]
+    learned = [run for run in runs if learns_alpha(run)]
     labels = labels_of(learned)
     panels: dict[tuple, list[Record]] = {}
     for run in sorted(learned, key=lambda r: (r.model, r.train_size, labels.index(r.label), r.task)):
-        panels.setdefault((run.label, run.task, run.model, run.train_size), []).append(run.record)
+        panels.setdefault((run.label, run.task, run.model, run.train_size), []).append(run)
     grids = {key: alpha_grid(own) for key, own in panels.items()} or {(): alpha_grid([])}
     width = 1.6 + 0.55 * max(len(kinds) for _, kinds, _ in grids.values())
     height = 2.3 + 0.28 * max(len(layers) for layers, _, _ in grids.values())
@@ -135,7 +131,7 @@ def _place(name: str) -> tuple[int, str]:
     return int(parts[number]), ".".join(kind)
 
 
-def _draw_strips(axis: Axes, key: tuple, runs: Sequence[StoredRun], labels: Sequence[str]) -> None:
+def _draw_strips(axis: Axes, key: tuple, runs: Sequence[Record], labels: Sequence[str]) -> None:
     model, size, task = key
     seeds = sorted({run.seed for run in runs})
     ends: list[float] = []
@@ -146,7 +142,7 @@ def _draw_strips(axis: Axes, key: tuple, runs: Sequence[StoredRun], labels: Sequ
         for run in done:
             # Every seed has its own height in each strip, so that it can be followed down the page.
             shift = 0.6 * ((seeds.index(run.seed) + 0.5) / len(seeds) - 0.5)
-            fill = "none" if run.is_degenerate else color
+            fill = "none" if run.scores.is_degenerate else color
             axis.plot(100 * run.score, row + shift, marker, color=color, markerfacecolor=fill, markersize=5)
         if done:
             scores = [100 * run.score for run in done]
@@ -162,14 +158,14 @@ def _draw_strips(axis: Axes, key: tuple, runs: Sequence[StoredRun], labels: Sequ
             )
     low, high = min(ends), max(ends)
     margin = 0.05 * (high - low) or 1.0
-    constant = next((c for run in runs if (c := run.record["scores"].get("constant")) is not None), None)
+    constant = next((c for run in runs if (c := run.scores.constant) is not None), None)
     # A line far away would squeeze the scores together.
     if constant is not None and low - 5 * margin <= 100 * constant <= high + margin:
         axis.axvline(100 * constant, color="0.3", linestyle=":", linewidth=1)
         low = min(low, 100 * constant)
     axis.set_xlim(low - margin, high + margin)
     axis.set_yticks(range(len(labels)), labels, fontsize=8)
-    axis.set_xlabel(f"test {max(run.metric for run in runs)} × 100", fontsize=9)
+    axis.set_xlabel(f"test {max(run.scores.metric for run in runs)} × 100", fontsize=9)
     axis.set_title(f"{task}, {model}, n = {size}, {len(seeds)} seed{'s' * (len(seeds) > 1)}", fontsize=10)
     axis.grid(axis="x", alpha=0.3)
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from agwm.experiments.record import Record
 from agwm.experiments.reporting.chance import CHANCE_NOTE, count_at_chance
 from agwm.experiments.reporting.markdown import table
-from agwm.experiments.reporting.runs import StoredRun, check_runs, labels_of, run_of
+from agwm.experiments.reporting.runs import check_runs, labels_of
 from agwm.experiments.reporting.spread import Spread, spread_text
 
 __all__ = ["NOTE", "Row", "markdown_table", "rows_table", "summarize"]
 
-Record = Mapping[str, Any]
 _HEADER = (
     "task",
     "model",
@@ -70,11 +69,11 @@ class Row(Spread):
     seconds: float
 
 
-def summarize(records: Iterable[Record]) -> list[Row]:
+def summarize(runs: Iterable[Record]) -> list[Row]:
     """Group records by task, model, size and method.
 
     Args:
-        records: The records of :func:`agwm.experiments.records.load_records`, of one task or of several.
+        runs: What :func:`agwm.experiments.reporting.runs.load_runs` gives, of one task or of several.
 
     Returns:
         One row a group, by task, model and size, and within these in the order of
@@ -83,10 +82,15 @@ def summarize(records: Iterable[Record]) -> list[Row]:
     Raises:
         DataError: If :func:`agwm.experiments.reporting.runs.check_runs` objects to their settings.
     """
-    runs = [run_of(record) for record in records]
-    check_runs(runs)
+    runs = list(runs)
+    check_runs(
+        {
+            f"record {place} of {run.label}, {run.task}, seed {run.seed}": run
+            for place, run in enumerate(runs)
+        }
+    )
     labels = labels_of(runs)
-    groups: dict[tuple, list[StoredRun]] = {}
+    groups: dict[tuple, list[Record]] = {}
     for run in runs:
         key = (run.task, run.model, run.train_size, labels.index(run.label))
         groups.setdefault(key, []).append(run)
@@ -111,7 +115,7 @@ def rows_table(rows: Sequence[Row]) -> str:
     return table(_HEADER, [_cells(row) for row in rows], right=numbers)
 
 
-def _row(runs: Sequence[StoredRun]) -> Row:
+def _row(runs: Sequence[Record]) -> Row:
     done = sorted((run for run in runs if run.score is not None), key=lambda run: run.seed)
     # A failed run may have stopped anywhere: its cost says nothing of the method's.
     counted = done or runs
@@ -119,15 +123,15 @@ def _row(runs: Sequence[StoredRun]) -> Row:
         task=runs[0].task,
         model=runs[0].model,
         train_size=runs[0].train_size,
-        metric=counted[0].metric,
+        metric=counted[0].scores.metric,
         method=runs[0].label,
         scores=tuple(run.score for run in done),
         seeds=tuple(run.seed for run in done),
-        num_degenerate=sum(run.is_degenerate for run in done),
+        num_degenerate=sum(run.scores.is_degenerate for run in done),
         num_at_chance=count_at_chance(done),
         num_failed=sum(run.failure is not None for run in runs),
-        passes=statistics.fmean(run.passes for run in counted),
-        seconds=statistics.fmean(run.seconds for run in counted),
+        passes=statistics.fmean(run.train_info.passes for run in counted),
+        seconds=statistics.fmean(run.train_info.total_seconds for run in counted),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
+from agwm.experiments.record import Record
 from agwm.experiments.refusals import Refusal
 from agwm.experiments.reporting.alpha_effects import AlphaEffect, alpha_effects, start_of_alpha
 from agwm.experiments.reporting.comparisons import (
@@ -18,7 +19,7 @@ from agwm.experiments.reporting.comparisons import (
     verdict_table,
 )
 from agwm.experiments.reporting.markdown import table
-from agwm.experiments.reporting.runs import StoredRun, labels_of
+from agwm.experiments.reporting.runs import labels_of
 from agwm.experiments.yaml_files import flat_settings
 from agwm.methods import METHODS
 
@@ -50,7 +51,7 @@ seeds alone: read that one there.
 """
 
 
-def baseline_section(runs: Sequence[StoredRun]) -> list[str]:
+def baseline_section(runs: Sequence[Record]) -> list[str]:
     """Test every method of one model and size against vanilla."""
     labels = labels_of(runs)
     parts = [f"### Against {BASELINE}\n"]
@@ -63,7 +64,7 @@ def baseline_section(runs: Sequence[StoredRun]) -> list[str]:
     return parts
 
 
-def control_section(runs: Sequence[StoredRun]) -> list[str]:
+def control_section(runs: Sequence[Record]) -> list[str]:
     """Test every label of agwm against its control with alpha held at 1."""
     agwm = labels_of(controlled(runs))
     if not agwm:
@@ -83,7 +84,7 @@ def control_section(runs: Sequence[StoredRun]) -> list[str]:
     return parts
 
 
-def unlearned_section(runs: Sequence[StoredRun]) -> list[str]:
+def unlearned_section(runs: Sequence[Record]) -> list[str]:
     """Test every label of agwm against the same with alpha as it is drawn, where there is such a label."""
     agwm = labels_of(controlled(runs))
     controls = {label: control for label in agwm if (control := unlearned_of(runs, label)) is not None}
@@ -102,7 +103,7 @@ other masks.
     ]
 
 
-def alpha_section(runs: Sequence[StoredRun]) -> list[str]:
+def alpha_section(runs: Sequence[Record]) -> list[str]:
     """Say how far alpha moved in each method that learns it, and what it brought."""
     effects = alpha_effects(runs)
     if not effects:
@@ -150,7 +151,7 @@ def alpha_section(runs: Sequence[StoredRun]) -> list[str]:
     return ["### How far alpha moved\n", table(head, lines, right=range(2, 9)) + note]
 
 
-def failed_section(runs: Sequence[StoredRun]) -> list[str]:
+def failed_section(runs: Sequence[Record]) -> list[str]:
     """Say of each failed run why it gave no score."""
     failed = [run for run in runs if run.failure is not None]
     if not failed:
@@ -178,7 +179,7 @@ def refused_section(refused: Sequence[Refusal]) -> list[str]:
     return ["### Refused\n", table(("method", "tasks", "reason"), lines)]
 
 
-def settings_section(runs: Sequence[StoredRun]) -> list[str]:
+def settings_section(runs: Sequence[Record]) -> list[str]:
     """Show the settings of a label that differ between tasks, such as those chosen on each dev set."""
     lines = []
     for label in labels_of(runs):
@@ -193,12 +194,12 @@ def settings_section(runs: Sequence[StoredRun]) -> list[str]:
     return ["### Settings that differ between tasks\n", table(("method", "setting", "values"), lines)]
 
 
-def versions_section(runs: Sequence[StoredRun]) -> str:
+def versions_section(runs: Sequence[Record]) -> str:
     """Say how many runs were made with each version of what computes, and on which device."""
     counts: dict[str, dict[str, int]] = {}
     for run in runs:
-        info = run.record["run_info"]
-        found = {**(info.get("versions") or {}), **{k: info[k] for k in ("device", "threads") if k in info}}
+        info = run.run_info
+        found = {**info.versions, "device": info.device, "threads": info.threads}
         for name, value in found.items():
             own = counts.setdefault(name, {})
             own[str(value)] = own.get(str(value), 0) + 1
@@ -211,7 +212,7 @@ def versions_section(runs: Sequence[StoredRun]) -> str:
         ]
         for name, own in counts.items()
     ]
-    return table(("what", "version"), lines) if lines else "The records do not say.\n"
+    return table(("what", "version"), lines)
 
 
 def _tested(found: Sequence[Comparison], with_baseline: bool = False) -> list[str]:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agwm.errors import DataError
+from agwm.experiments.record import Record
 from agwm.experiments.reporting.chance import CHANCE_NOTE, count_at_chance
 from agwm.experiments.reporting.markdown import table
-from agwm.experiments.reporting.runs import StoredRun, labels_of
+from agwm.experiments.reporting.runs import labels_of
 from agwm.experiments.reporting.spread import Spread, spread_text
 
 __all__ = [
@@ -97,7 +98,7 @@ class Table:
         return max(means) if len(means) > 1 else None
 
 
-def common_tasks(runs: Sequence[StoredRun]) -> list[str]:
+def common_tasks(runs: Sequence[Record]) -> list[str]:
     """Return the tasks on which more than half of the methods that have a score anywhere have one.
 
     A method that lacks one of them is left out of what is said over tasks, and takes none away from the
@@ -110,7 +111,7 @@ def common_tasks(runs: Sequence[StoredRun]) -> list[str]:
     return most if any(all((label, task) in has for task in most) for label in labels) else []
 
 
-def make_table(runs: Sequence[StoredRun]) -> Table:
+def make_table(runs: Sequence[Record]) -> Table:
     """Arrange the runs of one model and size.
 
     Args:
@@ -123,7 +124,7 @@ def make_table(runs: Sequence[StoredRun]) -> Table:
     if len(kinds) != 1:
         raise DataError(f"Cannot make one table: expected runs of one model and size, got {kinds[:5]}.")
     seeds = tuple(sorted({run.seed for run in runs}))
-    groups: dict[tuple[str, str], list[StoredRun]] = {}
+    groups: dict[tuple[str, str], list[Record]] = {}
     for run in runs:
         groups.setdefault((run.label, run.task), []).append(run)
     averaged = tuple(common_tasks(runs))
@@ -131,7 +132,7 @@ def make_table(runs: Sequence[StoredRun]) -> Table:
         *kinds[0],
         labels=tuple(labels_of(runs)),
         tasks=tuple(sorted({run.task for run in runs})),
-        metrics={run.task: run.metric for run in runs},
+        metrics={run.task: run.scores.metric for run in runs},
         cells={key: _cell(own, len(seeds)) for key, own in groups.items()},
         seeds=seeds,
         averaged=averaged if len(averaged) > 1 else (),
@@ -176,12 +177,12 @@ def escape_latex(text: str) -> str:
     return "".join(_LATEX.get(character, character) for character in text)
 
 
-def _cell(runs: Sequence[StoredRun], num_seeds: int) -> Cell:
+def _cell(runs: Sequence[Record], num_seeds: int) -> Cell:
     done = sorted((run for run in runs if run.score is not None), key=lambda run: run.seed)
     return Cell(
         scores=tuple(run.score for run in done),
         num_failed=sum(run.failure is not None for run in runs),
-        num_degenerate=sum(run.is_degenerate for run in done),
+        num_degenerate=sum(run.scores.is_degenerate for run in done),
         num_at_chance=count_at_chance(done),
         is_complete=len(done) == num_seeds,
     )

@@ -17,7 +17,8 @@ from agwm.experiments.examples import load_examples
 from agwm.experiments.grid.cells import load_grid, select_cells
 from agwm.experiments.grid.estimate import evaluation_passes, planned_passes
 from agwm.experiments.grid.plan import pass_times, plan_rows, plan_summary, plan_table
-from agwm.experiments.records import failed_record, record_path, run_info, run_settings
+from agwm.experiments.record import failed_record, record_of
+from agwm.experiments.records import record_path, run_info, run_settings
 from agwm.experiments.run import run_one
 from agwm.experiments.yaml_files import flat_settings
 from agwm.files import write_json
@@ -180,7 +181,7 @@ def test_settings_that_act_are_taken(tmp_path, methods):
         ("grid: [1]", "has no cells"),
         ("base: 3\ngrid: {}", "Wrong key 'base'"),
         ("settings: {seeds: 3}\ngrid: {}", "Wrong key 'settings.seeds'"),
-        ("settings: {epochs: 3}\ngrid: {}", "Unknown config key 'epochs' in 'settings'"),
+        ("settings: {epochs: 3}\ngrid: {}", "Config key 'epochs' in 'settings' of .* is unknown"),
         ("base: nowhere.yaml\ngrid: {}", "Cannot read config"),
     ],
 )
@@ -251,14 +252,14 @@ def test_passes_are_those_that_a_run_makes(method, tiny_model, own_files):
     with counted_rows() as rows:
         record, _ = run_one(config, method, 1, load_examples(config), progress=False)
     planned = planned_passes(config, method, 40)
-    assert record["train_info"]["passes"] == planned
+    assert record.train_info.passes == planned
     # Where a warm-up begins, at a rate of 0, a search takes no difference: two passes less in each of two.
     less = 2 * 2 if method == "agwm" else 0
     assert rows[0] / 4 == planned - less
     # all examples, no dev set, and the label of a run without one
-    assert record["run_info"]["train_size"] == record["train_info"]["num_train"] == 40
-    assert record["scores"]["dev"] is None and record["scores"]["test"] is not None
-    assert record["run_info"]["label"] == method
+    assert record.train_size == record.train_info.num_train == 40
+    assert record.scores.dev is None and record.score is not None
+    assert record.label == method and record_of(record.to_dict(), "a.json") == record
 
 
 def test_the_plan_counts_what_is_left_and_says_what_it_assumes(tmp_path):
@@ -269,7 +270,7 @@ def test_the_plan_counts_what_is_left_and_says_what_it_assumes(tmp_path):
     done = one.path()
     done.parent.mkdir(parents=True)
     info = run_info(one.config, one.method, one.seed, "data", 300, one.label)
-    write_json(done, failed_record(info, "f1", "a reason", 1.0))
+    write_json(done, failed_record(info, "f1", "a reason", 1.0).to_dict())
     agwm, vanilla = sorted(plan_rows(grid.cells), key=lambda row: row.label)
     test = 408 / 16 / 3
     assert evaluation_passes(grid.cells[0].config) == pytest.approx(test)

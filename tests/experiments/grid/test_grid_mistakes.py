@@ -54,9 +54,7 @@ def test_a_refusal_is_of_one_block_s_settings(grid_file, tmp_path, good_first):
     result = run.run_grid(load_grid(path).cells, jobs=0, progress=False)
     (refusal,) = result.refused
     assert refusal.label == "top" and "99" in refusal.reason
-    assert [(r["run_info"]["train_size"], r["train_info"]["failure"]) for r in result.records] == [
-        (20, None)
-    ]
+    assert [(r.train_size, r.failure) for r in result.records] == [(20, None)]
 
 
 def test_a_finished_run_is_a_result_though_its_like_is_refused_now(grid_file, monkeypatch):
@@ -103,7 +101,9 @@ def test_a_grid_has_one_output_folder(grid_file):
 def test_seconds_of_a_pass_are_positive_and_finite(grid_file, value):
     path = grid_file(models=["minilm"])
     path.write_text(path.read_text() + yaml.safe_dump({"seconds_per_pass": value}))
-    with pytest.raises(ConfigError, match=r"'seconds_per_pass' in .*is out of range: expected a number > 0"):
+    with pytest.raises(
+        ConfigError, match=r"'seconds_per_pass' in .*is out of range: expected a number > 0"
+    ):
         load_grid(path)
 
 

@@ -20,6 +20,7 @@ from agwm.experiments.grid.claims import claim, is_stale, owner_of, release
 from agwm.experiments.grid.client import CellWorker
 from agwm.experiments.grid.run import describe_owners, run_grid
 from agwm.experiments.grid.tickets import CLAIMS, make_tickets
+from agwm.experiments.record import read_record
 from tests.experiments.grid.commands import ENVIRONMENT, dead_owner
 from tests.programs import GLUE_LOWRES
 
@@ -27,7 +28,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="dead processes are told a
 
 
 def stored(folder):
-    return {path.stem: json.loads(path.read_text()) for path in sorted((folder / "results").glob("*.json"))}
+    return {path.stem: read_record(path) for path in sorted((folder / "results").glob("*.json"))}
 
 
 def test_finished_cells_are_skipped_and_failed_ones_stay_failed(grid_file, tmp_path):
@@ -36,10 +37,10 @@ def test_finished_cells_are_skipped_and_failed_ones_stay_failed(grid_file, tmp_p
     lines = []
     result = run_grid(cells, jobs=0, report=lines.append, progress=False)
     assert (len(result.records), result.num_failed, result.refused, result.elsewhere) == (6, 2, [], [])
-    assert result.num_degenerate == sum(r["scores"]["is_degenerate"] for r in result.records)
+    assert result.num_degenerate == sum(r.scores.is_degenerate for r in result.records)
     record = stored(tmp_path / "out")["ruin--order--tiny--n20--seed1017"]
-    assert (record["run_info"]["label"], record["run_info"]["method"]) == ("ruin", "vanilla")
-    assert "not finite" in record["train_info"]["failure"] and record["scores"]["test"] is None
+    assert (record.label, record.method) == ("ruin", "vanilla")
+    assert "not finite" in record.failure and record.score is None
     assert any("ruin, order, seed 1017: failed" in line for line in lines) and "left" in lines[0]
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "results").iterdir()}
 
@@ -64,7 +65,7 @@ def test_mistakes_are_found_before_the_first_run_and_refusals_stop_nothing(grid_
     result = run_grid(load_grid(grid_file(methods=methods, seeds=1)).cells, jobs=0, progress=False)
     (refusal,) = result.refused
     assert refusal.label == "top" and "99" in refusal.reason
-    assert [record["run_info"]["label"] for record in result.records] == ["vanilla"]
+    assert [record.label for record in result.records] == ["vanilla"]
     bad = {"vanilla": {}, "wrong": {"method": "agwm", "mixing": {"alpha": "rank7"}}}
     before = stored(tmp_path / "out")
     with pytest.raises(ConfigError, match="rank7"):
@@ -91,15 +92,13 @@ def test_a_killed_worker_is_a_failed_run_and_the_others_go_on(grid_file, tmp_pat
     result = run_grid(cells, jobs=1, report=lines.append, progress=False)
     killer.join()
     endless_record, other = result.records
-    assert "was ended by SIGKILL" in endless_record["train_info"]["failure"]
-    assert endless_record["run_info"]["label"] == "endless" and result.num_failed == 1
+    assert "was ended by SIGKILL" in endless_record.failure
+    assert endless_record.label == "endless" and result.num_failed == 1
     assert any("endless" in line and "SIGKILL" in line for line in lines)
     assert not victim.exists()
     cells[1].path().unlink()
-    (again,) = [
-        r for r in run_grid(cells, jobs=0).records if r["run_info"]["label"] == other["run_info"]["label"]
-    ]
-    assert again["scores"] == other["scores"] and again["train_info"]["failure"] is None
+    (again,) = [r for r in run_grid(cells, jobs=0).records if r.label == other.label]
+    assert again.scores == other.scores and again.failure is None
 
 
 @posix

@@ -13,6 +13,7 @@ from agwm.experiments.grid.candidates import choose, tuned_yaml, tuning_table
 from agwm.experiments.grid.cells import load_grid
 from agwm.experiments.grid.tuning import TUNING_SEEDS, load_tuning
 from agwm.methods import METHODS
+from tests.experiments.records import make_record
 from tests.programs import ROOT, main
 
 TUNING = ROOT / "configs" / "grids" / "tuning.yaml"
@@ -38,11 +39,9 @@ def tuning_file(tmp_path):
 
 
 def record(label, task, seed, dev, passes=57):
-    return {
-        "run_info": {"label": label, "task": task, "train_size": 300, "model": "minilm", "seed": seed},
-        "train_info": {"passes": passes},
-        "scores": {"dev": dev, "test": None},
-    }
+    failure = "not finite" if dev is None else None
+    scores = {"test": None, "dev": dev, "failure": failure}
+    return make_record("vanilla", seed, task=task, model="minilm", label=label, passes=passes, **scores)
 
 
 def records(label, scores, passes=57):

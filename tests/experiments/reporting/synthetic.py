@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from agwm.experiments.reporting.runs import run_of
 from agwm.files import write_json
 from tests.experiments.records import make_record
 
@@ -24,11 +23,8 @@ def make_records(scores=SCORES):
         method = label.split("_k")[0]
         for task, values in tasks.items():
             for seed, score in zip(SEEDS, values, strict=False):
-                record = make_record(method, seed, score, task=task)
-                record["run_info"]["settings"] = settings(method, label, seed)
-                if label != method:
-                    record["run_info"]["label"] = label
-                records.append(record)
+                own = settings(method, label, seed)
+                records.append(make_record(method, seed, score, task, label=label, settings=own))
     return records
 
 
@@ -41,13 +37,9 @@ def settings(method, label, seed):
     return own | {"mixing": mixing, "search": {"num_resplits": num_resplits, "roll_back": method == "agwm"}}
 
 
-def make_runs(scores=SCORES):
-    return [run_of(record, f"{place}.json") for place, record in enumerate(make_records(scores))]
-
-
 def write_records(folder, records):
     """Write records as a run does; return the folder."""
     (folder / "results").mkdir(parents=True)
     for place, record in enumerate(records):
-        write_json(folder / "results" / f"{place:03d}.json", record)
+        write_json(folder / "results" / f"{place:03d}.json", record.to_dict())
     return folder

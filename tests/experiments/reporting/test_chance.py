@@ -9,17 +9,13 @@ from agwm.data.metrics import METRICS, compute_metric
 from agwm.experiments.reporting.chance import CHANCE_NOTE, chance_limit, count_at_chance, is_at_chance
 from agwm.experiments.reporting.page import report_files
 from agwm.experiments.reporting.rows import markdown_table, summarize
-from agwm.experiments.reporting.runs import run_of
 from agwm.experiments.reporting.tables import make_table, wide_table
 from tests.experiments.records import make_record
 
 
 def runs_of(scores, metric="accuracy", constant=0.5092, num_test=872, task="rte"):
-    records = [make_record("vanilla", seed, score, task=task) for seed, score in enumerate(scores)]
-    for record in records:
-        record["train_info"]["num_test"] = num_test
-        record["scores"] |= {"metric": metric, "constant": constant, "is_degenerate": False}
-    return [run_of(record) for record in records]
+    changes = {"num_test": num_test, "metric": metric, "constant": constant, "is_degenerate": False}
+    return [make_record("vanilla", seed, score, task=task, **changes) for seed, score in enumerate(scores)]
 
 
 def test_accuracy_just_above_the_largest_class_is_chance():
@@ -62,10 +58,10 @@ def test_what_cannot_be_judged_is_not_counted_as_judged():
 def test_tables_show_the_count():
     runs = runs_of((0.5149, 0.5275, 0.80))
     assert "(2 not above chance) |" in wide_table(make_table(runs))
-    lines = markdown_table(summarize(run.record for run in runs)).splitlines()
+    lines = markdown_table(summarize(runs)).splitlines()
     cells = [[cell.strip() for cell in line.split("|")] for line in (lines[0], lines[2])]
     assert dict(zip(*cells, strict=True))["not above chance"] == "2"
-    lines = markdown_table(summarize(run.record for run in runs_of((0.5,), metric="f1"))).splitlines()
+    lines = markdown_table(summarize(runs_of((0.5,), metric="f1"))).splitlines()
     assert lines[2].split("|")[9].strip() == "-"
     page = report_files(runs, "command")["report.md"]
     assert "Made from 3 records (0 failed, 0 degenerate, 2 not above chance)" in page

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 import pytest
 from scipy import stats
@@ -16,16 +15,16 @@ from agwm.experiments.reporting.comparisons import (
     unlearned_of,
     verdict_table,
 )
-from agwm.experiments.reporting.runs import run_of
 from agwm.experiments.reporting.sections import baseline_section, control_section, unlearned_section
 from agwm.experiments.reporting.tables import OVER_TASKS
-from tests.experiments.reporting.synthetic import SCORES, make_records, make_runs
+from tests.experiments.records import changed
+from tests.experiments.reporting.synthetic import SCORES, make_records
 
 BASELINES = {label: "vanilla" for label in SCORES if label != "vanilla"}
 
 
 def comparison(task, label, runs=None, baselines=BASELINES):
-    (one,) = [c for c in compare(runs or make_runs(), baselines) if (c.task, c.label) == (task, label)]
+    (one,) = [c for c in compare(runs or make_records(), baselines) if (c.task, c.label) == (task, label)]
     return one
 
 
@@ -39,12 +38,12 @@ def test_pairs_are_by_seed_and_failed_runs_are_counted():
 
 
 def test_the_order_of_records_does_not_matter():
-    forward, backward = make_runs(), make_runs()[::-1]
+    forward, backward = make_records(), make_records()[::-1]
     assert compare(forward, BASELINES) == compare(backward, BASELINES)
 
 
 def test_a_family_is_the_methods_of_one_task():
-    found = [c for c in compare(make_runs(), BASELINES) if c.task == "stsb"]
+    found = [c for c in compare(make_records(), BASELINES) if c.task == "stsb"]
     p = {c.label: c.paired.p_value for c in found}
     smallest = min(p, key=p.get)
     (one,) = [c for c in found if c.label == smallest]
@@ -59,7 +58,7 @@ def test_a_family_is_the_methods_of_one_task():
 
 def test_what_is_not_tested_is_not_in_the_family():
     scores = {**SCORES, "frozen": {"rte": (0.60,), "stsb": (0.30,)}}
-    found = {c.label: c for c in compare(make_runs(scores), BASELINES) if c.task == "rte"}
+    found = {c.label: c for c in compare(make_records(scores), BASELINES) if c.task == "rte"}
     assert found["frozen"].paired_holm is None and found["frozen"].paired.reason == "1 common seed"
     p = sorted(c.paired.p_value for c in found.values() if c.paired.p_value is not None)
     assert len(p) == 2
@@ -79,54 +78,53 @@ def test_over_tasks_compares_means_of_complete_seeds():
 
 def test_a_method_without_a_task_takes_no_test_over_tasks_from_the_others():
     part = {"rte": (0.5, None, 0.7)}
-    runs = make_runs({**SCORES, "joint_alpha": part})
+    runs = make_records({**SCORES, "joint_alpha": part})
     others = {label: "vanilla" for label in (*BASELINES, "joint_alpha")}
     over = [one for one in compare(runs, others) if one.task == OVER_TASKS]
-    assert over == [one for one in compare(make_runs(), BASELINES) if one.task == OVER_TASKS]
+    assert over == [one for one in compare(make_records(), BASELINES) if one.task == OVER_TASKS]
     assert [one.label for one in over] == ["frozen", "agwm", "agwm_k5"]
 
 
 def test_one_task_is_not_over_tasks():
-    runs = [run for run in make_runs() if run.task == "rte"]
+    runs = [run for run in make_records() if run.task == "rte"]
     assert {one.task for one in compare(runs, BASELINES)} == {"rte"}
 
 
 def test_the_control_is_the_one_of_the_same_stages():
-    runs = make_runs()
+    runs = make_records()
     # roll_back differs between the two, and does nothing where alpha is held
     assert control_of(runs, "agwm") == "frozen" and other_settings(runs, "agwm", "frozen") == []
     assert control_of(runs, "agwm_k5") == "frozen"
     assert other_settings(runs, "agwm_k5", "frozen") == ["search.num_resplits"]
-    both = make_runs({**SCORES, "frozen_k5": SCORES["frozen"]})
+    both = make_records({**SCORES, "frozen_k5": SCORES["frozen"]})
     assert control_of(both, "agwm_k5") == "frozen_k5" and control_of(both, "agwm") == "frozen"
     assert control_of([run for run in runs if run.method != "frozen"], "agwm") is None
 
 
 def test_a_control_shares_a_task():
     rte, stsb = ({task: SCORES["frozen"][task]} for task in ("rte", "stsb"))
-    part = make_runs({"frozen": stsb, "frozen_k5": rte, "agwm_k5": rte})
+    part = make_records({"frozen": stsb, "frozen_k5": rte, "agwm_k5": rte})
     assert control_of(part, "agwm_k5") == "frozen_k5"
-    assert control_of(make_runs({"frozen": stsb, "agwm_k5": rte}), "agwm_k5") is None
+    assert control_of(make_records({"frozen": stsb, "agwm_k5": rte}), "agwm_k5") is None
     # of two that are exact, the one on more of the tasks
     both = {**rte, **stsb}
-    assert control_of(make_runs({"frozen": rte, "frozen_kb": both, "agwm": both}), "agwm") == "frozen_kb"
+    assert control_of(make_records({"frozen": rte, "frozen_kb": both, "agwm": both}), "agwm") == "frozen_kb"
 
 
 def test_what_is_not_learned_is_a_control_too():
     rates = {"agwm_k1_lr0": 0.0, "agwm_k1": 2e-3, "agwm_k1_lr1e-2": 1e-2, "agwm_k5": 2e-3}
     records = make_records({**SCORES, **dict.fromkeys(rates, SCORES["agwm_k5"])})
     for record in records:
-        label = record["run_info"].get("label", record["run_info"]["method"])
-        if label in rates:
-            record["run_info"]["settings"]["search"]["attention_learning_rate"] = rates[label]
-    runs = [run_of(record, "a record") for record in records]
+        if record.label in rates:
+            record.settings["search"]["attention_learning_rate"] = rates[record.label]
+    runs = records
     assert [unlearned_of(runs, label) for label in ("agwm_k1", "agwm_k1_lr1e-2")] == ["agwm_k1_lr0"] * 2
     assert unlearned_of(runs, "agwm_k5") is None  # of another K
     assert unlearned_of(runs, "agwm_k1_lr0") is None
-    assert unlearned_of(runs, "vanilla") is None and unlearned_of(make_runs(), "agwm") is None
+    assert unlearned_of(runs, "vanilla") is None and unlearned_of(make_records(), "agwm") is None
     page = "\n".join(unlearned_section(runs))
     assert re.search(r"\| stsb +\| agwm_k1 +\| agwm_k1_lr0 +\|", page) and "agwm_k5" not in page
-    assert unlearned_section(make_runs()) == []
+    assert unlearned_section(make_records()) == []
 
 
 def test_unequal_numbers_of_seeds_are_pointed_out():
@@ -134,16 +132,16 @@ def test_unequal_numbers_of_seeds_are_pointed_out():
     equal = {label: {"rte": (0.5, 0.6, 0.7)} for label in ("vanilla", "frozen", "agwm")}
     fewer = {**equal, "vanilla": {"rte": (0.5, 0.6)}, "frozen": {"rte": (0.5, 0.6)}}
     for section in (baseline_section, control_section):
-        assert note not in "".join(section(make_runs(equal)))
-        assert note in "".join(section(make_runs(fewer)))
+        assert note not in "".join(section(make_records(equal)))
+        assert note in "".join(section(make_records(fewer)))
     # as many, but others
-    other = make_runs(equal)
-    other = [replace(run, seed=run.seed + 1) if run.label == "vanilla" else run for run in other]
+    other = make_records(equal)
+    other = [changed(run, seed=run.seed + 1) if run.label == "vanilla" else run for run in other]
     assert note in "".join(baseline_section(other))
 
 
 def test_tables_show_tests_reasons_and_counts():
-    found = compare(make_runs(), BASELINES)
+    found = compare(make_records(), BASELINES)
     lines = comparison_table(found).splitlines()
     assert len(lines) == 2 + 9 and len({len(line) for line in lines}) == 1
     (line,) = [line for line in lines if "rte" in line and "agwm_k5" in line]
@@ -161,7 +159,7 @@ def test_a_sure_difference_is_counted_on_its_side():
         "frozen": (0.40, 0.50001, 0.60002),
         "agwm": (0.60, 0.70001, 0.80002),
     }
-    runs = make_runs({label: {"rte": scores} for label, scores in rows.items()})
+    runs = make_records({label: {"rte": scores} for label, scores in rows.items()})
     found = compare(runs, {"frozen": "vanilla", "agwm": "vanilla"})
     cells = [[c.strip() for c in line.split("|")[2:6]] for line in verdict_table(found).splitlines()[2:]]
     assert cells == [["0", "1", "0", "0"], ["1", "0", "0", "0"]]

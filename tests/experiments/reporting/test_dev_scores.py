@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from agwm.experiments.reporting.dev_scores import dev_scores, dev_section
-from tests.experiments.reporting.synthetic import make_runs
+from tests.experiments.records import changed
+from tests.experiments.reporting.synthetic import make_records
 
 TEST = {
     "vanilla": {"rte": (0.5, 0.6, 0.7)},
@@ -20,10 +19,10 @@ DEV = {"agwm": (0.6, 0.6, 0.6), "agwm_k5": (0.5, 0.7, 0.8)}
 
 
 def runs_with(dev, scores=TEST):
-    seeds = {run.seed: place for place, run in enumerate(make_runs({"vanilla": scores["vanilla"]}))}
+    seeds = {run.seed: place for place, run in enumerate(make_records({"vanilla": scores["vanilla"]}))}
     return [
-        replace(run, dev=dev[run.label][seeds[run.seed]] if run.label in dev else run.dev)
-        for run in make_runs(scores)
+        changed(run, dev=dev[run.label][seeds[run.seed]] if run.label in dev else run.scores.dev)
+        for run in make_records(scores)
     ]
 
 
@@ -54,7 +53,7 @@ def test_section_by_hand():
 
 def test_labels_are_compared_on_common_seeds():
     runs = runs_with(DEV)
-    extra = replace(runs[-1], label="agwm", seed=99, score=0.1, dev=1.0)
+    extra = changed(runs[-1], label="agwm", seed=99, test=0.1, dev=1.0)
     # with its fourth seed agwm would have the higher mean
     assert [(one.label, one.is_chosen, len(one.dev)) for one in dev_scores([*runs, extra])] == [
         ("agwm", False, 3),
@@ -62,13 +61,13 @@ def test_labels_are_compared_on_common_seeds():
     ]
 
 
-@pytest.mark.parametrize("missing", ["score", "dev"])
+@pytest.mark.parametrize("missing", ["test", "dev"])
 def test_a_label_with_few_scored_seeds_is_left_out(missing):
     runs = runs_with(DEV)
-    assert dev_scores([*runs[:-1], replace(runs[-1], **{missing: None})]) == []
-    assert dev_section([*runs[:-1], replace(runs[-1], **{missing: None})]) == []
+    assert dev_scores([*runs[:-1], changed(runs[-1], **{missing: None})]) == []
+    assert dev_section([*runs[:-1], changed(runs[-1], **{missing: None})]) == []
 
 
 def test_labels_without_common_seeds_are_not_compared():
-    runs = [replace(run, seed=run.seed + 50 * (run.label == "agwm_k5")) for run in runs_with(DEV)]
+    runs = [changed(run, seed=run.seed + 50 * (run.label == "agwm_k5")) for run in runs_with(DEV)]
     assert dev_scores(runs) == []

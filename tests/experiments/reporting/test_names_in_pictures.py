@@ -7,7 +7,7 @@ import pytest
 from agwm.experiments.reporting.comparison_pictures import draw_alpha_effects, draw_cost
 from agwm.experiments.reporting.picture_parts import new_figure, save_figure
 from agwm.experiments.reporting.pictures import draw_alpha, draw_scores
-from agwm.experiments.reporting.runs import run_of
+from tests.experiments.records import changed
 from tests.experiments.reporting.synthetic import make_records
 
 pytest.importorskip("matplotlib", reason="the extra 'plot' is not installed")
@@ -16,16 +16,13 @@ NAME = r"$5_vs_$6 \frac{a"
 
 
 def test_dollars_are_no_formula_in_any_picture(tmp_path):
-    records = make_records()
-    for record in records:
-        record["run_info"].update(task=NAME, model=NAME)
-    runs = [run_of(record) for record in records]
-    own = [record for record in records if record["run_info"]["method"] == "agwm"]
+    records = [changed(record, task=NAME, model=NAME) for record in make_records()]
+    own = [record for record in records if record.method == "agwm"]
     for name, draw in {
         "scores": lambda path: draw_scores(records, path),
         "alpha": lambda path: draw_alpha(own, path),
-        "cost": lambda path: draw_cost(runs, path),
-        "effects": lambda path: draw_alpha_effects(runs, path),
+        "cost": lambda path: draw_cost(records, path),
+        "effects": lambda path: draw_alpha_effects(records, path),
     }.items():
         draw(tmp_path / f"{name}.png")
         assert (tmp_path / f"{name}.png").stat().st_size > 1000

@@ -61,10 +61,10 @@ def test_table_is_markdown():
 def test_records_are_read_back(tmp_path):
     written = records_of()
     for record in written:
-        path = tmp_path / FOLDER / f"{record['run_info']['seed']}.json"
+        path = tmp_path / FOLDER / f"{record.seed}.json"
         path.parent.mkdir(exist_ok=True)
-        write_json(path, record)
-    assert load_records(tmp_path) == sorted(written, key=lambda r: str(r["run_info"]["seed"]))
+        write_json(path, record.to_dict())
+    assert load_records(tmp_path) == sorted(written, key=lambda r: str(r.seed))
 
 
 def test_no_records_or_something_else_is_an_error(tmp_path):
@@ -86,9 +86,8 @@ def test_a_record_of_other_settings_or_data_is_not_taken(tmp_path):
     path = tmp_path / "a.json"
     settings = {"search": {"epochs": 3}}
     assert find_finished(path, settings, "f00") is None
-    record = make_record()
-    record["run_info"] |= {"settings": settings, "data": "f00"}
-    write_json(path, record)
+    record = make_record(settings=settings, data="f00")
+    write_json(path, record.to_dict())
     assert find_finished(path, settings, "f00") == record
     with pytest.raises(ConfigError, match=r"expected search.epochs = 5, got 3.*--override"):
         find_finished(path, {"search": {"epochs": 5}}, "f00")

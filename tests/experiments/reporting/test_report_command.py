@@ -10,6 +10,7 @@ import pytest
 from agwm.errors import DataError
 from agwm.experiments.reporting.page import report_files
 from agwm.experiments.reporting.runs import load_runs
+from tests.experiments.records import changed
 from tests.experiments.reporting.synthetic import make_records, write_records
 from tests.programs import load_program
 
@@ -66,9 +67,7 @@ def test_failed_runs_have_their_reasons(tmp_path):
         {"vanilla": {"stsb": (None, 0.5, None), "rte": (None,)}, "agwm": {"rte": (0.6,)}}
     )
     reasons = iter(("a worker was ended by SIGKILL", "OSError: disk | full", "not finite"))
-    for record in records:
-        if record["train_info"]["failure"]:
-            record["train_info"]["failure"] = next(reasons)
+    records = [changed(r, failure=next(reasons)) if r.failure else r for r in records]
     page = report_files(load_runs([write_records(tmp_path / "runs", records)]), "command")["report.md"]
     lines = page[page.index("### Failed runs") :].splitlines()[4:7]
     assert [" ".join(line.split()) for line in lines] == [
@@ -78,7 +77,7 @@ def test_failed_runs_have_their_reasons(tmp_path):
     ]
     # a table does not say why, since it does not know
     assert "Failed: gave no score" in page and "Failed: not finite" not in page
-    whole = [record for record in records if not record["train_info"]["failure"]]
+    whole = [record for record in records if not record.failure]
     page = report_files(load_runs([write_records(tmp_path / "whole", whole)]), "command")["report.md"]
     assert "### Failed runs" not in page
 
@@ -108,12 +107,12 @@ def test_no_records(tmp_path, failing):
     [
         ("{", "expected JSON"),
         ("[1]", "is no record"),
-        ('{"run_info": {}, "train_info": {}, "scores": {"test": 1}}', "expected run_info.method"),
-        (None, "expected scores.test to be a finite number"),
+        ('{"run_info": {}, "train_info": {}, "scores": {"test": 1}}', "its run_info.method is missing"),
+        (None, "its scores.test is of the wrong type: expected a number or null, got nan"),
     ],
 )
 def test_something_else_is_no_record(tmp_path, failing, content, message):
-    record = make_records()[0]
+    record = make_records()[0].to_dict()
     record["scores"]["test"] = float("nan")
     folder = tmp_path / "runs"
     (folder / "results").mkdir(parents=True)
@@ -123,9 +122,7 @@ def test_something_else_is_no_record(tmp_path, failing, content, message):
 
 
 def test_records_of_tuning_are_refused(tmp_path, failing):
-    records = make_records()
-    for record in records:
-        record["scores"]["test"] = None
+    records = [changed(record, test=None) for record in make_records()]
     line = failing(write_records(tmp_path / "runs", records), "--output-dir", tmp_path / "out")
     assert "Records of tuning make no table: expected a test score" in line and "tuning.md" in line
     assert not (tmp_path / "out").exists()
@@ -133,7 +130,7 @@ def test_records_of_tuning_are_refused(tmp_path, failing):
 
 def test_other_settings_of_one_label_are_refused(tmp_path, failing):
     records = make_records()
-    records[1]["run_info"]["settings"]["vanilla"] = {"epochs": 5}
+    records[1] = changed(records[1], settings={**records[1].settings, "vanilla": {"epochs": 5}})
     folder = write_records(tmp_path / "runs", records)
     line = failing(folder, "--output-dir", tmp_path / "out")
     assert "of label 'vanilla'" in line and "vanilla.epochs = 3 and 5" in line
@@ -142,22 +139,18 @@ def test_other_settings_of_one_label_are_refused(tmp_path, failing):
 
 def test_other_settings_with_a_label_of_their_own_are_taken(tmp_path):
     records = make_records()
-    records[1]["run_info"]["settings"]["vanilla"] = {"epochs": 5}
-    records[1]["run_info"]["label"] = "vanilla_5"
+    other = {**records[1].settings, "vanilla": {"epochs": 5}}
+    records[1] = changed(records[1], settings=other, label="vanilla_5")
     assert len(load_runs([write_records(tmp_path / "runs", records)])) == len(records)
 
 
-@pytest.mark.parametrize("key", ["data", "metric", "max_length"])
+@pytest.mark.parametrize("key", ["data", "metric", "settings"])
 def test_methods_on_other_data_are_refused(tmp_path, key):
-    records = make_records()
-    for record in records:
-        if record["run_info"]["method"] == "agwm" and record["run_info"]["task"] == "rte":
-            if key == "data":
-                record["run_info"]["data"] = "1"
-            elif key == "metric":
-                record["scores"]["metric"] = "f1"
-            else:
-                record["run_info"]["settings"]["max_length"] = 64
+    records = []
+    for record in make_records():
+        own = {"data": "1", "metric": "f1", "settings": {**record.settings, "max_length": 64}}
+        is_other = record.method == "agwm" and record.task == "rte"
+        records.append(changed(record, **{key: own[key]}) if is_other else record)
     with pytest.raises(
         DataError, match="on task 'rte' do not belong together: .*(examples|metric|max_length) = "
     ):
@@ -172,7 +165,7 @@ def test_a_run_that_is_there_twice_is_refused(tmp_path):
 
 def test_without_vanilla_and_control_there_are_no_tests(tmp_path):
     pytest.importorskip("matplotlib", reason="the extra 'plot' is not installed")
-    records = [r for r in make_records() if r["run_info"]["method"] == "agwm"]
+    records = [r for r in make_records() if r.method == "agwm"]
     out = tmp_path / "out"
     assert main([str(write_records(tmp_path / "runs", records)), "--output-dir", str(out)]) == 0
     page = (out / "report.md").read_text(encoding="utf-8")
@@ -182,9 +175,11 @@ def test_without_vanilla_and_control_there_are_no_tests(tmp_path):
 
 
 def test_settings_that_differ_between_tasks_are_shown(tmp_path):
-    records = make_records()
-    for record in records:
-        if record["run_info"]["method"] == "vanilla" and record["run_info"]["task"] == "stsb":
-            record["run_info"]["settings"]["vanilla"] = {"epochs": 10}
+    records = [
+        changed(r, settings={**r.settings, "vanilla": {"epochs": 10}})
+        if (r.method, r.task) == ("vanilla", "stsb")
+        else r
+        for r in make_records()
+    ]
     page = report_files(load_runs([write_records(tmp_path / "runs", records)]), "command")["report.md"]
     assert re.search(r"\| vanilla \| `vanilla.epochs` \| rte: 3, stsb: 10 +\|", page)

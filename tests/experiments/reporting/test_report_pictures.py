@@ -11,9 +11,9 @@ from agwm.experiments.reporting.alpha_effects import alpha_effects, start_of_alp
 from agwm.experiments.reporting.comparison_pictures import draw_alpha_effects, draw_cost
 from agwm.experiments.reporting.page import pictures_of
 from agwm.experiments.reporting.pictures import alpha_grid, draw_alpha, draw_scores
-from agwm.experiments.reporting.runs import run_of
 from agwm.experiments.reporting.sections import alpha_section
-from tests.experiments.reporting.synthetic import SCORES, make_records, make_runs
+from tests.experiments.records import changed
+from tests.experiments.reporting.synthetic import SCORES, make_records
 
 pytest.importorskip("matplotlib", reason="the extra 'plot' is not installed")
 
@@ -77,7 +77,7 @@ def test_twenty_methods_are_told_apart(tmp_path, figure):
 
 
 def test_cost_has_a_mark_a_method_for_passes_and_for_time(tmp_path, figure):
-    draw_cost(make_runs(), tmp_path / "cost.png")
+    draw_cost(make_records(), tmp_path / "cost.png")
     axes = figure()
     assert len(axes) == 4 and all(len(axis.containers) == 4 for axis in axes)
     assert [axis.get_xlabel() for axis in axes[:2]] == [
@@ -87,16 +87,15 @@ def test_cost_has_a_mark_a_method_for_passes_and_for_time(tmp_path, figure):
     x = sorted({float(c.lines[0].get_xdata()[0]) for c in axes[0].containers})
     assert x == [57.0, 237.0]
     with pytest.raises(DataError, match="Nothing to draw"):
-        draw_cost(make_runs({"vanilla": {"rte": (None,)}}), tmp_path / "none.png")
+        draw_cost(make_records({"vanilla": {"rte": (None,)}}), tmp_path / "none.png")
     assert not (tmp_path / "none.png").exists()
 
 
 def test_alpha_is_drawn_for_each_method_that_learned_it(tmp_path, figure):
     scores = {**SCORES, "random_alpha": SCORES["agwm"], "joint_alpha": SCORES["agwm"]}
     records = make_records(scores)
-    for record in records:
-        if record["run_info"]["method"].endswith("_alpha"):
-            record["train_info"]["alpha"] = {"pooler.weight": {"mean": 0.9, "min": 0.5, "max": 1.0}}
+    alpha = {"pooler.weight": {"mean": 0.9, "min": 0.5, "max": 1.0}}
+    records = [changed(r, alpha=alpha) if r.method.endswith("_alpha") else r for r in records]
     draw_alpha(records, tmp_path / "alpha.png")
     *panels, _ = figure()
     titles = [axis.get_title().split(",")[0] for axis in panels]
@@ -104,7 +103,7 @@ def test_alpha_is_drawn_for_each_method_that_learned_it(tmp_path, figure):
         f"{label}: {task}" for label in ("joint_alpha", "agwm", "agwm_k5") for task in ("rte", "stsb")
     ]
     assert [len(axis.texts) for axis in panels] == [1, 1, 5, 5, 5, 5]
-    random_alone = [r for r in records if r["run_info"]["method"] == "random_alpha"]
+    random_alone = [r for r in records if r.method == "random_alpha"]
     with pytest.raises(DataError, match="No alpha to draw"):
         alpha_grid(random_alone)
     with pytest.raises(DataError, match="No alpha to draw"):
@@ -112,7 +111,7 @@ def test_alpha_is_drawn_for_each_method_that_learned_it(tmp_path, figure):
 
 
 def test_effects_are_paired_with_the_control_by_seed():
-    effects = {(e.run.label, e.run.task, e.run.seed): e for e in alpha_effects(make_runs())}
+    effects = {(e.run.label, e.run.task, e.run.seed): e for e in alpha_effects(make_records())}
     one = effects["agwm", "rte", 7]
     assert one.reference == "frozen" and one.difference == pytest.approx(0.05)
     # five matrices: 0.010, 0.011, 0.020, 0.021 and 0.020
@@ -127,11 +126,9 @@ def runs_with_the_unlearned():
     own = {"agwm_k1": (0.7, 0.7, 0.7), "agwm_k1_lr0": (0.6, 0.65, None), "frozen": (0.5, 0.5, 0.5)}
     records = make_records({label: {"rte": scores} for label, scores in own.items()})
     for record in records:
-        search = record["run_info"]["settings"].get("search")
-        search["attention_learning_rate"] = (
-            0.0 if record["run_info"].get("label") == "agwm_k1_lr0" else 2e-3
-        )
-    return [run_of(record) for record in records]
+        rate = 0.0 if record.label == "agwm_k1_lr0" else 2e-3
+        record.settings["search"]["attention_learning_rate"] = rate
+    return records
 
 
 def test_what_learning_brought_is_over_what_is_drawn():
@@ -156,12 +153,12 @@ def test_what_does_not_learn_is_in_no_picture_of_learning(tmp_path, figure):
     assert [y for line in marks(axis) for y in line.get_ydata()] == pytest.approx([10, 5])
     (legend,) = axis.get_figure().legends
     assert [text.get_text() for text in legend.get_texts()] == ["agwm_k1 − agwm_k1_lr0"]
-    draw_alpha([run.record for run in runs], tmp_path / "alpha.png")
+    draw_alpha(runs, tmp_path / "alpha.png")
     assert len(figure()) == 2  # a panel and the scale of colours
     alone = [run for run in runs if run.label == "agwm_k1_lr0"]
     assert not [picture for picture in pictures_of(alone) if picture.name.startswith("alpha")]
     with pytest.raises(DataError, match="No alpha to draw"):
-        draw_alpha([run.record for run in alone], tmp_path / "none.png")
+        draw_alpha(alone, tmp_path / "none.png")
 
 
 def test_the_table_of_alpha_tells_the_controls_apart():
@@ -178,25 +175,25 @@ def test_start_of_alpha_is_what_the_forms_draw():
 
     from agwm.mixing.alpha import RankOneAlpha, RowAlpha
 
-    run = next(run for run in make_runs() if run.label == "agwm")
+    run = next(run for run in make_records() if run.label == "agwm")
     size = torch.Size([400, 400])
     generator = torch.Generator().manual_seed(0)
     for name, form in (("rank1", RankOneAlpha), ("row", RowAlpha)):
-        run.record["run_info"]["settings"]["mixing"]["alpha"] = name
+        run.settings["mixing"]["alpha"] = name
         drawn = 1 - float(form(size, init_std=0.005, generator=generator)().detach().mean())
         assert drawn == pytest.approx(start_of_alpha(run), rel=0.15)
     assert start_of_alpha(run) == pytest.approx(0.005 / math.sqrt(2 * math.pi))
-    del run.record["run_info"]["settings"]["mixing"]
+    del run.settings["mixing"]
     assert start_of_alpha(run) is None
 
 
 def test_alpha_effects_have_a_mark_a_seed(tmp_path, figure):
-    draw_alpha_effects(make_runs(), tmp_path / "effect.png")
+    draw_alpha_effects(make_records(), tmp_path / "effect.png")
     rte, stsb = figure()
     assert [sum(len(line.get_xdata()) for line in marks(axis)) for axis in (rte, stsb)] == [5, 5]
-    runs = make_runs()
+    runs = make_records()
     for run in runs:
-        for numbers in run.alpha.values():
+        for numbers in run.train_info.alpha.values():
             numbers["from_start"] = 0.002
     draw_alpha_effects(runs, tmp_path / "effect.png")
     assert len(figure()) == 4

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import statistics
-from dataclasses import replace
 
 import pytest
 
@@ -12,7 +11,7 @@ from agwm.errors import DataError
 from agwm.experiments.reporting.markdown import table
 from agwm.experiments.reporting.published import PUBLISHED, published_page
 from agwm.experiments.reporting.rows import markdown_table, summarize
-from agwm.experiments.reporting.runs import labels_of, run_of, tables_of
+from agwm.experiments.reporting.runs import labels_of, tables_of
 from agwm.experiments.reporting.tables import (
     common_tasks,
     escape_latex,
@@ -20,7 +19,8 @@ from agwm.experiments.reporting.tables import (
     make_table,
     wide_table,
 )
-from tests.experiments.reporting.synthetic import SCORES, make_records, make_runs
+from tests.experiments.records import changed
+from tests.experiments.reporting.synthetic import SCORES, make_records
 
 
 def row(text, label, mark="|"):
@@ -29,7 +29,7 @@ def row(text, label, mark="|"):
 
 
 def test_cells_by_hand():
-    made = make_table(make_runs())
+    made = make_table(make_records())
     cell = made.cells["vanilla", "rte"]
     assert cell.mean == pytest.approx(0.6) and cell.std == pytest.approx((0.02 / 3) ** 0.5)
     # 0.5 is no better than the constant answer of the records
@@ -40,7 +40,7 @@ def test_cells_by_hand():
 
 
 def test_markdown_by_hand():
-    text = wide_table(make_table(make_runs()))
+    text = wide_table(make_table(make_records()))
     assert row(text, "method") == ["method", "rte (accuracy)", "stsb (spearman)", "average"]
     assert row(text, "vanilla")[1:] == [
         "60.00 ± 8.16 (1 degenerate)",
@@ -59,41 +59,41 @@ def test_markdown_by_hand():
 
 
 def test_the_average_is_over_tasks_that_most_rows_have():
-    runs = make_runs({**SCORES, "joint_alpha": {"rte": (0.5, 0.6, 0.7)}})
+    runs = make_records({**SCORES, "joint_alpha": {"rte": (0.5, 0.6, 0.7)}})
     assert common_tasks(runs) == ["rte", "stsb"] == list(make_table(runs).averaged)
     text = wide_table(make_table(runs))
     assert row(text, "joint_alpha")[1:] == ["60.00 ± 8.16 (1 degenerate)", "-", "-"]
     assert row(text, "vanilla")[-1] == "45.00 ± 8.16"
     # the same of one that failed on a whole task
-    runs = make_runs({**SCORES, "joint_alpha": {"rte": (0.5, 0.6, 0.7), "stsb": (None, None, None)}})
+    runs = make_records({**SCORES, "joint_alpha": {"rte": (0.5, 0.6, 0.7), "stsb": (None, None, None)}})
     assert row(wide_table(make_table(runs)), "joint_alpha")[2:] == ["- (0/3, 3 failed)", "-"]
     # a method that failed everywhere has no vote
-    runs = make_runs({"vanilla": SCORES["vanilla"], "joint_alpha": {"rte": (None, None, None)}})
+    runs = make_records({"vanilla": SCORES["vanilla"], "joint_alpha": {"rte": (None, None, None)}})
     assert common_tasks(runs) == ["rte", "stsb"]
     assert row(wide_table(make_table(runs)), "joint_alpha")[1:] == ["- (0/3, 3 failed)", "-", "-"]
 
 
 def test_a_task_of_few_rows_is_not_in_the_average():
     one, both = {"rte": (0.5, 0.6, 0.7)}, SCORES["vanilla"]
-    runs = make_runs({"vanilla": both, "frozen": one, "agwm": one})
+    runs = make_records({"vanilla": both, "frozen": one, "agwm": one})
     assert common_tasks(runs) == ["rte"] and make_table(runs).averaged == ()
     text = wide_table(make_table(runs))
     assert row(text, "method")[-1] == "stsb (spearman)" and "No average" in text
-    assert common_tasks(make_runs({"vanilla": both, "frozen": one})) == ["rte"]  # half is not most
+    assert common_tasks(make_records({"vanilla": both, "frozen": one})) == ["rte"]  # half is not most
 
 
 def test_one_score_has_no_standard_deviation():
-    runs = make_runs(
+    runs = make_records(
         {"vanilla": {"rte": (0.6,), "stsb": (0.7,)}, "frozen": {"rte": (0.7,), "stsb": (0.6,)}}
     )
     text = wide_table(make_table(runs))
     assert row(text, "vanilla")[1:] == ["60.00", "**70.00**", "65.00"]
     assert "without ±: one score" in text
     assert row(latex_table(make_table(runs)), "vanilla", "&")[1:] == ["60.00", r"\textbf{70.00}", "65.00"]
-    lines = markdown_table(summarize(run.record for run in runs)).splitlines()[2:6]
+    lines = markdown_table(summarize(runs)).splitlines()[2:6]
     assert [line.split("|")[6].strip() for line in lines] == ["60.00", "70.00", "70.00", "60.00"]
     # nor has an average over such a cell
-    mixed = make_runs({"vanilla": {"rte": (0.6, 0.7), "stsb": (0.5,)}})
+    mixed = make_records({"vanilla": {"rte": (0.6, 0.7), "stsb": (0.5,)}})
     assert row(wide_table(make_table(mixed)), "vanilla")[1:] == [
         "65.00 ± 5.00",
         "50.00 (1/2, 1 degenerate)",
@@ -102,31 +102,26 @@ def test_one_score_has_no_standard_deviation():
 
 
 def test_labels_are_in_the_order_of_methods_then_by_name():
-    runs = make_runs(
+    runs = make_records(
         {label: {"rte": (0.5,)} for label in ("agwm_k5", "zeta", "agwm_k2", "agwm", "vanilla")}
     )
     assert labels_of(runs) == ["vanilla", "agwm", "agwm_k2", "agwm_k5", "zeta"]
-    early = [replace(run, label="a_variant") if run.label == "agwm_k2" else run for run in runs]
+    early = [changed(run, label="a_variant") if run.label == "agwm_k2" else run for run in runs]
     assert labels_of(early) == ["vanilla", "agwm", "a_variant", "agwm_k5", "zeta"]
-    assert [one.method for one in summarize(run.record for run in runs)] == labels_of(runs)
+    assert [one.method for one in summarize(runs)] == labels_of(runs)
 
 
 def test_costs_are_of_the_runs_that_gave_a_score():
-    records = [r for r in make_records() if r["run_info"]["task"] == "rte"]
-    for record in records:
-        if record["scores"]["test"] is None:
-            record["train_info"] |= {"passes": 0, "total_seconds": 0.1}
+    records = [r for r in make_records() if r.task == "rte"]
+    records = [changed(r, passes=0, total_seconds=0.1) if r.failure else r for r in records]
     (one,) = [one for one in summarize(records) if one.method == "agwm"]
     assert (one.passes, one.num_failed) == (237, 1) and one.seconds > 10
     assert "| agwm_k5 |" in markdown_table(summarize(records))
 
 
 def test_models_and_sizes_have_tables_of_their_own():
-    runs = make_runs()
-    other = make_runs()
-    for run in other:
-        run.record["run_info"]["train_size"] = 20
-    both = [*runs, *(run_of(run.record) for run in other)]
+    runs = make_records()
+    both = [*runs, *(changed(run, train_size=20) for run in runs)]
     assert list(tables_of(both)) == [("tiny", 20), ("tiny", 300)]
     with pytest.raises(DataError, match="expected runs of one model and size"):
         make_table(both)
@@ -140,10 +135,7 @@ def test_latex_escapes():
 
 
 def test_latex_by_hand():
-    runs = make_runs()
-    for run in runs:
-        run.record["run_info"]["model"] = "a_b%"
-    text = latex_table(make_table([run_of(run.record) for run in runs]))
+    text = latex_table(make_table([changed(run, model="a_b%") for run in make_records()]))
     assert r"\caption{a\_b\%, 300 training examples. " in text
     assert row(text, r"agwm\_k5", "&")[1].startswith(r"\textbf{70.00 $\pm$ 0.00}")
     assert row(text, "vanilla", "&")[1] == r"60.00 $\pm$ 8.16 (1 degenerate)"
