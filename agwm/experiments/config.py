@@ -220,8 +220,8 @@ def _read_with_bases(path: Path, seen: tuple[Path, ...]) -> list[tuple[str, Mapp
 
 
 def _is_default(owner: object, entry: dataclasses.Field) -> bool:
-    is_made = entry.default_factory is not dataclasses.MISSING
-    return getattr(owner, entry.name) == (entry.default_factory() if is_made else entry.default)
+    make = entry.default_factory
+    return getattr(owner, entry.name) == (entry.default if make is dataclasses.MISSING else make())
 
 
 def _check_distinct(name: str, values: list[Any]) -> None:

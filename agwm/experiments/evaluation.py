@@ -82,7 +82,7 @@ def predictions_from_logits(
         ShapeError: If the shape does not fit the task.
         DataError: If a logit is NaN (an argmax would hide it).
     """
-    wanted = [(logits.shape[0], task.num_labels)] if logits.ndim else []
+    wanted: list[tuple[int, ...]] = [(logits.shape[0], task.num_labels)] if logits.ndim else []
     if task.is_regression and logits.ndim == 1:
         wanted.append(tuple(logits.shape))
     if tuple(logits.shape) not in wanted:

@@ -53,7 +53,7 @@ def load_examples(config: RunConfig) -> Examples:
 
 def _load(config: RunConfig) -> TaskData:
     data = config.data
-    if data.train_file is not None:
+    if data.train_file is not None and data.test_file is not None:  # DataConfig takes both or none
         return load_files(
             data.train_file,
             data.test_file,

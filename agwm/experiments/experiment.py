@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import cast
 
 from tqdm import tqdm
 
@@ -92,8 +93,7 @@ def describe(record: Record, also: Sequence[str] = ()) -> str:
     if train.failure:
         return f"{start}failed: {train.failure}"
     model = f"; model not saved: {train.model_failure}" if train.model_failure else ""
-    score, name = (
-        (scores.dev, f"dev {scores.metric}") if scores.test is None else (scores.test, scores.metric)
-    )
+    name = scores.metric if scores.test is not None else f"dev {scores.metric}"
+    score = cast(float, scores.dev if scores.test is None else scores.test)  # a run has one, or a failure
     mark = ", degenerate" if scores.is_degenerate else ""
     return f"{start}{name} {100 * score:.2f}{mark} ({train.total_seconds:.0f} s){model}"

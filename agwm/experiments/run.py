@@ -101,10 +101,11 @@ def run_one(
     """
     task = examples.task
     loaded = load_pretrained(config.model, task.label_names, seed, config.trust_remote_code)
-    loaded.model.to(pick_device(config.device))
+    model: nn.Module = loaded.model
+    model.to(pick_device(config.device))
     parts = _draw(config, examples, seed)
     with quiet_datasets():
-        encoded = [
+        encoded: list[Any] = [
             None if part is None else encode(part, loaded.tokenizer, task, config.max_length)
             for part in parts
         ]
@@ -119,7 +120,7 @@ def run_one(
         return evaluate(model, task, encoded[part], labels[part], pad)
 
     def on_dev(model: nn.Module) -> dict[str, float]:
-        return {f"dev_{task.metric}": score(model, 1)}
+        return {f"dev_{task.metric}": evaluate(model, task, encoded[1], labels[1], pad)}
 
     job = Job(
         loaded=loaded,

@@ -9,7 +9,7 @@ import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, Union
+from typing import Annotated, Any, TypeVar, Union, cast
 
 import yaml
 
@@ -119,8 +119,10 @@ def lay_over(base: Mapping[str, Any], delta: Mapping[str, Any]) -> dict[str, Any
     merged = dict(base)
     for key, value in delta.items():
         old = merged.get(key)
-        both = isinstance(old, Mapping) and isinstance(value, Mapping)
-        merged[key] = lay_over(old, value) if both else value
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            merged[key] = lay_over(old, value)
+        else:
+            merged[key] = value
     return merged
 
 
@@ -156,7 +158,7 @@ def build(cls: type[_T], values: Any, source: str, prefix: str = "", form: Form 
 
 def construct(cls: type[_T], values: Mapping[str, Any]) -> _T:
     """Make a dataclass of nested dataclasses from nested mappings that are checked already."""
-    hints = annotations_of(cls)
+    hints = annotations_of(cast(Any, cls))
     arguments = {
         key: construct(hints[key], value) if dataclasses.is_dataclass(hints[key]) else value
         for key, value in values.items()
@@ -164,7 +166,7 @@ def construct(cls: type[_T], values: Mapping[str, Any]) -> _T:
     return cls(**arguments)
 
 
-def checked(cls: type, values: Any, source: str, prefix: str = "", form: Form = CONFIG) -> dict[str, Any]:
+def checked(cls: Any, values: Any, source: str, prefix: str = "", form: Form = CONFIG) -> dict[str, Any]:
     """Return nested mappings with every value in the type that a dataclass asks for.
 
     An integer is taken where a number is expected, and so is the text ``2e-5``, which YAML 1.1 does
@@ -197,7 +199,8 @@ def checked(cls: type, values: Any, source: str, prefix: str = "", form: Form = 
         path = f"{prefix}{key}"
         if key not in known:
             raise form.error(f"{name(path)} is unknown: {_known(cls, str(key), prefix)} {form.remedy}")
-        if dataclasses.is_dataclass(kind := hints[key]):
+        kind: Any = hints[key]
+        if dataclasses.is_dataclass(kind):
             result[key] = checked(kind, value, source, f"{path}.", form)
         else:
             result[key] = _convert(kind, value) if form.is_by_hand else value
@@ -266,7 +269,7 @@ def _read_text(text: str, source: str) -> Any:
 class _Loader(yaml.SafeLoader):
     """Looks at mappings as they are written: later, keys merged in by ``<<`` would stand among them."""
 
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """Return a mapping, unless a key stands in it twice."""
         node = super().compose_mapping_node(anchor)
         first: dict[tuple[str, str], int] = {}

@@ -6,7 +6,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
@@ -112,10 +112,12 @@ def choose(
         every += made
         scored = [candidate for candidate in made if candidate.mean is not None]
         if scored and not any(candidate.num_missing for candidate in made):
-            chosen[label] = min(
-                scored, key=lambda c: (c.num_refused, c.num_failed, -c.mean, c.passes, c.number)
-            )
+            chosen[label] = min(scored, key=_rank)
     return chosen, every
+
+
+def _rank(one: Candidate) -> tuple[float, ...]:
+    return one.num_refused, one.num_failed, -(one.mean or 0.0), one.passes, one.number
 
 
 def tuned_yaml(chosen: Mapping[str, Candidate]) -> str:
@@ -158,7 +160,8 @@ def tuning_table(chosen: Mapping[str, Candidate], candidates: Sequence[Candidate
 
 def _notes(chosen: Mapping[str, Candidate], candidates: Sequence[Candidate]) -> list[str]:
     """Say why candidates are refused, and why labels have no choice."""
-    notes, others = [], {}
+    notes: list[str] = []
+    others: dict[str, list[Candidate]] = {}
     for one in candidates:
         if one.label not in chosen:
             others.setdefault(one.label, []).append(one)
@@ -187,7 +190,8 @@ def _reasons(
     }
     found: dict[str, list[str]] = {}
     for cell in tuning.cells:
-        one = refusal_of(cell.config, cell.method, cell.label, cell.config.train_size)
+        size = cast(int, cell.config.train_size)  # a tuning draws its training examples
+        one = refusal_of(cell.config, cell.method, cell.label, size)
         reason = known.get((one.place, one.settings))
         if reason is not None and (*one.place, cell.seed) not in have_run:
             found.setdefault(cell.label, []).append(reason)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar, cast
 
 from agwm.errors import AgwmError
 from agwm.experiments.grid.worker import Stores, answer
@@ -109,10 +109,10 @@ class CellWorker:
             AgwmError: If the process cannot start, or :meth:`stop_all` ended it.
         """
         self.start()
-        process = self._process
+        stdin = cast(IO[str], cast("subprocess.Popen[str]", self._process).stdin)
         try:
-            process.stdin.write(json.dumps(request) + "\n")
-            process.stdin.flush()
+            stdin.write(json.dumps(request) + "\n")
+            stdin.flush()
         except BrokenPipeError:
             return {"error": self._end()}
         reply = self._read()
@@ -153,7 +153,7 @@ class CellWorker:
         self._log.close()
 
     def _read(self) -> dict[str, Any] | None:
-        line = self._process.stdout.readline()
+        line = cast(IO[str], cast("subprocess.Popen[str]", self._process).stdout).readline()
         return json.loads(line) if line.endswith("\n") else None
 
     def _end(self) -> str:
@@ -163,7 +163,7 @@ class CellWorker:
             return "not started"
         for pipe in (process.stdin, process.stdout):
             try:
-                pipe.close()
+                cast(IO[str], pipe).close()
             except BrokenPipeError:  # what was not sent to a dead process
                 pass
         code = process.wait()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from agwm.checks import Interval, check_value
 from agwm.data.tasks import TASKS
@@ -130,7 +130,7 @@ def assumed_seconds(value: object, models: Sequence[str], path: Path) -> dict[st
     }
 
 
-def check_seconds(value: object, source: str) -> float:
+def check_seconds(value: Any, source: str) -> float:
     """Return the seconds of a pass.
 
     Raises:

@@ -68,7 +68,7 @@ def alpha_effects(runs: Sequence[Record]) -> list[AlphaEffect]:
     drawn = {label: unlearned_of(runs, label) for label in agwm}
 
     def over(run: Record, control: str | None) -> float | None:
-        other = scores.get((control, run.task, run.seed))
+        other = None if control is None else scores.get((control, run.task, run.seed))
         return None if other is None or run.score is None else run.score - other
 
     found = []

@@ -50,4 +50,4 @@ def is_at_chance(run: Record) -> bool | None:
 def count_at_chance(runs: Iterable[Record]) -> int | None:
     """Count the runs whose score is not above chance; None where one of the scores cannot be judged."""
     found = [is_at_chance(run) for run in runs if run.score is not None]
-    return None if None in found else sum(found)
+    return None if None in found else found.count(True)

@@ -81,10 +81,13 @@ def draw_alpha_effects(runs: Sequence[Record], path: str | Path) -> None:
     for axis, (task, kind) in zip(axes, panels, strict=True):
         own = [one for one in effects if one.run.task == task and getattr(one, kind) is not None]
         for label, (color, marker) in styles.items():
-            dots = [one for one in own if one.run.label == label]
-            x = [getattr(one, kind) for one in dots]
+            dots = [
+                (getattr(one, kind), 100 * one.difference)
+                for one in own
+                if one.run.label == label and one.difference is not None
+            ]
             axis.plot(
-                x, [100 * one.difference for one in dots], marker, color=color, markersize=6, alpha=0.8
+                [x for x, _ in dots], [y for _, y in dots], marker, color=color, markersize=6, alpha=0.8
             )
         axis.axhline(0, color="0.3", linewidth=1)
         if kind == "moved":
@@ -109,7 +112,7 @@ def _draw_costs(
     for label, (color, marker) in styles.items():
         own = [run for run in runs if run.label == label]
         if own:
-            scores = [100 * run.score for run in own]
+            scores = [100 * run.score for run in own if run.score is not None]
             cost = statistics.fmean(getattr(run.train_info, attribute) for run in own)
             mean, std = statistics.fmean(scores), statistics.pstdev(scores)
             axis.errorbar(cost, mean, std, fmt=marker, color=color, markersize=6, linewidth=1, alpha=0.8)

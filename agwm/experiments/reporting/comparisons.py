@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 from agwm.experiments.record import Record
 from agwm.experiments.reporting.markdown import table
@@ -99,7 +100,7 @@ def control_of(runs: Sequence[Record], label: str) -> str | None:
         for control in labels_of(run for run in runs if run.method in names)
     }
     same = [name for name, num in common.items() if num and not other_settings(runs, label, name)]
-    fallback = next((name for name in names if common.get(name)), None)
+    fallback = next((name for name in names if name is not None and common.get(name)), None)
     return max(same, key=lambda name: common[name], default=fallback)
 
 
@@ -174,7 +175,7 @@ def verdict_table(comparisons: Sequence[Comparison]) -> str:
         own = [one for one in comparisons if one.label == label and one.task != OVER_TASKS]
         over = [one for one in comparisons if one.label == label and one.task == OVER_TASKS]
         sure = [one for one in own if one.paired_holm is not None and one.paired_holm < LEVEL]
-        higher = sum(one.paired.difference > 0 for one in sure)
+        higher = sum(cast(float, one.paired.difference) > 0 for one in sure)
         tested = sum(one.paired_holm is not None for one in own)
         counts = (higher, len(sure) - higher, tested - len(sure), len(own) - tested)
         total = f"{_difference(over[0].paired)}, Holm {_p(over[0].paired_holm)}" if over else "-"
@@ -229,10 +230,11 @@ def _means(runs: Sequence[Record], tasks: Sequence[str]) -> Scores:
             continue
         for seed in dict.fromkeys(seed for scores in own for seed in scores):
             values = [scores[seed] for scores in own if seed in scores]
-            if None in values:
+            numbers = [value for value in values if value is not None]
+            if len(numbers) < len(values):
                 found.setdefault(label, {})[seed] = None
-            elif len(values) == len(tasks):
-                found.setdefault(label, {})[seed] = statistics.fmean(values)
+            elif len(numbers) == len(tasks):
+                found.setdefault(label, {})[seed] = statistics.fmean(numbers)
     return found
 
 
@@ -258,7 +260,11 @@ def _difference(test: TTest) -> str:
     if test.difference is None:
         return "-"
     start = f"{100 * test.difference:+.2f}"
-    return start if test.low is None else f"{start} [{100 * test.low:+.2f}, {100 * test.high:+.2f}]"
+    return (
+        start
+        if test.low is None or test.high is None
+        else f"{start} [{100 * test.low:+.2f}, {100 * test.high:+.2f}]"
+    )
 
 
 def _p(value: float | None, bold: bool = False) -> str:

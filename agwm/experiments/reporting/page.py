@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from agwm.experiments.record import Record
@@ -117,7 +118,7 @@ def pictures_of(runs: Sequence[Record]) -> list[Picture]:
             Picture(
                 f"alpha--{_file_part(label)}{end}",
                 f"Learned α of `{label}` by layer and matrix.",
-                lambda path, own=own: draw_alpha(own, path),
+                partial(draw_alpha, own),
             )
         )
     if any(one.difference is not None for one in alpha_effects(runs)):

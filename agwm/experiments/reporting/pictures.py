@@ -137,15 +137,15 @@ def _draw_strips(axis: Axes, key: tuple, runs: Sequence[Record], labels: Sequenc
     ends: list[float] = []
     for row, (label, (color, marker)) in enumerate(styles_of(labels).items()):
         own = [run for run in runs if run.label == label]
-        done = [run for run in own if run.score is not None]
+        done = [(run, 100 * run.score) for run in own if run.score is not None]
         axis.axhspan(row - 0.5, row + 0.5, color="0.5", alpha=0.06 if row % 2 else 0, linewidth=0)
-        for run in done:
+        for run, score in done:
             # Every seed has its own height in each strip, so that it can be followed down the page.
             shift = 0.6 * ((seeds.index(run.seed) + 0.5) / len(seeds) - 0.5)
             fill = "none" if run.scores.is_degenerate else color
-            axis.plot(100 * run.score, row + shift, marker, color=color, markerfacecolor=fill, markersize=5)
+            axis.plot(score, row + shift, marker, color=color, markerfacecolor=fill, markersize=5)
         if done:
-            scores = [100 * run.score for run in done]
+            scores = [score for _, score in done]
             mean, std = statistics.fmean(scores), statistics.pstdev(scores)
             ends += [*scores, mean - std, mean + std]
             axis.barh(row, 2 * std, 0.8, mean - std, color=color, alpha=0.18)

@@ -125,7 +125,7 @@ def _row(runs: Sequence[Record]) -> Row:
         train_size=runs[0].train_size,
         metric=counted[0].scores.metric,
         method=runs[0].label,
-        scores=tuple(run.score for run in done),
+        scores=tuple(run.score for run in done if run.score is not None),
         seeds=tuple(run.seed for run in done),
         num_degenerate=sum(run.scores.is_degenerate for run in done),
         num_at_chance=count_at_chance(done),

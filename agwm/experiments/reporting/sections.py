@@ -158,7 +158,7 @@ def failed_section(runs: Sequence[Record]) -> list[str]:
         return []
     order = labels_of(failed)
     failed.sort(key=lambda run: (run.task, order.index(run.label), run.seed))
-    lines = [[run.label, run.task, str(run.seed), run.failure] for run in failed]
+    lines = [[run.label, run.task, str(run.seed), str(run.failure)] for run in failed]
     return ["### Failed runs\n", table(("method", "task", "seed", "reason"), lines, right=[2])]
 
 

@@ -87,14 +87,17 @@ class Table:
         The second is None where a cell has no standard deviation; all is None where a score is missing.
         """
         cells = [self.cells.get((label, task)) for task in self.averaged]
-        if not cells or any(cell is None or cell.mean is None for cell in cells):
+        there = [cell for cell in cells if cell is not None]
+        means = [cell.mean for cell in there if cell.mean is not None]
+        stds = [cell.std for cell in there if cell.std is not None]
+        if not cells or len(means) < len(cells):
             return None
-        stds = [cell.std for cell in cells]
-        return statistics.fmean(c.mean for c in cells), None if None in stds else statistics.fmean(stds)
+        return statistics.fmean(means), statistics.fmean(stds) if len(stds) == len(cells) else None
 
     def best(self, task: str) -> float | None:
         """Return the highest mean of a column's complete cells, None where fewer than two are."""
-        means = [cell.mean for (_, name), cell in self.cells.items() if name == task and cell.is_complete]
+        complete = [cell for (_, name), cell in self.cells.items() if name == task and cell.is_complete]
+        means = [cell.mean for cell in complete if cell.mean is not None]
         return max(means) if len(means) > 1 else None
 
 
@@ -180,7 +183,7 @@ def escape_latex(text: str) -> str:
 def _cell(runs: Sequence[Record], num_seeds: int) -> Cell:
     done = sorted((run for run in runs if run.score is not None), key=lambda run: run.seed)
     return Cell(
-        scores=tuple(run.score for run in done),
+        scores=tuple(run.score for run in done if run.score is not None),
         num_failed=sum(run.failure is not None for run in runs),
         num_degenerate=sum(run.scores.is_degenerate for run in done),
         num_at_chance=count_at_chance(done),
