@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from agwm.errors import AgwmError
 from benchmarks.bench import main
 from benchmarks.page import render
@@ -10,4 +12,5 @@ if __name__ == "__main__":
     try:
         print(render(main()))
     except AgwmError as error:
-        raise SystemExit(f"error: {error}") from None
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)

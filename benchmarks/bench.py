@@ -14,6 +14,7 @@ import torch
 
 import benchmarks
 from agwm.errors import ConfigError
+from agwm.experiments.flags import Parser
 from agwm.experiments.records import versions
 from agwm.files import make_folder, write_json, write_text
 from benchmarks.fidelity import measure_fidelity
@@ -38,7 +39,7 @@ SMOKE_EXAMPLES, SMOKE_EPOCHS = 30, 1
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=PROGRAM, description=benchmarks.__doc__.splitlines()[0])
+    parser = Parser(prog=PROGRAM, description=benchmarks.__doc__.splitlines()[0])
     for name in ("layers", "hidden", "heads", "batch", "length"):
         parser.add_argument(f"--{name}", type=int, help=f"default: {getattr(Size, name)}")
     parser.add_argument("--repeats", type=int, default=5, help="turns of the time (default: 5)")

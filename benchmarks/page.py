@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from agwm.experiments.markdown import table
 from benchmarks.fidelity import FIRST_STEP, LAST_STEP, STOCK_LAST_STEP, UNROLLED_LAST_STEP
 from benchmarks.memory import HELD, PHASES
 
@@ -14,8 +15,7 @@ MIB = 2**20
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-    return [*lines, *("| " + " | ".join(row) + " |" for row in rows), ""]
+    return table(heads, rows, is_padded=False).split("\n")
 
 
 def _spread(quartiles: dict[str, float], digits: int = 3) -> str:

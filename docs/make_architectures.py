@@ -13,6 +13,7 @@ import transformers
 from torch import nn
 from transformers import Conv1D
 
+from agwm.experiments.markdown import table
 from agwm.mixing.selection import Candidate, find_candidates
 from tests.architectures import ARCHITECTURES, Architecture
 from tests.architectures.rows import UNSUPPORTED
@@ -35,8 +36,6 @@ as tiny models with random weights. Each is checked for
 is a number alone, all of them are `nn.Linear`. "Left out" are parameters of two or more dimensions in
 the backbone, embeddings aside, that are trained but not mixed by default; `include` can name them.
 
-| Architecture | Mixed weights | Left out | Checkpointing | Notes |
-|---|---|---|---|---|
 """
 
 TAIL = """
@@ -54,8 +53,6 @@ TAIL = """
 
 ## Not tested
 
-| Architecture | Why |
-|---|---|
 """
 
 LIMITS = """
@@ -123,7 +120,7 @@ def _notes(architecture: Architecture, candidates: list[Candidate]) -> str:
 
 def render() -> str:
     """Return the page as text."""
-    lines = []
+    rows = []
     for name, architecture in ARCHITECTURES.items():
         candidates = find_candidates(architecture.build())
         cells = (
@@ -133,10 +130,12 @@ def render() -> str:
             "yes" if architecture.checkpointing else "not supported by it",
             _notes(architecture, candidates),
         )
-        lines.append("| " + " | ".join(cells) + " |")
-    missing = [f"| {name} | {reason} |" for name, reason in UNSUPPORTED.items()]
+        rows.append(cells)
+    columns = ("Architecture", "Mixed weights", "Left out", "Checkpointing", "Notes")
+    there = table(columns, rows, is_padded=False)
+    missing = table(("Architecture", "Why"), UNSUPPORTED.items(), is_padded=False)
     head = HEAD.format(version=transformers.__version__, count=len(ARCHITECTURES))
-    return head + "\n".join(lines) + "\n" + TAIL + "\n".join(missing) + "\n" + LIMITS
+    return head + there + TAIL + missing + LIMITS
 
 
 if __name__ == "__main__":

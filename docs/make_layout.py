@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from agwm.experiments.reporting.markdown import table
+from agwm.experiments.markdown import put_between, table
 from agwm.files import write_text
 from tests.imports import folder_of, imports, modules, target_of
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "architecture.md"
-BEGIN, END = "<!-- layout:begin -->", "<!-- layout:end -->"
 
 
 def arrows(package: Path) -> set[tuple[str, str]]:
@@ -52,8 +51,7 @@ def section(package: Path = ROOT / "agwm") -> str:
 
 def page() -> str:
     """Return the page with its table made anew."""
-    head, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
-    return f"{head}{BEGIN}\n{section()}\n{END}{rest.split(END)[1]}"
+    return put_between(PAGE.read_text(encoding="utf-8"), "layout", section())
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+from agwm.experiments.markdown import table
 from agwm.files import write_text
 from agwm.methods import METHODS
 from agwm.testing.families import FAMILIES
@@ -24,8 +25,6 @@ pretrained weights, on the same examples, with the same data order for a seed. S
 `configs/default.yaml`, under `rivals` for those that have some of their own. This page is written by
 `python -m docs.make_methods`.
 
-| method | acts on | passes a step |
-|---|---|---|
 """
 
 MATRIX = """
@@ -48,20 +47,31 @@ def cell(name: str, family: str) -> str:
 
 def page() -> str:
     """Return the page."""
-    lines = []
-    for name, method in METHODS.items():
-        link, acts_on = f"[`{name}`]({method.card or name}.md)", ", ".join(method.acts_on) or "-"
-        lines.append(f"| {link} | {acts_on} | {method.passes_per_step} |")
-    table = ["| | " + " | ".join(FAMILIES) + " |", "|---" * (len(FAMILIES) + 1) + "|"]
-    reasons = []
-    for name in METHODS:
-        cells = [cell(name, family) for family in FAMILIES]
-        table.append(f"| `{name}` | " + " | ".join(cells) + " |")
-        reasons += [
-            refusal_of(name, family) for family, text in zip(FAMILIES, cells, strict=True) if text != "yes"
-        ]
-    found = "".join(f"- {reason}\n" for reason in dict.fromkeys(reasons))
-    return HEAD + "\n".join(lines) + "\n" + MATRIX + "\n".join(table) + "\n\n" + found
+    methods = [
+        (
+            f"[`{name}`]({method.card or name}.md)",
+            ", ".join(method.acts_on) or "-",
+            str(method.passes_per_step),
+        )
+        for name, method in METHODS.items()
+    ]
+    cells = {name: [cell(name, family) for family in FAMILIES] for name in METHODS}
+    reasons = [
+        refusal_of(name, family)
+        for name, own in cells.items()
+        for family, text in zip(FAMILIES, own, strict=True)
+        if text != "yes"
+    ]
+    return "".join(
+        (
+            HEAD,
+            table(("method", "acts on", "passes a step"), methods, is_padded=False),
+            MATRIX,
+            table(("", *FAMILIES), [(f"`{name}`", *own) for name, own in cells.items()], is_padded=False),
+            "\n",
+            *(f"- {reason}\n" for reason in dict.fromkeys(reasons)),
+        )
+    )
 
 
 if __name__ == "__main__":

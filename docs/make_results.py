@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from agwm.experiments.markdown import put_between
 from agwm.experiments.record import Record
 from agwm.experiments.refusals import load_refusals
 from agwm.experiments.reporting.page import PAGE, report_files, write_report
@@ -17,7 +18,6 @@ from agwm.experiments.reporting.tables import make_table, wide_table
 from agwm.files import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
-BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 HEAD = """The numbers between the two marks, and the reports with tests and pictures, are made from the
 records by `python docs/make_results.py`.
 """
@@ -41,9 +41,7 @@ def section(root: Path = ROOT) -> str:
 
 def readme(root: Path = ROOT) -> str:
     """Return the README with its section made anew."""
-    text = (root / "README.md").read_text(encoding="utf-8")
-    head, rest = text.split(BEGIN)
-    return f"{head}{BEGIN}\n{section(root)}{END}{rest.split(END)[1]}"
+    return put_between((root / "README.md").read_text(encoding="utf-8"), "results", section(root))
 
 
 def reports(root: Path = ROOT) -> dict[Path, str]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import datasets
 
 from agwm.data._infer import Cell, convert_labels, infer_labels
+from agwm.data.quiet import quiet_datasets
 from agwm.data.task_data import TaskData
 from agwm.data.tasks import Task
 from agwm.data.tsv import column_index, read_tsv
@@ -55,17 +55,6 @@ def _read_csv_header(path: Path) -> list[str]:
     return header
 
 
-@contextmanager
-def _no_progress_bars() -> Iterator[None]:
-    shown = not datasets.are_progress_bars_disabled()
-    datasets.disable_progress_bars()
-    try:
-        yield
-    finally:
-        if shown:
-            datasets.enable_progress_bars()
-
-
 def _read_with_datasets(path: Path, kind: str) -> datasets.Dataset:
     options: dict[str, object] = {}
     if kind == "csv":
@@ -73,7 +62,7 @@ def _read_with_datasets(path: Path, kind: str) -> datasets.Dataset:
         header = _read_csv_header(path)
         options["features"] = datasets.Features({name: datasets.Value("string") for name in header})
         options |= {"keep_default_na": False, "encoding": "utf-8-sig", "on_bad_lines": "error"}
-    with tempfile.TemporaryDirectory() as cache, _no_progress_bars():
+    with tempfile.TemporaryDirectory() as cache, quiet_datasets():
         try:
             return datasets.load_dataset(
                 kind,

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
-import datasets
-
 from agwm.data import TaskData, load_files, load_task
+from agwm.data.quiet import quiet_datasets
 from agwm.experiments.config import RunConfig
 
-__all__ = ["Examples", "load_examples", "quiet_datasets"]
+__all__ = ["Examples", "load_examples"]
 
 
 @dataclass(frozen=True)
@@ -65,15 +62,3 @@ def _load(config: RunConfig) -> TaskData:
             name=config.task,
         )
     return load_task(config.task, data.data_dir)
-
-
-@contextmanager
-def quiet_datasets() -> Iterator[None]:
-    """Hold back the bars of ``datasets`` over what takes a moment."""
-    is_shown = not datasets.are_progress_bars_disabled()
-    datasets.disable_progress_bars()
-    try:
-        yield
-    finally:
-        if is_shown:
-            datasets.enable_progress_bars()

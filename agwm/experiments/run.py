@@ -12,10 +12,11 @@ from torch import nn
 
 from agwm.checks import check_precision
 from agwm.data import DynamicPadding, encode, sample_low_resource
+from agwm.data.quiet import quiet_datasets
 from agwm.errors import DivergenceError, HypergradientError
 from agwm.experiments.config import RunConfig
 from agwm.experiments.evaluation import constant_score, evaluate
-from agwm.experiments.examples import Examples, quiet_datasets
+from agwm.experiments.examples import Examples
 from agwm.experiments.record import Record, Scores, TrainInfo
 from agwm.experiments.records import run_info
 from agwm.methods import METHODS, Job, Outcome, make_method

@@ -8,24 +8,19 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from betty.logging.logger_base import get_logger
 
-from agwm.errors import AgwmError, ConfigError, DataError
+from agwm.errors import AgwmError, ConfigError
+from agwm.experiments.flags import Parser
+from agwm.experiments.markdown import put_between
 from agwm.files import write_text
 
-__all__ = ["markdown", "run_program"]
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Raise instead of printing the usage, so that every mistake is one line."""
-        raise ConfigError(f"Cannot read the command line: {message}. See --help.")
+__all__ = ["run_program"]
 
 
 def _parse(description: str, argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = _Parser(
+    parser = Parser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of data, weights and masks (0)")
@@ -41,28 +36,6 @@ def _parse(description: str, argv: Sequence[str] | None) -> argparse.Namespace:
                 f"--{name} is out of range: expected a number >= {least}, got {value}. Correct it."
             )
     return arguments
-
-
-def _put(page: Path, name: str, text: str) -> None:
-    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
-    head, found, rest = (page.read_text(encoding="utf-8") if page.is_file() else "").partition(begin)
-    _, closed, tail = rest.partition(end)
-    if not (found and closed):
-        raise DataError(
-            f"Nowhere to write the table: expected a page with {begin} and {end}, got {str(page)!r}."
-            " Name another page."
-        )
-    write_text(page, f"{head}{begin}\n{text}\n{end}{tail}")
-
-
-def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table whose columns are as wide as their cells."""
-    widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
-    lines = [columns, ["-" * width for width in widths], *rows]
-    return "\n".join(
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |"
-        for line in lines
-    )
 
 
 def run_program(
@@ -82,12 +55,13 @@ def run_program(
     try:
         arguments = _parse(description, argv)
         get_logger().setLevel(logging.WARNING)  # Betty announces every engine on standard output
-        text = table(arguments.seed, arguments.steps)
+        text = table(arguments.seed, arguments.steps).rstrip("\n")
         packages = ", ".join(f"{p} {importlib.metadata.version(p)}" for p in ("betty-ml", "torch"))
         command = f"python examples/betty/{name}.py --seed {arguments.seed} --steps {arguments.steps}"
         text = f"{text}\n\n`{command}` with {packages}, on the CPU."
         if arguments.write is not None:
-            _put(arguments.write, name, text)
+            page = arguments.write.read_text(encoding="utf-8") if arguments.write.is_file() else ""
+            write_text(arguments.write, put_between(page, name, text, repr(str(arguments.write))))
     except AgwmError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

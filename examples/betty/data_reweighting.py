@@ -18,7 +18,7 @@ import torch
 from betty.configs import Config, EngineConfig
 from betty.engine import Engine
 from betty.problems import ImplicitProblem
-from command_line import markdown, run_program
+from command_line import run_program
 from comparison import Moment, Watch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
@@ -27,6 +27,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
 import agwm
+from agwm.experiments import markdown
 
 FEATURES, CLASSES, TRAIN, CLEAN, TEST, CORRUPTED = 10, 4, 400, 100, 1000, 0.4
 LR, BATCH, RUNS = 0.2, 100, 3
@@ -137,7 +138,7 @@ def table(seed: int, steps: int) -> str:
         means = [f"{100 * fmean(values):.1f} ± {100 * pstdev(values):.1f}" for values in scores]
         rows.append([*kind, *fidelity, *means])
     columns = ["type", "settings", "cosine", "relative error", "AUC of weights", "test accuracy"]
-    return markdown(columns, rows)
+    return markdown.table(columns, rows)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

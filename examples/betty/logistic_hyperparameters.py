@@ -18,12 +18,13 @@ import torch
 from betty.configs import Config, EngineConfig
 from betty.engine import Engine
 from betty.problems import ImplicitProblem
-from command_line import markdown, run_program
+from command_line import run_program
 from comparison import Moment, Watch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 import agwm
+from agwm.experiments import markdown
 
 FEATURES, EXAMPLES, LR = 20, 80, 0.1
 OPTIMIZERS = ("SGD", "Adam")
@@ -138,7 +139,7 @@ def table(seed: int, steps: int) -> str:
         figures = (f"{step.cosine:.4f}", f"{step.error:.1e}", f"{optimum.cosine:.2f}", f"{loss:.4f}")
         rows.append([optimizer, *kind, *figures])
     columns = ["inner step", "type", "best_response", "scheme", "cosine", "relative error"]
-    return markdown([*columns, "cosine at optimum", "validation loss"], rows)
+    return markdown.table([*columns, "cosine at optimum", "validation loss"], rows)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from statistics import fmean, pstdev
 
 import weights_mixup
-from command_line import markdown, run_program
+from command_line import run_program
+
+from agwm.experiments import markdown
 
 RUNS = 5
 
@@ -32,7 +34,7 @@ def table(seed: int, steps: int) -> str:
                 f"{seconds[kind] / seconds['darts']:.2f}",
             ]
         )
-    return markdown(
+    return markdown.table(
         ["inner problem", "test Matthews × 100", "mean of 1 - alpha", "time beside darts"], rows
     )
 

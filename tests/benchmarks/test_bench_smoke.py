@@ -212,7 +212,17 @@ def test_command_line_prints_the_page(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.strip() == page.strip()
 
 
-def test_command_line_reports_a_mistake_in_one_line(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["benchmarks", "--smoke", "--layers", "0"])
-    with pytest.raises(SystemExit, match=r"^error: --layers is out of range: .*got 0\.$"):
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--layers", "0"), "error: --layers is out of range: expected a whole number >= 1, got 0."),
+        (("--layer", "x"), "error: Cannot read the command line: "),
+    ],
+)
+def test_command_line_reports_a_mistake_in_one_line(monkeypatch, capsys, flags, message):
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "--smoke", *flags])
+    with pytest.raises(SystemExit) as stop:
         runpy.run_module("benchmarks", run_name="__main__")
+    out, err = capsys.readouterr()
+    assert stop.value.code == 2 and out == ""
+    assert err.startswith(message) and err.count("\n") == 1

@@ -12,6 +12,7 @@ import yaml
 
 from agwm.experiments.grid.cells import Cell
 from agwm.experiments.grid.tuning import Tuning
+from agwm.experiments.markdown import table
 from agwm.experiments.record import Record
 from agwm.experiments.records import find_finished, run_settings
 from agwm.experiments.refusals import Refusal, refusal_of
@@ -136,19 +137,19 @@ def tuning_table(chosen: Mapping[str, Candidate], candidates: Sequence[Candidate
         chosen: Label -> the chosen one, marked in the table.
         candidates: All of them.
     """
-    lines = [
-        "| method | candidate | settings | dev score | runs | failed | passes | chosen |",
-        "| --- | ---: | --- | ---: | ---: | ---: | ---: | --- |",
-    ]
+    rows = []
     for one in candidates:
-        score = spread_text(one.mean, one.std)
         marks = ["yes"] if chosen.get(one.label) is one else []
         if one.num_refused:
             marks.append(f"{one.num_refused} refused" if one.num_runs else "refused")
         if one.num_missing:
             marks.append(f"{one.num_missing} missing")
-        cells = (one.label, one.number, _flat(one.settings), score, one.num_runs, one.num_failed)
-        lines.append("| " + " | ".join(map(str, cells)) + f" | {one.passes:.0f} | {', '.join(marks)} |")
+        score = spread_text(one.mean, one.std)
+        counts = (str(one.num_runs), str(one.num_failed), f"{one.passes:.0f}")
+        rows.append((one.label, str(one.number), _flat(one.settings), score, *counts, ", ".join(marks)))
+    head = ("method", "candidate", "settings", "dev score", "runs", "failed", "passes", "chosen")
+    text = table(head, rows, right=(1, 3, 4, 5, 6), is_padded=False)
+    lines = [text.rstrip("\n")]
     lines.append(
         "\nDev score: times 100, mean over tasks of the mean over seeds ± mean over tasks of the standard"
         " deviation over seeds (ddof 0). Chosen: the best; of equal ones, that of fewer passes; candidates"

@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from agwm.experiments.markdown import table
 from agwm.experiments.record import Record
-from agwm.experiments.reporting.markdown import table
 from agwm.experiments.reporting.runs import labels_of
 from agwm.experiments.reporting.spread import spread_text
 

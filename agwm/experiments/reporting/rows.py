@@ -6,9 +6,9 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from agwm.experiments.markdown import table
 from agwm.experiments.record import Record
 from agwm.experiments.reporting.chance import CHANCE_NOTE, count_at_chance
-from agwm.experiments.reporting.markdown import table
 from agwm.experiments.reporting.runs import check_runs, labels_of
 from agwm.experiments.reporting.spread import Spread, spread_text
 

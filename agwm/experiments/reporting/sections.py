@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
+from agwm.experiments.markdown import table
 from agwm.experiments.record import Record
 from agwm.experiments.refusals import Refusal
 from agwm.experiments.reporting.alpha_effects import AlphaEffect, alpha_effects, start_of_alpha
@@ -18,7 +19,6 @@ from agwm.experiments.reporting.comparisons import (
     unlearned_of,
     verdict_table,
 )
-from agwm.experiments.reporting.markdown import table
 from agwm.experiments.reporting.runs import labels_of
 from agwm.experiments.yaml_files import flat_settings
 from agwm.methods import METHODS

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agwm.errors import DataError
+from agwm.experiments.markdown import table
 from agwm.experiments.record import Record
 from agwm.experiments.reporting.chance import CHANCE_NOTE, count_at_chance
-from agwm.experiments.reporting.markdown import table
 from agwm.experiments.reporting.runs import labels_of
 from agwm.experiments.reporting.spread import Spread, spread_text
 

@@ -8,7 +8,7 @@ import statistics
 import pytest
 
 from agwm.errors import DataError
-from agwm.experiments.reporting.markdown import table
+from agwm.experiments.markdown import table
 from agwm.experiments.reporting.published import PUBLISHED, published_page
 from agwm.experiments.reporting.rows import markdown_table, summarize
 from agwm.experiments.reporting.runs import labels_of, tables_of
