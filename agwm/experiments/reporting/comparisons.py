@@ -199,7 +199,7 @@ def _family(task: str, scores: Scores, baselines: Mapping[str, str]) -> list[Com
                 baseline=baseline,
                 paired=paired_t_test(*([own[seed] for seed in seeds] for own in done)),
                 num_pairs=len(seeds),
-                welch=welch_t_test(*(list(own.values()) for own in done)),
+                welch=welch_t_test(*([own[seed] for seed in sorted(own)] for own in done)),
                 sizes=(len(done[0]), len(done[1])),
                 excluded=(len(both[0]) - len(done[0]), len(both[1]) - len(done[1])),
             )
