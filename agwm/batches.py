@@ -14,7 +14,7 @@ __all__ = ["BatchSource", "to_device"]
 
 
 def to_device(batch: Any, device: torch.device | str | None) -> Any:
-    """Return ``batch`` with its tensors on ``device``; the batch given is left as it was.
+    """Return ``batch`` with its tensors on ``device``; the given batch is not changed.
 
     A mapping comes back as a plain ``dict``, Hugging Face's ``BatchEncoding`` included.
     """

@@ -100,7 +100,7 @@ def check_value(
 ) -> None:
     """Raise unless a value is of an annotated type.
 
-    A number has to be finite and in the :class:`Interval` of its ``Annotated`` type; ``True`` is none.
+    A number has to be finite and in the :class:`Interval` of its ``Annotated`` type; ``True`` is no number.
 
     Args:
         name: The name that the user knows the value by.

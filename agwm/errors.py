@@ -1,6 +1,6 @@
 """The errors and the one warning that agwm raises: one clear line each.
 
-A message says `what is wrong: expected X, got Y. what to do.`; Y may stand in the first part already.
+A message says `what is wrong: expected X, got Y. what to do.`; The first part may name Y already.
 """
 
 from __future__ import annotations

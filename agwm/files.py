@@ -49,14 +49,14 @@ def make_folder(directory: str | Path) -> Path:
 
 
 def write_whole(path: str | Path, write: Callable[[str], object]) -> None:
-    """Write a file under a temporary name beside it, then rename: never half of it is seen.
+    """Write a file under a temporary name beside it, then rename it, so nobody sees half of it.
 
     Args:
         path: The file; its folder exists.
         write: Writes the file of the name that it is given.
 
     Raises:
-        DataError: If it cannot be written, as on a full disk; a file of that name stays as it was.
+        DataError: If it cannot be written, for example on a full disk; an older file stays unchanged.
     """
     path = Path(path)
     try:

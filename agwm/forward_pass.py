@@ -1,4 +1,6 @@
-"""Which gradients a backward pass is for: a custom function is told all that could be asked.
+"""Tell custom autograd functions which gradients a backward pass needs.
+
+PyTorch reports only which inputs *can* have one.
 
 ``torch.autograd.grad(loss, some)`` runs the backward of a ``torch.autograd.Function`` with
 ``ctx.needs_input_grad`` as it was in the forward pass, and throws away what ``some`` does not hold. A

@@ -29,7 +29,7 @@ class RngState:
 
     @classmethod
     def capture(cls, device: torch.device | str = "cpu") -> RngState:
-        """Read the present state; of accelerators, that of ``device`` only."""
+        """Read the present state. Of all accelerators, only the state of ``device`` is read."""
         device = torch.device(device)
         accelerator = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
         return cls(

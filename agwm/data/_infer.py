@@ -1,4 +1,4 @@
-"""Tell from the labels of a file what they are, and convert them."""
+"""Decide whether the labels of a file are classes or scores, and convert them."""
 
 from __future__ import annotations
 

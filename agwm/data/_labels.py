@@ -22,7 +22,7 @@ def class_index(cell: str, spellings: Sequence[str], where: str) -> int:
         The class index.
 
     Raises:
-        DataError: If the label is none of the spellings.
+        DataError: If the label has no known spelling.
     """
     if cell not in spellings:
         known = ", ".join(repr(s) for s in spellings[:5]) + (", ..." if len(spellings) > 5 else "")

@@ -21,7 +21,7 @@ _PATIENCE = 10.0  # seconds to wait for the hub
 
 @dataclass(frozen=True)
 class GlueLayout:
-    """Where a GLUE task keeps its texts and labels.
+    """Files and columns in which a GLUE task keeps its texts and labels.
 
     Attributes:
         folder: Folder of the official download.

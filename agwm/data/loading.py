@@ -1,4 +1,4 @@
-"""One way to load a task, whatever it comes from."""
+"""Load a task by its name, from GLUE files, the hub, or the package itself."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class Task:
 
     @property
     def is_regression(self) -> bool:
-        """Whether the label is a number rather than a class."""
+        """True if the label is a number, not a class."""
         return self.label_names is None
 
     @property
@@ -77,7 +77,7 @@ class Task:
 
     @property
     def is_pair(self) -> bool:
-        """Whether an example is two texts."""
+        """True if an example has two texts."""
         return len(self.text_columns) == 2
 
 

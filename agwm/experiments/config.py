@@ -1,4 +1,4 @@
-"""What an experiment runs: methods, task, model, seeds and every setting, as YAML files name them."""
+"""Settings of an experiment: methods, task, model, seeds and the rest, under their YAML names."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ OFFICIAL_SEEDS: tuple[int, ...] = (
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where the examples come from; with everything null: the hub, or an embedded task.
+    """Source of the examples. With everything null they come from the hub or from the package.
 
     Attributes:
         data_dir: Folder of the official GLUE files (``CoLA/train.tsv`` and so on).
@@ -166,7 +166,7 @@ class RunConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], source: str = "the config") -> RunConfig:
-        """Build the config from nested mappings; what is missing has its default.
+        """Build the config from nested mappings; a missing key takes its default.
 
         Raises:
             ConfigError: If a key is unknown, or a value of the wrong type or out of range.

@@ -1,4 +1,4 @@
-"""The examples of an experiment, from wherever its config says, with a fingerprint of their content."""
+"""Load the examples that a config names, with a fingerprint of their content."""
 
 from __future__ import annotations
 

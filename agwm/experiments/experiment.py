@@ -27,7 +27,7 @@ def run_experiment(
     report: Report | None = None,
     progress: bool | None = None,
 ) -> list[Record]:
-    """Run what has not been run, and return the records of all.
+    """Make the runs that have no record yet, and return the records of all runs.
 
     Mistakes in data, model or settings are found before the first run. A run is finished when its record
     is there, also when it failed: a seed repeats its failure. The record must be of the same settings

@@ -36,7 +36,7 @@ _Size = Annotated[int, Interval(0)]
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What was run, with which settings, on which machine.
+    """Method, task, model, settings and machine of a run.
 
     Attributes:
         method: One of ``METHODS``.
@@ -72,7 +72,7 @@ class RunInfo:
 
 @dataclass(frozen=True)
 class TrainInfo:
-    """How the training went, and what it cost.
+    """Course and cost of the training.
 
     Attributes:
         failure: The reason why the run has no score, in one line; None: it has one.

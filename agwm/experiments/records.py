@@ -38,8 +38,8 @@ _DATA = ("text_columns", "label_column", "label_names", "regression", "metric")
 def run_settings(config: RunConfig, method: str, seed: int) -> dict[str, Any]:
     """Return the settings that decide the outcome of one run, and no others.
 
-    Files and folders are not among them, since they may move; what they hold is: a fingerprint of the
-    model's files stands under ``model_files``, that of the examples is compared by :func:`find_finished`.
+    Paths are left out, since files may move. Their content counts: ``model_files`` has a fingerprint of the
+    model's files, and :func:`find_finished` compares the fingerprint of the examples.
 
     Args:
         config: The experiment.
@@ -128,7 +128,7 @@ def find_finished(path: Path, settings: Mapping[str, Any], data: str | None) -> 
     Args:
         path: The record's file.
         settings: What :func:`run_settings` gives for the run.
-        data: Fingerprint of the examples; None: whatever they were.
+        data: Fingerprint of the examples; None: any examples will do.
 
     Returns:
         The record, if the file is there.

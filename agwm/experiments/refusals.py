@@ -75,7 +75,7 @@ def refusal_of(config: RunConfig, method: str, label: str, num_train: int, reaso
 def store_refusals(
     output_dir: str | Path, refused: Iterable[Refusal], checked: Collection[Place] = ()
 ) -> None:
-    """Write the refusals of a folder anew; those of runs that were not checked this time stay.
+    """Rewrite the refusals of a folder. Keep the refusals of runs that nobody checked this time.
 
     Args:
         output_dir: Folder that holds ``results/``.
@@ -83,7 +83,7 @@ def store_refusals(
         checked: Where the others are that were looked at, and are refused no more.
 
     Raises:
-        DataError: If the file that is there is none of refusals, or cannot be written.
+        DataError: If a file of another kind is in the way, or the file cannot be written.
     """
     old, new = read_refusals(output_dir), set(refused)
     places = {*checked, *(one.place for one in new)}

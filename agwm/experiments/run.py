@@ -39,7 +39,7 @@ def check_run(config: RunConfig, examples: Examples, seed: int) -> None:
 
 
 def check_device(config: RunConfig) -> None:
-    """Find out whether the device is there and can do the precisions of all methods.
+    """Raise unless the device is there and can do the precisions of all methods.
 
     Raises:
         ConfigError: If not.
@@ -50,7 +50,7 @@ def check_device(config: RunConfig) -> None:
 
 
 def check_sizes(config: RunConfig, examples: Examples, seed: int) -> None:
-    """Find out whether there are as many examples as are to be drawn.
+    """Raise if the data set has fewer examples than `train_size` asks for.
 
     Raises:
         AgwmError: If not.
@@ -59,7 +59,7 @@ def check_sizes(config: RunConfig, examples: Examples, seed: int) -> None:
 
 
 def check_method(config: RunConfig, method: str, loaded: Pretrained) -> None:
-    """Find out whether a method, with its settings, fits a model; the model is left as it was.
+    """Raise unless a method, with its settings, fits a model; leave the model unchanged.
 
     Raises:
         AgwmError: If it does not.

@@ -33,7 +33,7 @@ _MERGE = "tag:yaml.org,2002:merge"
 
 @dataclasses.dataclass(frozen=True)
 class Form:
-    """How the keys of a kind of file are read, and how errors speak of them.
+    """Rules for one kind of file: how keys are read, and how errors name them.
 
     Attributes:
         key: The name of a key in errors; ``{path}`` and ``{source}`` stand in it.
@@ -138,7 +138,7 @@ def flat_settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]
 
 
 def build(cls: type[_T], values: Any, source: str, prefix: str = "", form: Form = CONFIG) -> _T:
-    """Make a dataclass of nested dataclasses from nested mappings; what is missing has its default.
+    """Make a dataclass of nested dataclasses from nested mappings; a missing key takes its default.
 
     Args:
         cls: The dataclass.
@@ -255,7 +255,7 @@ def _read_text(text: str, source: str) -> Any:
         source: Where it comes from, for messages.
 
     Raises:
-        ConfigError: If a mapping holds a key twice, of which YAML itself would take the last.
+        ConfigError: If a mapping holds a key twice. YAML itself would take the last one silently.
         yaml.YAMLError: If it is not YAML.
     """
     loader = _Loader(text)
@@ -267,7 +267,7 @@ def _read_text(text: str, source: str) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """Looks at mappings as they are written: later, keys merged in by ``<<`` would stand among them."""
+    """Loader that refuses a key written twice. It looks before ``<<`` merges other keys in."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """Return a mapping, unless a key stands in it twice."""

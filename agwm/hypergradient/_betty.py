@@ -71,7 +71,7 @@ _Mixin: Any = object
 
 
 class MendedProblem(_Mixin):
-    """What agwm mends in Betty's ``ImplicitProblem``."""
+    """Mixin: repairs of Betty's ``ImplicitProblem``."""
 
     scheduler: Any
 

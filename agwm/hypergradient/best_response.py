@@ -30,10 +30,10 @@ _KNOWN = (torch.optim.SGD, torch.optim.AdamW, torch.optim.Adam)
 
 @dataclass
 class InnerStep:
-    """One optimizer step of the inner problem, as its derivative needs it.
+    """One optimizer step of the inner problem, with everything that its derivative needs.
 
     Attributes:
-        gradients: What the optimizer stepped with, after clipping, one a weight; None: no gradient.
+        gradients: The gradients that the optimizer used, after clipping; None: the weight had none.
         groups: The optimizer's settings (learning rate, betas, ...) of each weight at that step.
         states: The optimizer's state of each weight after that step; of SGD, whether it is the first.
         kind: Name of the optimizer, as ``optimizer_kind`` gives it.
@@ -52,7 +52,7 @@ class InnerStep:
 
     @property
     def clip_factor(self) -> float:
-        """What clipping multiplied the gradients by."""
+        """The factor by which clipping multiplied the gradients."""
         if self.max_norm <= 0.0:
             return 1.0
         return min(1.0, self.max_norm / (self.total_norm + 1e-6))
@@ -134,7 +134,7 @@ def _sign(group: dict[str, Any]) -> float:
 
 
 def _is_coupled(kind: str, group: dict[str, Any]) -> bool:
-    """Whether weight decay enters Adam's moments (Adam's way, not AdamW's)."""
+    """True if weight decay enters Adam's moments (Adam does that, AdamW does not)."""
     decoupled = group.get("decoupled_weight_decay", kind == "AdamW")
     return bool(group.get("weight_decay")) and not decoupled
 

@@ -132,7 +132,7 @@ def mixed_derivative(
         base_gradient: ``gradient()`` at ``base``, where already known (forward scheme only).
 
     Returns:
-        One tensor for each of those that ``gradient`` returns.
+        One tensor for each tensor that ``gradient`` returns.
     """
     direction = list(direction)
     with _Displaced(weights, base, direction) as displaced:

@@ -1,4 +1,4 @@
-"""The inner step that the next hypergradient differentiates, as it happened."""
+"""Record the inner step that the next hypergradient differentiates."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ __all__ = ["Recording", "filled", "first_rows", "inner_step", "owned"]
 
 @dataclass
 class Recording:
-    """What is kept of an inner step.
+    """Record of an inner step.
 
     Attributes:
         batches: Its micro-batches, each with the random state before its forward pass.
         weights: W before the step, where the mixed derivative is taken there.
-        step: What the optimizer did; None until it stepped, and after the hypergradient was taken.
+        step: The optimizer's step; None before it, and after the hypergradient was taken.
         upper_gradients: Gradient of the inner loss by each upper parameter, from the inner backward
             itself, by the parameter's ``id``; empty where it was not asked for.
         is_skipped: Whether gradient scaling met an overflow and left W as it was.
@@ -65,7 +65,7 @@ def first_rows(batch: Any, fraction: float) -> Any:
     Args:
         batch: A tensor, or mappings and sequences of tensors (or None) to any depth; the first
             dimension of each tensor counts the examples.
-        fraction: In (0, 1]; at 1 the batch itself is returned, whatever it is.
+        fraction: In (0, 1]; at 1 the batch itself is returned, of any kind.
 
     Returns:
         The part, in the batch's own structure.

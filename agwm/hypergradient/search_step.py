@@ -31,7 +31,7 @@ _OPAQUE_HOOKS = ("custom_optimizer_step", "grad_callback", "param_callback")
 
 
 class SearchStep(MendedProblem):
-    """What agwm adds to Betty's ``ImplicitProblem``; comes before it among the bases."""
+    """Mixin: agwm's search step for Betty's ``ImplicitProblem``; it comes first among the bases."""
 
     @property
     def settings(self) -> Hypergradient:
@@ -45,7 +45,7 @@ class SearchStep(MendedProblem):
 
     @property
     def _is_last_before_outer(self) -> bool:
-        """Whether the present micro-batch is of the optimizer step before an outer step."""
+        """True if the present micro-batch belongs to the last optimizer step before an outer step."""
         is_live = self._is_differentiated and self._training and not self._is_retaking
         return is_live and self.step_number % self._unroll_steps == 0
 
@@ -164,7 +164,7 @@ class SearchStep(MendedProblem):
             super().backward(loss, params, paths, create_graph, retain_graph or bool(paths), allow_unused)
 
     def _is_simple_outer(self, paths: list[list[Any]]) -> bool:
-        """Whether this problem is right above one inner problem of our type."""
+        """True if this problem lies directly above one inner problem of our type."""
         return len(paths) == 1 and len(paths[0]) == 3 and paths[0][1].config.type == HYPERGRADIENT_TYPE
 
     def _scale(self) -> float:

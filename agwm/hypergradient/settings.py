@@ -19,7 +19,7 @@ Order = Literal["first", "second"]
 
 @dataclass(frozen=True)
 class Hypergradient:
-    r"""How the outer problem differentiates through the inner step.
+    r"""Settings of the hypergradient: how the outer problem differentiates through the inner step.
 
     Attributes:
         scheme: ``"central"`` (two passes, error of order epsilon squared) or ``"forward"`` (one pass
@@ -75,7 +75,7 @@ class Hypergradient:
 
     @property
     def differentiates_before_step(self) -> bool:
-        """Whether the mixed derivative is taken at W before the inner step, not at the updated W.
+        """True if the mixed derivative is taken at W before the inner step, not at the updated W.
 
         An unrolled step is differentiated where it started. ``identity`` is read as implicit
         differentiation at the updated W, except in the forward scheme, whose point is to reuse the
@@ -85,7 +85,7 @@ class Hypergradient:
 
     @property
     def reuses_inner_gradient(self) -> bool:
-        """Whether one side of the difference is the gradient by alpha that the inner backward gives."""
+        """True if the inner backward already gives one side of the difference."""
         return self.order == "second" and self.scheme == "forward" and self.batch_fraction == 1
 
     @property

@@ -1,4 +1,4 @@
-"""What the methods of the ``peft`` library share: the head is trained, and peft's settings are fresh."""
+"""Base of the methods of the ``peft`` library: it trains the head and keeps peft's settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dropout of a backbone switched off and on again, whatever the family calls it."""
+"""Switch the dropout of a backbone off and on again, in every family."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _attributes(module: nn.Module) -> list[str]:
 
 
 class BackboneDropout:
-    """Sets all dropout in the backbone to 0; that of the head stays. The config is not changed.
+    """Sets all dropout in the backbone to 0. The head keeps its dropout, and the config is not changed.
 
     Args:
         model: The model; changed in place until :meth:`restore`.

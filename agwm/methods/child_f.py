@@ -15,7 +15,7 @@ from agwm.models.pretrained import Pretrained
 
 __all__ = ["ChildF", "ChildFSettings"]
 
-# The masks' stream is not that of data order and dropout, which stay vanilla's.
+# Masks have a random stream of their own, so data order and dropout are the same as vanilla's.
 _STREAM = 0x6368696C64
 
 

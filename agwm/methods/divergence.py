@@ -1,4 +1,4 @@
-"""How far two outputs for the same example are apart."""
+"""Distances between two outputs for the same example."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class DpsDenseSettings(Settings):
 
 
 class Dps(OneLevelMethod):
-    """What both have in common: the clock of the windows, and weights that rest.
+    """Base of both methods: it counts the windows and holds the weights that rest.
 
     Attributes:
         step: Steps taken; those with a gradient that is not finite do not count.

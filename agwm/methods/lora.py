@@ -28,8 +28,8 @@ class LoraSettings(Settings):
     """Settings of :class:`Lora`.
 
     Attributes:
-        learning_rate: Peak learning rate; None: that of ``vanilla``, far too small here.
-        epochs: Passes over the training set; None: those of ``vanilla``.
+        learning_rate: Peak learning rate; None: the rate of ``vanilla``, far too small here.
+        epochs: Passes over the training set; None: as many as ``vanilla`` makes.
         rank: r.
         scale: Alpha of LoRA: the change is multiplied by ``scale / rank``.
         dropout: On what enters the low-rank maps.

@@ -54,7 +54,7 @@ def largest(scores: Sequence[Tensor], count: int) -> list[Tensor]:
 
 
 def has_finite_gradients(model: nn.Module) -> bool:
-    """Whether no gradient is NaN or infinite, as after an overflow of scaled fp16 losses."""
+    """True if every gradient is finite. An overflow of scaled fp16 losses leaves NaN or infinity."""
     gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
     norms = torch._foreach_norm(gradients, math.inf)
     return bool(torch.isfinite(torch.stack(list(norms))).all())

@@ -1,4 +1,4 @@
-"""What a method of finetuning is, for a run: settings, where it acts, and what it leaves."""
+"""Base classes of the methods of finetuning, with the job they get and the outcome they leave."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ PLACES: tuple[str, ...] = ("initialization", "reparametrization", "loss", "gradi
 
 @dataclass(frozen=True)
 class Settings:
-    """What every one-level method can set beside its own settings.
+    """Settings that every one-level method has.
 
     Attributes:
-        learning_rate: Peak learning rate; None: that of ``vanilla``.
-        epochs: Passes over the training set; None: those of ``vanilla``.
+        learning_rate: Peak learning rate; None: the rate of ``vanilla``.
+        epochs: Passes over the training set; None: as many as ``vanilla`` makes.
     """
 
     learning_rate: NonNegative | None = None
@@ -46,14 +46,14 @@ class Settings:
 
 @dataclass(frozen=True)
 class Job:
-    """What a method is given to finetune.
+    """Everything that a method needs for a run.
 
     Attributes:
         loaded: The pretrained model, on its device, and what belongs to it.
         examples: Encoded training examples.
         collate: Makes a padded batch of a list of them.
         evaluate: Called with the model on the way, for the record.
-        seed: Decides whatever is random.
+        seed: Seed of all random draws.
         training: Settings of one-level training, ``vanilla`` in a config.
         recipe: Settings of the two-level recipe.
         progress: Show bars; None: only on a terminal.
@@ -71,7 +71,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a method leaves.
+    """Result of a method's run.
 
     Attributes:
         model: The finetuned model; plain, where the method can be merged into one.
@@ -132,7 +132,7 @@ class Method(ABC, Generic[S]):
         """Raise where the method cannot work on a model; called before any training.
 
         Args:
-            loaded: The model; left as it was.
+            loaded: The model; it is not changed.
             recipe: Settings of the two-level recipe.
 
         Raises:
@@ -143,7 +143,7 @@ class Method(ABC, Generic[S]):
         """Raise where examples get too long by what the method puts before their tokens.
 
         Args:
-            model: The pretrained model; left as it was.
+            model: The pretrained model; it is not changed.
             max_length: Tokens of the longest example.
 
         Raises:
@@ -179,14 +179,14 @@ class Method(ABC, Generic[S]):
 
         Args:
             model: The model.
-            reason: What was expected, and what is there instead.
+            reason: The expectation, and the finding in its place.
             remedy: What to do; with the setting that helps, where one does.
         """
         return MethodError(f"Method {self.name!r} does not fit {type(model).__name__}: {reason} {remedy}")
 
 
 class OneLevelMethod(TrainingHooks, Method[S]):
-    """One training of one model on all examples, with the hooks of :class:`TrainingHooks`."""
+    """Base of the methods that train one model once on all examples, through :class:`TrainingHooks`."""
 
     settings_class: ClassVar[type | None] = Settings
     passes_per_step: ClassVar[int] = 1
@@ -196,7 +196,7 @@ class OneLevelMethod(TrainingHooks, Method[S]):
 
         Args:
             loaded: The model; changed in place.
-            seed: Of whatever is drawn.
+            seed: Seed of all random draws.
         """
 
     def reparametrize(self, loaded: Pretrained, recipe: FinetuneConfig, seed: int) -> nn.Module:

@@ -18,7 +18,7 @@ __all__ = ["MixoutGradient", "MixoutWeight", "MixoutWeights", "column_shape", "m
 
 # Settings of the gradient: the derivative, or what the official code returns.
 MixoutGradient = Literal["exact", "official"]
-# Masks are drawn from a stream of their own: data order and dropout are those of vanilla.
+# Masks have a random stream of their own, so data order and dropout are the same as vanilla's.
 _STREAM = 0x6D69786F7574
 
 
@@ -76,7 +76,7 @@ def mixable(loaded: Pretrained) -> list[Candidate]:
 
 
 class MixoutWeight:
-    """One weight under Mixout; shared by all places that read it, so that they see one mask.
+    """A weight under Mixout. All places that read it share this object, so they see one mask.
 
     Args:
         parameter: W.

@@ -38,7 +38,7 @@ class PromptTuningSettings(VirtualTokenSettings):
 
 
 def pools_first(model: PreTrainedModel) -> bool:
-    """Whether the classifier reads the first position."""
+    """Return whether the classifier reads the first position."""
     summary = getattr(model, "sequence_summary", None)
     if summary is not None:
         return getattr(summary, "summary_type", None) == "first"
@@ -69,7 +69,7 @@ class PromptTuning(VirtualTokens):
     first: Tensor | None = None
 
     def keeps_first(self, model: PreTrainedModel) -> bool:
-        """Whether the first token stands before the prompt."""
+        """Return whether the first token stands before the prompt."""
         return self.settings.keep_first and pools_first(model)
 
     def added(self, model: PreTrainedModel) -> int:

@@ -37,7 +37,7 @@ class RDropSettings(Settings):
 
 
 def has_dropout(model: nn.Module) -> bool:
-    """Whether two passes in training mode can differ by dropout."""
+    """Return whether dropout makes two passes in training mode differ."""
     if any(isinstance(module, nn.Dropout) and module.p > 0 for module in model.modules()):
         return True
     return any((getattr(model.config, name, 0.0) or 0.0) > 0 for name in _FUNCTIONAL)

@@ -20,7 +20,7 @@ from agwm.rng import RngState, seed_everything
 
 __all__ = ["ReInit", "ReInitSettings", "draw_like", "untouched"]
 
-# Makes the stream of these draws another one than that of the data order, which has the same seed.
+# Data order has the same seed; this number gives these draws another stream.
 _STREAM = 0x7E1717
 
 
@@ -39,8 +39,8 @@ def draw_like(model: PreTrainedModel, module: nn.Module) -> dict[str, Tensor]:
         Name of a parameter in the module -> its new value, on the CPU; NaN where the class does not say.
     """
     twin = copy.deepcopy(module).cpu()
-    # On the parameters themselves nothing would happen: transformers marks what it has loaded, and leaves
-    # that alone. A copied parameter has lost the mark.
+    # transformers marks the parameters that it has loaded and does not initialize them again. A copied
+    # parameter has lost the mark.
     for parameter in twin.parameters():
         parameter.fill_(float("nan"))
     twin.apply(cast(PreTrainedModel, model.base_model)._init_weights)

@@ -40,7 +40,7 @@ def summary_of(alpha: Tensor, start: Tensor) -> dict[str, float]:
 
 
 def summaries(attention: Attention, initial: Attention) -> dict[str, dict[str, float]]:
-    """Return what a record keeps of alpha, by the name of the weight, beside what it started from."""
+    """Return the numbers on alpha that a record keeps, by the name of the weight."""
     starts = initial.in_full()
     return {name: summary_of(alpha, starts[name]) for name, alpha in attention.in_full().items()}
 

@@ -1,4 +1,4 @@
-"""What prompt tuning and prefix-tuning share: trained vectors before the tokens, which take up length."""
+"""Base of prompt tuning and prefix-tuning: trained vectors before the tokens."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ __all__ = [
 
 @dataclass(frozen=True)
 class VirtualTokenSettings(Settings):
-    """What prompt tuning and prefix-tuning can set.
+    """Settings of prompt tuning and prefix-tuning.
 
     Attributes:
-        learning_rate: Peak learning rate; None: that of ``vanilla``, far too small here.
-        epochs: Passes over the training set; None: those of ``vanilla``.
+        learning_rate: Peak learning rate; None: the rate of ``vanilla``, far too small here.
+        epochs: Passes over the training set; None: as many as ``vanilla`` makes.
         num_virtual_tokens: m, trained vectors before the tokens.
     """
 
@@ -44,7 +44,7 @@ class VirtualTokenSettings(Settings):
 
 
 def pools_last_token(model: PreTrainedModel) -> bool:
-    """Whether a decoder's classifier looks for the last token, which it cannot in embeddings."""
+    """Return whether a decoder's classifier looks for the last token; in embeddings it finds none."""
     return hasattr(model, "score")
 
 
@@ -117,7 +117,7 @@ class VirtualTokens(Adapter):
             with quiet_peft():
                 # Never the embeddings, which are frozen: to find that out peft would ask the hub.
                 model.save_pretrained(folder, save_embedding_layers=False)
-            # peft's own settings say neither how many labels the head has nor what they are called.
+            # peft's own settings hold neither the number of labels nor their names.
             model.get_base_model().config.save_pretrained(folder)
             job.loaded.tokenizer.save_pretrained(folder)
 

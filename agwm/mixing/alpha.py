@@ -133,7 +133,7 @@ class _OneFactorAlpha(Alpha):
 
 
 class FullAlpha(_OneFactorAlpha):
-    """One number for each entry of the weight."""
+    """alpha with a number for each entry of the weight."""
 
     def create_parameters(self) -> None:
         """Create one number an entry."""
@@ -141,7 +141,7 @@ class FullAlpha(_OneFactorAlpha):
 
 
 class RowAlpha(_OneFactorAlpha):
-    """One number for each row (first dimension of the matrix)."""
+    """alpha with a number for each row (first dimension of the matrix)."""
 
     def create_parameters(self) -> None:
         """Create one number a row."""
@@ -149,7 +149,7 @@ class RowAlpha(_OneFactorAlpha):
 
 
 class ColumnAlpha(_OneFactorAlpha):
-    """One number for each column (all dimensions after the first of the matrix)."""
+    """alpha with a number for each column (all dimensions after the first of the matrix)."""
 
     def create_parameters(self) -> None:
         """Create one number a column."""
@@ -157,7 +157,7 @@ class ColumnAlpha(_OneFactorAlpha):
 
 
 class ScalarAlpha(_OneFactorAlpha):
-    """One number for each matrix."""
+    """alpha with a number for each matrix."""
 
     def create_parameters(self) -> None:
         """Create one number a matrix."""
@@ -174,7 +174,7 @@ class FrozenAlpha(Alpha):
     is_learnable = False
 
     def create_parameters(self) -> None:
-        """Create the one that no formula reads."""
+        """Create a parameter that no formula reads, so that the module has a device."""
         self.a = nn.Parameter(torch.ones([1] * len(self.shape)), requires_grad=False)
 
     def factors(self) -> tuple[Tensor, ...]:
@@ -249,7 +249,7 @@ class Attention(nn.Module):
 
     @property
     def is_trainable(self) -> bool:
-        """Whether any attention parameter takes gradient (none does in the frozen form)."""
+        """True if any attention parameter takes gradient (none does in the frozen form)."""
         return any(parameter.requires_grad for parameter in self.parameters())
 
     @torch.no_grad()

@@ -58,7 +58,7 @@ def _widen(task: Tensor, factors: Sequence[Tensor], *others: Tensor) -> list[Ten
 
 
 def _overwrites(*tensors: Tensor) -> bool:
-    """Whether what is computed from these tensors may be written over.
+    """Return whether results computed from these tensors may be overwritten.
 
     Fresh memory of the weight's size costs more than the arithmetic, so temporaries are used again; but
     not where a graph is recorded or traced, nor in ``torch.func``, whose tensors have no memory.
@@ -139,7 +139,7 @@ def _gradients(
     *saved: Tensor,
     reduced: Reduce,
 ) -> tuple[Tensor | None, ...]:
-    """Return the gradients of a formula, of which ``sums`` gives those by the factors."""
+    """Return the gradients of a formula; ``sums`` gives the gradients by the factors."""
     overwrites = _overwrites(grad, saved_task, saved_pretrained, *saved)
     task, pretrained, grad, *factors = _widen(saved_task, saved, saved_pretrained, grad)
     grads: list[Tensor | None] = [None] * len(factors)

@@ -32,14 +32,14 @@ _present = threading.local()
 
 
 class Reparametrized(Protocol):
-    """What a hook needs of a weight."""
+    """Interface of a reparametrized weight."""
 
     def mix(self, task: Tensor) -> Tensor:
         """Return what reading the weight gives, for task weights W; with the graph to W."""
 
 
 class MixedWeight:
-    """What is needed to mix one weight: W0, alpha, formula; shared by all modules that hold W.
+    """W0, alpha and formula of one mixed weight; all modules that hold W share it.
 
     Args:
         pretrained: Pretrained weights W0 (same shape as W); follows W's device and dtype.
@@ -130,7 +130,7 @@ def _property(attribute: str) -> property:
             raise RuntimeError(f"Mixing {attribute!r} failed: {error}") from error
 
     def write(module: nn.Module, value: object) -> None:
-        # reached only for what is no Parameter, as in the replicas of nn.DataParallel
+        # nn.Module answers for a Parameter itself; the replicas of nn.DataParallel get here
         raise ModelError(
             f"Cannot set {attribute!r} of an injected {type(module).__name__}: expected an"
             f" nn.Parameter, got {type(value).__name__}. Use DistributedDataParallel in place of"
@@ -149,7 +149,7 @@ def _hooked_class(base: Any, attributes: tuple[str, ...]) -> type[nn.Module]:
 
 
 def is_hooked(module: nn.Module) -> bool:
-    """Whether any weight of this module is mixed."""
+    """Return whether any weight of this module is mixed."""
     return _SLOTS in module.__dict__
 
 

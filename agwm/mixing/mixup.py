@@ -1,4 +1,4 @@
-"""The object that ``inject`` returns: W0, alpha and the hook of one model."""
+"""Inject weights mixup into a model, and hold its W0 and alpha."""
 
 from __future__ import annotations
 
@@ -223,7 +223,7 @@ def mixup_of(model: nn.Module) -> Mixup | None:
 
 
 def check_plain(model: nn.Module) -> None:
-    """Raise ModelError if a weight of the model or of a part of it is mixed already."""
+    """Raise ModelError if any weight of the model is mixed already."""
     if any(is_hooked(module) for module in model.modules()):
         raise ModelError(
             "Model is injected already: expected a plain model, got one with mixed weights."

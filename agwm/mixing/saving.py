@@ -39,7 +39,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def write_hugging_face(model: PreTrainedModel, folder: Path) -> None:
-    """Let the model write itself aside, then move its files in and drop those of an older save."""
+    """Let the model write itself aside, then move its files in and delete the files of an older save."""
     temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".saving."))
     try:
         model.save_pretrained(temporary)

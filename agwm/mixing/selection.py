@@ -1,4 +1,4 @@
-"""Which parameters of a model are mixed: the linear maps of its backbone, or what patterns select."""
+"""Select the parameters to mix: the linear maps of the backbone, or the matches of patterns."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Predicate = Callable[..., bool]
 Patterns = str | Iterable[str] | Predicate | None
 
 _NOT_MATRICES = (nn.Embedding, nn.EmbeddingBag, _ConvNd, nn.Bilinear)
-# attributes by which a module tells how many matrices it stacks
+# a module with one of these attributes stacks that many matrices
 _STACK_COUNTS = (
     "num_experts",
     "num_local_experts",
@@ -73,7 +73,7 @@ class Candidate:
 
     @property
     def is_default(self) -> bool:
-        """Whether the default selection mixes it."""
+        """True if the default selection mixes it."""
         return self.is_linear and self.in_backbone
 
     @property

@@ -1,4 +1,4 @@
-"""Where the parts of a model lie, whatever its family: blocks, embeddings, pooler, head."""
+"""Find the parts of a model in every family: blocks, embeddings, pooler, head."""
 
 from __future__ import annotations
 
@@ -118,5 +118,5 @@ def word_embeddings(model: PreTrainedModel) -> list[nn.Module]:
 
 
 def is_regression(model: nn.Module) -> bool:
-    """Whether the model gives one score an example instead of logits of classes."""
+    """Return whether the model gives one score for an example, not logits of classes."""
     return getattr(getattr(model, "config", None), "num_labels", None) == 1

@@ -1,4 +1,4 @@
-"""What a model is called in records, and what its files hold: the same for a folder wherever it lies."""
+"""Name a model in records, and take a fingerprint of its files; both survive a moved folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def model_name(model: str) -> str:
 
 
 def folder_name(model: str) -> str | None:
-    """Return the name of a folder, wherever it lies; None: the model is in no folder."""
+    """Return the name of the model's folder, without its path; None: the model is in no folder."""
     path = Path(model).expanduser()
     return path.resolve().name if path.is_dir() else None
 

@@ -212,7 +212,7 @@ def _check_backbone(name: str, model: PreTrainedModel, fresh: Sequence[str]) -> 
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Hold back progress bars and the notice that a head is new, which is what is wanted here."""
+    """Hide progress bars, and the notice that a head is new: a new head is intended here."""
     logging = transformers.utils.logging
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

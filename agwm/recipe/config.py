@@ -17,7 +17,7 @@ __all__ = ["FinetuneConfig", "MixingConfig", "SearchConfig"]
 
 @dataclass(frozen=True)
 class MixingConfig:
-    """What ``agwm.inject`` is called with.
+    """Arguments of ``agwm.inject``.
 
     Attributes:
         formula: ``"convex"`` or ``"factored"``.
@@ -38,7 +38,7 @@ class MixingConfig:
 
     @property
     def learns_alpha(self) -> bool:
-        """Whether the form of alpha has anything to learn."""
+        """True if the form of alpha has anything to learn."""
         return alpha_class(self.alpha).is_learnable
 
 

@@ -133,7 +133,7 @@ def finetune(
 
 @dataclasses.dataclass(frozen=True)
 class _Search:
-    """What every one of the K searches is given; see :func:`finetune`."""
+    """Arguments that all K searches share; see :func:`finetune`."""
 
     dataset: Any
     collate: Collate

@@ -1,4 +1,4 @@
-"""Counts of forward and backward passes: what a run costs, whatever machine it is on.
+"""Count forward and backward passes: the cost of a run on any machine.
 
 One pass is a forward and a backward of one batch, a part of a batch counts as that part; evaluation is
 not counted.
@@ -76,6 +76,6 @@ def finetune_passes(config: FinetuneConfig, num_examples: int) -> int:
 
 
 def same_passes(config: TrainingConfig, passes: int, num_examples: int) -> TrainingConfig:
-    """Return one-level training of at least so many passes, in whole epochs; at least as it was."""
+    """Return the settings with enough whole epochs for so many passes, and never with fewer epochs."""
     epoch = math.ceil(num_examples / config.batch_size)
     return dataclasses.replace(config, epochs=max(config.epochs, math.ceil(passes / epoch)))

@@ -1,4 +1,4 @@
-"""What the recipe gives: a plain finetuned model, the learned alpha, and how it came about."""
+"""Result of the recipe: the finetuned model, the learned alpha, the history and the settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an engine checks before it is built."""
+"""Check problems, model and config before an engine is built."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def check_engine(
     Raises:
         ConfigError: If the problems are not new, their names are taken, their precision cannot be had, or
             the config asks for what an engine does not do.
-        ModelError: If the hypergradient of the model would be wrong without a sign of it.
+        ModelError: If the hypergradient of the model would be silently wrong.
     """
     _check_problems(engine, inner, outer)
     _check_config(config)
@@ -55,7 +55,7 @@ def _check_problems(engine: type, inner: ImplicitProblem, outer: ImplicitProblem
 
 
 def _check_model(model: torch.nn.Module) -> None:
-    """Raise for models whose hypergradient would be wrong without a sign of it.
+    """Raise for models whose hypergradient would be silently wrong.
 
     Raises:
         ModelError: If the model's layers bypass autograd.

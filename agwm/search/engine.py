@@ -76,7 +76,7 @@ class MixupEngine(Engine):
         broadcast_([*mixup.attention.parameters(), *mixup.pretrained.values()])
 
     def configure_systems(self) -> dict[str, Any]:
-        """Run on the device that the model is on (Betty: on CUDA wherever there is one)."""
+        """Run on the model's device (Betty takes CUDA if there is one)."""
         systems = super().configure_systems()
         self.device = next(self._inner.model.parameters()).device
         return systems

@@ -23,7 +23,7 @@ __all__ = ["AttentionProblem", "TaskWeightProblem"]
 
 
 class _MixupProblem(SearchStep, ImplicitProblem):
-    """What the two problems share: the mixup, the model and the loss."""
+    """Base of the two problems: the mixup, the model and the loss."""
 
     def __init__(
         self,

@@ -39,8 +39,8 @@ def check_method(
 ) -> dict[str, str | None]:
     """Raise unless a method keeps every rule, on tiny models with random weights.
 
-    A method says truly what it is, refuses a model before any training or learns on it, trains every part
-    of the head, counts its passes beforehand, repeats by seed, and saves what loads again.
+    A method states its attributes truly, refuses a model before any training or learns on it, trains every
+    part of the head, counts its passes beforehand, repeats by seed, and saves a model that loads again.
 
     Args:
         method: A subclass of :class:`agwm.methods.Method`; it need not be in ``METHODS``.

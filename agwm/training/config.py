@@ -20,7 +20,7 @@ class TrainingConfig:
         learning_rate: Peak learning rate of AdamW.
         weight_decay: Decoupled, towards 0; not on biases and norms.
         schedule: ``"linear"`` or ``"cosine"`` decay to 0, or ``"constant"``, after the warm-up.
-        warmup_ratio: Part of the steps in which the learning rate rises from 0.
+        warmup_ratio: Part of the steps during which the learning rate rises from 0.
         clipping: Largest norm of the gradient; 0: no clipping.
         precision: ``"fp32"``, or autocast in ``"bf16"`` or ``"fp16"``.
 

@@ -1,4 +1,4 @@
-"""Where a method of finetuning can act on one-level training; as they stand they are vanilla's."""
+"""Places in one-level training where a method can act. The base class is vanilla finetuning."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["TrainingHooks", "decay_groups", "decays", "make_optimizer"]
 
 
 def decays(model: nn.Module) -> dict[str, bool]:
-    """Return for each parameter that takes gradient whether weight decay is for it.
+    """Return for each parameter that takes gradient whether it decays.
 
-    It is not for biases and for the parameters of norms, whatever they are called in the model.
+    Biases and the parameters of norms do not decay. Norms are found by class, not by name.
     """
     norms = {
         id(parameter)
@@ -42,7 +42,7 @@ def decay_groups(
         without: Names of parameters to leave out.
 
     Returns:
-        The two groups, of which one may be empty.
+        The two groups; one may be empty.
     """
     parameters = dict(model.named_parameters())
     chosen = {name: flag for name, flag in decays(model).items() if name not in without}
@@ -67,7 +67,7 @@ def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Adam
 
 
 class TrainingHooks:
-    """The places of :func:`agwm.training.loop.train` in which a method acts, in the order of a step."""
+    """Places of :func:`agwm.training.loop.train` where a method acts, in the order of a step."""
 
     def make_optimizer(self, model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
         """Return the optimizer of the parameters that take gradient.

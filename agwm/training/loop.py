@@ -1,4 +1,4 @@
-"""One-level training of W: vanilla finetuning, and the final stage of the recipe with alpha fixed."""
+"""Train W on one level: vanilla finetuning, and the final stage of the recipe with alpha fixed."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def make_scheduler(
     """Return the schedule of a learning rate: warm-up from 0, then decay to 0 or constant.
 
     Args:
-        optimizer: What it drives.
+        optimizer: The optimizer whose rate it sets.
         schedule: ``"linear"``, ``"cosine"`` or ``"constant"``.
         num_steps: Optimizer steps in all.
-        warmup_ratio: Part of them in which the rate rises.
+        warmup_ratio: Part of the steps during which the rate rises.
     """
     warmup = math.ceil(warmup_ratio * num_steps)
     return transformers.get_scheduler(_SCHEDULES[schedule], optimizer, warmup, num_steps)
@@ -50,7 +50,7 @@ def make_loader(dataset: Any, batch_size: int, collate: Collate, seed: int) -> D
 
 @torch.no_grad()
 def measure(model: nn.Module, evaluate: Evaluate) -> dict[str, float]:
-    """Evaluate in evaluation mode and leave mode and random state as they were."""
+    """Evaluate in evaluation mode, and restore mode and random state afterwards."""
     state, was_training = RngState.capture(next(model.parameters()).device), model.training
     model.eval()
     try:
@@ -72,7 +72,7 @@ def train(
     progress: bool | None = None,
     hooks: TrainingHooks | None = None,
 ) -> list[dict[str, Any]]:
-    """Finetune the parameters of a model, in place; by AdamW where ``hooks`` say nothing else.
+    """Finetune the parameters of a model in place, by AdamW unless ``hooks`` make another optimizer.
 
     Args:
         model: A model whose output has ``loss``; plain or injected, on its device.
@@ -81,9 +81,9 @@ def train(
         config: Epochs, batch size, optimizer and schedule.
         seed: Decides data order and dropout; seeds the global random state.
         evaluate: Called with the model after each epoch.
-        phase: What the progress bar calls this.
+        phase: Name of this training in the progress bar.
         progress: Show the bar; None: only on a terminal.
-        hooks: What a method does otherwise; None: nothing, vanilla finetuning.
+        hooks: The method's changes to the training; None: vanilla finetuning.
 
     Returns:
         One record an epoch: ``phase``, ``step``, ``loss`` (mean of the epoch) and what ``evaluate``

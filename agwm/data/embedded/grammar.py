@@ -80,7 +80,7 @@ class Phrase:
 
     @property
     def is_plural(self) -> bool:
-        """Whether a verb agrees with it in the plural."""
+        """True if a verb agrees with it in the plural."""
         return self.determiner in PLURAL_DETERMINERS
 
     def words(self, synonyms: bool = False) -> str:
@@ -99,7 +99,7 @@ class Phrase:
 
 @dataclass(frozen=True)
 class Scene:
-    """What happened.
+    """The facts of one sentence: who did what to whom, where, when and why.
 
     Attributes:
         subject: Who did it.
@@ -126,7 +126,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Style:
-    """How a scene is told; two styles of one scene mean the same.
+    """Wording of a scene. Two styles of one scene mean the same.
 
     Attributes:
         passive: Object first, ``by`` the subject.
@@ -240,7 +240,7 @@ def tell(scene: Scene, style: Style | None = None) -> str:
     """Write a scene as one English sentence.
 
     Args:
-        scene: What happened.
+        scene: The facts of one sentence: who did what to whom, where, when and why.
         style: How to say it; plain active order when None.
 
     Returns:

@@ -9,7 +9,7 @@ __all__ = ["PLACES", "SETTINGS", "Setting"]
 
 @dataclass(frozen=True)
 class Setting:
-    """What goes together: people, things and places of one walk of life.
+    """People, things and places that go together in one walk of life.
 
     Attributes:
         people: Categories of people.

@@ -1,4 +1,4 @@
-"""The loops that lead the workers of a grid, and what of joblib they run in."""
+"""Run loops that hand cells to workers, in threads or in a backend of joblib."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the candidates of a tuning gave on the dev sets, and which of them is chosen."""
+"""Choose one candidate of a tuning by its dev scores, and write the table of all."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["Candidate", "choose", "finished_records", "tuned_yaml", "tuning_tabl
 
 @dataclass(frozen=True)
 class Candidate:
-    """A setting of a method and what it gave.
+    """One candidate of a tuning: its settings, its runs and its dev scores.
 
     Attributes:
         label: Of the method.
@@ -92,7 +92,7 @@ def choose(
         refused: What was refused; other cells and other settings among it do not matter.
 
     Returns:
-        Label -> the chosen candidate, and all candidates of the labels of which any was run or refused.
+        Label -> the chosen candidate; and all candidates of every label that has a run or a refusal.
     """
     by_label: dict[str, list[Record]] = {}
     for record in records:

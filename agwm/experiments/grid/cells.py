@@ -64,7 +64,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Grid:
-    """What a grid file says.
+    """Content of a grid file.
 
     Attributes:
         cells: The runs, seed by seed: of an interrupted grid, all rows have about as many seeds.

@@ -27,7 +27,7 @@ _PATIENCE = 60.0  # seconds after which a claim without content was left by a pr
 
 @dataclass(frozen=True)
 class Owner:
-    """Who holds a claim.
+    """Process that holds a claim.
 
     Attributes:
         host: Name of the machine.
@@ -80,7 +80,7 @@ def release(path: Path) -> None:
 
 
 def owner_of(path: Path) -> Owner | None:
-    """Return who holds a claim, or None where there is none or nothing is in it."""
+    """Return the holder of a claim; None: there is no claim, or its file is empty."""
     try:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         known = (values["host"], values["pid"], values["started"], values["worker"])
@@ -90,7 +90,7 @@ def owner_of(path: Path) -> Owner | None:
 
 
 def is_stale(path: Path) -> bool:
-    """Whether a claim was left behind by a process of this machine that is no more.
+    """True if the process that made the claim ran on this machine and has ended.
 
     Of a process on another machine nothing is known: its claims are never stale. A machine of the same
     name is another, and so is a container with process numbers of its own, and this machine before it was

@@ -1,4 +1,4 @@
-"""What cells of a grid will cost, before they are run: passes, and time where a pass's time is known."""
+"""Estimate the cost of a grid's cells: passes, and the time where a pass has been timed."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def planned_passes(config: RunConfig, method: str, num_examples: int) -> float:
 
 
 def _is_regression(config: RunConfig) -> bool:
-    """Whether labels are scores; of own files as far as the settings say so."""
+    """True if labels are scores. For own files only the settings can tell."""
     if config.data.train_file is not None:
         return bool(config.data.regression)
     return config.task in TASKS and TASKS[config.task].is_regression

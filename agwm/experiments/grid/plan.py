@@ -1,4 +1,4 @@
-"""What a grid will take, in words: its cells, their passes, and an estimate of the time."""
+"""Write the plan of a grid: its cells, their passes, and an estimate of the time."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _state(cell: Cell, retry_failed: bool) -> str:
 def pass_times(
     rows: Iterable[Row], output_dir: str | Path, assumed: Mapping[str, float], given: float | None = None
 ) -> dict[str, PassTime]:
-    """Return what is known of the time of a pass of each model.
+    """Return the time of a pass of each model: measured, else assumed.
 
     The value of the command line comes first, then what finished runs in the folder took, then what the
     grid file assumes. Without any of them a model is left out: nothing is made up.

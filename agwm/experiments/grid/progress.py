@@ -1,4 +1,4 @@
-"""How far a grid is: a bar over passes, and a line for each cell that ends, in whatever process."""
+"""Show the progress of a grid: a bar over passes, and a line for each cell that ends."""
 
 from __future__ import annotations
 

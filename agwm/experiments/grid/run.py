@@ -1,4 +1,4 @@
-"""Run the cells of a grid: several at once, each one once, whatever happens to the process of one."""
+"""Run the cells of a grid, several at once and each one once, even if processes die."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class GridResult:
-    """What became of the cells.
+    """Outcome of a grid: its records, its refusals, and the cells of other processes.
 
     Attributes:
         records: Of finished and failed runs, in the order of the cells.
@@ -63,7 +63,7 @@ def run_grid(
     progress: bool | None = None,
     stores: Stores | None = None,
 ) -> GridResult:
-    """Run what has not been run.
+    """Run the cells that have no record yet.
 
     Mistakes in data, models or settings of any cell are found before the first run. Cells whose method
     refuses their model are listed, also in the folder, and left out. Each of the others runs in a worker
@@ -84,7 +84,7 @@ def run_grid(
         stores: May hold the examples already; None: they are loaded.
 
     Returns:
-        Records, refusals and what is left to others.
+        Records, refusals, and the cells that other processes hold.
 
     Raises:
         AgwmError: If something is wrong with the input, or another process made a record with other

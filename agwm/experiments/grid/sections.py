@@ -1,4 +1,4 @@
-"""What may stand in the sections of a grid file, and in what the command line lays over them."""
+"""Check the sections of a grid file, and the settings that the command line lays over them."""
 
 from __future__ import annotations
 

@@ -65,12 +65,12 @@ class Ticket:
 
     @property
     def place(self) -> Place:
-        """Where a table has the run."""
+        """Place of the run in a table: label, task, model and size."""
         config = self.cell.config
         return (self.cell.label, config.task, model_name(config.model), self.num_train)
 
     def is_done(self) -> bool:
-        """Whether the record has been written, by whichever process."""
+        """True if some process has written the record."""
         return _stamp(self.path) not in (None, self.stamp)
 
     def record(self) -> Record | None:
@@ -83,7 +83,7 @@ class Ticket:
         return find_finished(self.path, self.settings, self.data)
 
     def lacks_model(self) -> bool:
-        """Whether the run is finished, and its model is to be kept, and is not there."""
+        """True if the run is finished but the model that it should keep is missing."""
         if not self.cell.config.save_model or not self.is_done():
             return False
         record = self.record()
@@ -162,7 +162,7 @@ def make_tickets(
 
 
 def _kind(ticket: Ticket) -> str:
-    """Return what is alike for the seeds of a cell: all that decides whether it can be run."""
+    """Return everything that decides whether a cell can run; its seeds share it."""
     settings = {**ticket.settings, "seed": None, "device": ticket.cell.config.device}
     return json.dumps([settings, ticket.data], sort_keys=True)
 

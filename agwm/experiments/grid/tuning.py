@@ -34,7 +34,7 @@ TUNING_SEEDS: tuple[int, ...] = (101, 202, 303)
 
 @dataclass(frozen=True)
 class Tuning:
-    """What a tuning file says.
+    """Content of a tuning file.
 
     Attributes:
         cells: The runs of all candidates; a candidate's label is ``<label>.<number>``, from 1.
@@ -128,7 +128,7 @@ def _of(seeds: int | list[int] | None) -> list[int] | None:
 def _check_assignments(
     assignments: Iterable[str], candidates: Mapping[str, list[dict[str, Any]]], path: Path
 ) -> None:
-    """Raise where a setting laid over all candidates is one in which they differ."""
+    """Raise if the command line sets for all candidates a setting in which they differ."""
     compared = {
         key: label for label, several in candidates.items() for one in several for key in flat_settings(one)
     }

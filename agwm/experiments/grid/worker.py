@@ -27,7 +27,7 @@ __all__ = ["Stores", "answer", "main"]
 
 
 class Stores:
-    """What runs have in common, loaded once: the examples of each task, and encoded test examples."""
+    """Data that runs share, loaded once: the examples of each task, and encoded test examples."""
 
     def __init__(self) -> None:
         self.tests: dict[tuple, list] = {}

@@ -1,4 +1,4 @@
-"""What learning alpha did in each run: how far alpha moved, and the score beside those of the controls."""
+"""Measure how far alpha moved in each run, and compare the score with the run's controls."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FROM_START = "from_start"
 
 @dataclass(frozen=True)
 class AlphaEffect:
-    """What alpha did in one run, beside the controls of the same seed.
+    """Movement of alpha in one run, and scores relative to the controls of the same seed.
 
     Attributes:
         run: The run that mixed with an alpha of its own.
@@ -50,7 +50,7 @@ class AlphaEffect:
 
     @property
     def difference(self) -> float | None:
-        """Score minus that of ``reference``; None without one, and where nothing was learned."""
+        """Score minus the score of ``reference``; None: there is no reference, or nothing was learned."""
         if not self.is_learned:
             return None
         return self.over_held if self.drawn is None else self.over_drawn

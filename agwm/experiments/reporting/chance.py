@@ -1,4 +1,4 @@
-"""Scores that do not stand out from those of a constant answer, given so many test examples."""
+"""Tell whether a score is above chance, given the number of test examples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures that compare methods: cost against score, and how far alpha moved against what it brought."""
+"""Draw cost against score, and the movement of alpha against the difference in score."""
 
 from __future__ import annotations
 

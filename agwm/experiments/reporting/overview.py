@@ -1,4 +1,4 @@
-"""What a call of the example leaves beside the records: one table, and pictures of scores and of alpha."""
+"""Write a table, and pictures of scores and of alpha, beside the records of a folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def write_overview(folder: Path, present: Sequence[Record]) -> tuple[str, list[s
 
     Args:
         folder: It holds ``results/``. All its records are in the table and in the picture of scores.
-        present: Records of this call, of which alpha is drawn.
+        present: Records of this call; their alpha is drawn.
 
     Returns:
         The table in Markdown, and a line for each file, or one that says how to get the pictures.

@@ -1,4 +1,4 @@
-"""What pictures share: a figure without a display, a style for each of many methods, saving whole."""
+"""Parts of every picture: a figure without a display, a style for each method, saving."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Row(Spread):
         seeds: Their seeds.
         num_degenerate: How many of them are no better than the best constant answer.
         num_at_chance: How many are not above chance; None where that cannot be judged.
-        num_failed: Runs that gave no score, for whatever reason: their records say it.
+        num_failed: Runs without a score; their records give the reason.
         passes: Mean number of forward and backward passes of a batch in training, over ``seeds``.
         seconds: Mean time of training, over ``seeds``.
     """

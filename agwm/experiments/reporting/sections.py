@@ -104,7 +104,7 @@ other masks.
 
 
 def alpha_section(runs: Sequence[Record]) -> list[str]:
-    """Say how far alpha moved in each method that learns it, and what it brought."""
+    """Say how far each method moved alpha, and by how much the score changed."""
     effects = alpha_effects(runs)
     if not effects:
         return []
@@ -163,7 +163,7 @@ def failed_section(runs: Sequence[Record]) -> list[str]:
 
 
 def refused_section(refused: Sequence[Refusal]) -> list[str]:
-    """Say of what a method refused on one model and size why there are no runs of it.
+    """List the refusals of one model and size, with the reason of each.
 
     Args:
         refused: Of that model and size.

@@ -8,7 +8,7 @@ __all__ = ["Spread", "spread_text"]
 
 
 class Spread:
-    """What has ``scores``, as fractions, has these two."""
+    """Mixin: mean and standard deviation of ``scores``."""
 
     scores: tuple[float, ...]
 

@@ -104,7 +104,7 @@ class Table:
 def common_tasks(runs: Sequence[Record]) -> list[str]:
     """Return the tasks on which more than half of the methods that have a score anywhere have one.
 
-    A method that lacks one of them is left out of what is said over tasks, and takes none away from the
+    A method that lacks one of them is left out of all averages over tasks, and takes none away from the
     others. Empty if that leaves no method.
     """
     has = {(run.label, run.task) for run in runs if run.score is not None}
