@@ -79,7 +79,11 @@ def _read_with_datasets(path: Path, kind: str) -> datasets.Dataset:
 
 
 def _columns(path: Path, names: Sequence[str]) -> dict[str, list[Cell]]:
-    """Read the named columns of a file; row numbers in messages count examples from 1."""
+    """Read the named columns of a file; row numbers in messages count examples from 1.
+
+    Raises:
+        DataError: If a column is missing, a line has another number of columns, or there is no row.
+    """
     kind = _check_path(path)
     if kind == "tsv":
         (_, header), *rows = read_tsv(path)

@@ -34,7 +34,11 @@ class Task:
     metric: str = "accuracy"
 
     def __post_init__(self) -> None:
-        """Check that the fields fit together."""
+        """Check that the fields fit together.
+
+        Raises:
+            DataError: If they do not.
+        """
         if tuple(self.text_columns) not in _TEXT_COLUMNS:
             raise DataError(
                 f"Task {self.name!r} has wrong text columns: expected ('sentence1',) or "

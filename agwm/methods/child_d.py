@@ -112,7 +112,11 @@ class ChildD(OneLevelMethod):
         blocks(loaded.model)
 
     def before_training(self, model: nn.Module, batches: Iterable[Batch], num_steps: int) -> None:
-        """Choose the child network, by one pass over the training set."""
+        """Choose the child network, by one pass over the training set.
+
+        Raises:
+            DivergenceError: If the Fisher information is not finite.
+        """
         found = {
             id(parameter): parameter
             for block in blocks(cast(PreTrainedModel, model))

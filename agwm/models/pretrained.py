@@ -124,7 +124,12 @@ def pick_device(name: str) -> torch.device:
 
 
 def _locate(name: str) -> tuple[str, bool]:
-    """Return where to load from, and whether that needs no network."""
+    """Return where to load from, and whether that needs no network.
+
+    Raises:
+        MissingExtraError: If the packaged model is not installed.
+        ModelError: If a path is no folder of a model.
+    """
     if name == PACKAGED_MODEL:
         try:
             return str(importlib.import_module(_PACKAGE).get_model_path()), True
@@ -153,6 +158,9 @@ def _is_cached_only(name: str) -> bool:
     """Ask the hub once for a model; without an answer the local cache has to have it.
 
     The client itself would retry for half a minute.
+
+    Raises:
+        ModelError: If neither the hub nor the cache has the model.
     """
     reason = "HF_HUB_OFFLINE is set"
     if not constants.HF_HUB_OFFLINE:
@@ -185,6 +193,9 @@ def _fit_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> 
     """Give models that were trained without padding (GPT-2, Llama) the end token for it.
 
     XLNet's head reads the last position of the batch, so that padding has to stand at the left.
+
+    Raises:
+        ModelError: If the tokenizer has neither a padding nor an end token.
     """
     if getattr(model.config, "summary_type", None) == "last":
         tokenizer.padding_side = "left"
