@@ -13,7 +13,7 @@ of all of W.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -92,16 +92,18 @@ class _Displaced:
         self.weights = list(weights)
         self.own = [weight.data for weight in self.weights]
         self.direction = direction
-        self.buffer = [data.clone() for data in self.own] if base is None else base
+        self.buffer = base
         self.at = 0.0
 
     def __enter__(self) -> _Displaced:
+        if self.buffer is None:
+            self.buffer = [data.clone() for data in self.own]
         for weight, data in zip(self.weights, self.buffer, strict=True):
             weight.data = data
         return self
 
     def move_to(self, scale: float) -> None:
-        torch._foreach_add_(self.buffer, self.direction, alpha=scale - self.at)
+        torch._foreach_add_(cast(list[Tensor], self.buffer), self.direction, alpha=scale - self.at)
         self.at = scale
 
     def __exit__(self, *exception: Any) -> None:
