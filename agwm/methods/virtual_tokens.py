@@ -94,7 +94,11 @@ class VirtualTokens(Adapter):
         return self.settings.num_virtual_tokens
 
     def check_length(self, model: PreTrainedModel, max_length: int) -> None:
-        """Raise where examples and virtual tokens together are longer than the model reads."""
+        """Raise where examples and virtual tokens together are longer than the model reads.
+
+        Raises:
+            MethodError: If they are.
+        """
         limit, added = positions(model), self.added(model)
         if limit is not None and max_length + added > limit:
             raise MethodError(
