@@ -97,7 +97,7 @@ class Adapter(OneLevelMethod):
         """Put the adapter around the model.
 
         Raises:
-            MethodError: If peft would leave a part of the head frozen.
+            MethodError: If the method does not fit the model, or peft would freeze a part of the head.
         """
         self.check(loaded, recipe)
         expected = {*head_names(loaded.model), *loaded.fresh}
