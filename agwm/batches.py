@@ -59,6 +59,9 @@ class BatchSource:
         """Walk one epoch; it begins, random draws included, when its first batch is asked for.
 
         All draws of an epoch's order then follow each other, as they do when it is resumed.
+
+        Raises:
+            DataError: If an epoch has no batch.
         """
         self._epoch_start = RngState.capture()
         self._order_start = self._order_now()

@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -16,10 +16,10 @@ from torch import Tensor
 from agwm.errors import DataError
 
 __all__ = [
-    "cannot_write",
     "load_tree",
     "make_folder",
     "read_json",
+    "refuse_to_write",
     "save_tree",
     "write_json",
     "write_text",
@@ -74,16 +74,20 @@ def write_whole(path: str | Path, write: Callable[[str], object]) -> None:
             if os.path.exists(temporary):
                 os.unlink(temporary)
     except (OSError, SafetensorError) as error:
-        raise cannot_write(path, error) from None
+        refuse_to_write(path, error)
 
 
-def cannot_write(path: str | Path, error: Exception) -> DataError:
-    """Return the error to raise where a file cannot be written."""
+def refuse_to_write(path: str | Path, error: Exception) -> NoReturn:
+    """Raise for a file that cannot be written.
+
+    Raises:
+        DataError: Always, with the reason.
+    """
     reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-    return DataError(
+    raise DataError(
         f"Cannot write {str(path)!r}: expected room and permission, got: {reason}. Free some space, or"
         " choose another folder."
-    )
+    ) from None
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 from agwm.experiments.markdown import table
 from agwm.files import write_text
 from agwm.methods import METHODS
-from agwm.testing.families import FAMILIES
 from agwm.testing.methods import check_learning
+from agwm.testing.tiny_models import FAMILIES
 from tests.methods.cells import EPOCHS, refusal_of, small_method
 
 PAGE = Path(__file__).parent / "methods" / "index.md"

@@ -26,10 +26,10 @@ from agwm.experiments.flags import Parser, read_list, read_number, read_seeds
 from agwm.experiments.grid.backends import BACKENDS, check_workers
 from agwm.experiments.grid.candidates import choose, finished_records, tuned_yaml, tuning_table
 from agwm.experiments.grid.cells import Cell, load_grid, select_cells
+from agwm.experiments.grid.execution import GridResult, describe_owners, run_grid
 from agwm.experiments.grid.local_models import local_models
 from agwm.experiments.grid.plan import pass_times, plan_rows, plan_summary, plan_table
 from agwm.experiments.grid.planned_runs import check_folder, check_planned
-from agwm.experiments.grid.run import GridResult, describe_owners, run_grid
 from agwm.experiments.grid.tuning import load_tuning
 from agwm.experiments.grid.worker import Stores
 from agwm.experiments.refusals import read_refusals

@@ -205,7 +205,11 @@ def load_config(
 
 
 def _read_with_bases(path: Path, seen: tuple[Path, ...]) -> list[tuple[str, Mapping[str, Any]]]:
-    """Return name and values of the bases of a file, lowest first, and of the file itself."""
+    """Return name and values of the bases of a file, lowest first, and of the file itself.
+
+    Raises:
+        ConfigError: If a file is its own base, or names a base that is no text.
+    """
     if path.resolve() in seen:
         raise ConfigError(
             f"Config {str(path)!r} is its own base: expected a chain of bases that ends."

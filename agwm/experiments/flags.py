@@ -14,12 +14,20 @@ class Parser(argparse.ArgumentParser):
     """A parser whose mistakes are errors of this package."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise instead of printing the usage, so that every mistake is one line."""
+        """Raise instead of printing the usage, so that every mistake is one line.
+
+        Raises:
+            ConfigError: Always.
+        """
         raise ConfigError(f"Cannot read the command line: {message}. See --help.")
 
 
 def read_list(text: str) -> list[str]:
-    """Read ``a,b`` as names, at least one."""
+    """Read ``a,b`` as names, at least one.
+
+    Raises:
+        ConfigError: If there is no name.
+    """
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts:
         raise ConfigError(f"Empty flag: expected names, got {text!r}. Write them, or leave the flag out.")
@@ -27,7 +35,11 @@ def read_list(text: str) -> list[str]:
 
 
 def read_seeds(text: str) -> int | list[int]:
-    """Read ``3`` as a number of seeds and ``3,`` or ``3,5`` as seeds."""
+    """Read ``3`` as a number of seeds and ``3,`` or ``3,5`` as seeds.
+
+    Raises:
+        ConfigError: If the text is neither.
+    """
     try:
         return [int(part) for part in read_list(text)] if "," in text else int(text)
     except ValueError:
@@ -38,7 +50,11 @@ def read_seeds(text: str) -> int | list[int]:
 
 
 def read_number(flag: str, text: str, kind: type[int] | type[float] = int) -> Any:
-    """Read the number that a flag was given."""
+    """Read the number that a flag was given.
+
+    Raises:
+        ConfigError: If the text is no number.
+    """
     try:
         return kind(text)
     except ValueError:

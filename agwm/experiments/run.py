@@ -78,7 +78,7 @@ def run_one(
     *,
     label: str | None = None,
     scores_test: bool = True,
-    tests: MutableMapping[tuple, list] | None = None,
+    encoded_tests: MutableMapping[tuple, list] | None = None,
 ) -> tuple[Record, Outcome | None]:
     """Finetune once and score.
 
@@ -91,7 +91,7 @@ def run_one(
         label: What tables call the method with these settings; None: the method's name.
         scores_test: Score on the test examples. If not, they are not even encoded, and whether the run is
             degenerate is told by the dev examples.
-        tests: Encoded test examples of earlier runs, kept here for later ones; None: encoded anew.
+        encoded_tests: Encoded test examples, kept for later runs; None: they are encoded anew.
 
     Returns:
         The record, and what to save; None where numbers were not finite: the record then says so and has
@@ -112,7 +112,7 @@ def run_one(
         ]
     labels = [[] if part is None else list(part["label"]) for part in parts]
     labels.append(list(examples.test["label"]) if scores_test else [])
-    encoded.append(_encode_test(config, examples, loaded, tests) if scores_test else None)
+    encoded.append(_encode_test(config, examples, loaded, encoded_tests) if scores_test else None)
     pad = DynamicPadding(loaded.tokenizer)
 
     def score(model: nn.Module, part: int) -> float | None:
@@ -180,16 +180,19 @@ def _draw(
 
 
 def _encode_test(
-    config: RunConfig, examples: Examples, loaded: Pretrained, tests: MutableMapping[tuple, list] | None
+    config: RunConfig,
+    examples: Examples,
+    loaded: Pretrained,
+    encoded_tests: MutableMapping[tuple, list] | None,
 ) -> list:
     key = (config.model, config.trust_remote_code, config.max_length, examples.fingerprint)
-    if tests is None or key not in tests:
+    if encoded_tests is None or key not in encoded_tests:
         with quiet_datasets():
             encoded = encode(examples.test, loaded.tokenizer, examples.task, config.max_length)
-        if tests is None:
+        if encoded_tests is None:
             return encoded
-        tests[key] = encoded
-    return tests[key]
+        encoded_tests[key] = encoded
+    return encoded_tests[key]
 
 
 def _finite(value: Any) -> Any:

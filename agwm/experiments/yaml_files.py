@@ -270,7 +270,11 @@ class _Loader(yaml.SafeLoader):
     """Loader that refuses a key written twice. It looks before ``<<`` merges other keys in."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        """Return a mapping, unless a key stands in it twice."""
+        """Return a mapping, unless a key stands in it twice.
+
+        Raises:
+            ConfigError: If a key stands in it twice.
+        """
         node = super().compose_mapping_node(anchor)
         first: dict[tuple[str, str], int] = {}
         for key, _ in node.value:

@@ -76,7 +76,11 @@ class MendedProblem(_Mixin):
     scheduler: Any
 
     def patch_optimizer(self) -> None:
-        """Keep the user's optimizer, param groups and all (Betty rebuilds it from its defaults)."""
+        """Keep the user's optimizer, param groups and all (Betty rebuilds it from its defaults).
+
+        Raises:
+            ConfigError: If the problem has no optimizer.
+        """
         if self._strategy in ("zero", "fsdp", "accelerate"):
             super().patch_optimizer()
         elif self.optimizer is None:
@@ -86,7 +90,11 @@ class MendedProblem(_Mixin):
             )
 
     def patch_scheduler(self) -> None:
-        """Keep the user's scheduler (Betty rebuilds it from its attributes)."""
+        """Keep the user's scheduler (Betty rebuilds it from its attributes).
+
+        Raises:
+            ConfigError: If the scheduler waits for a metric.
+        """
         if isinstance(self.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
             raise ConfigError(
                 f"Scheduler of problem {self.name!r} waits for a metric: expected one that steps by itself,"
@@ -124,7 +132,11 @@ class MendedProblem(_Mixin):
             return self.training_step(batch)
 
     def get_loss(self, batch: Any) -> tuple[Tensor, dict[str, Any]]:
-        """Return the loss, scaled, and the numbers to log, without waiting for the device."""
+        """Return the loss, scaled, and the numbers to log, without waiting for the device.
+
+        Raises:
+            ConfigError: If the loss is not a tensor of one number.
+        """
         outcome = self.training_step_exec(batch)
         named = dict(outcome) if isinstance(outcome, dict) else {"loss": outcome}
         loss = named.pop("loss", None)

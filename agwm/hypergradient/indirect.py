@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from agwm.errors import HypergradientError
 from agwm.hypergradient.best_response import response_vector
 from agwm.hypergradient.finite_difference import default_epsilon, global_norm, mixed_derivative
-from agwm.hypergradient.inner_step import Recording
+from agwm.hypergradient.inner_step import StepTrace
 from agwm.hypergradient.settings import Hypergradient
 
 __all__ = ["check_finite", "indirect_term"]
@@ -38,7 +38,7 @@ def indirect_term(
     vector: list[Tensor],  # shapes: those of weights
     weights: Sequence[nn.Parameter],
     uppers: Sequence[nn.Parameter],
-    recording: Recording,
+    trace: StepTrace,
     settings: Hypergradient,
     gradient: Callable[[], list[Tensor]],
     dtype: torch.dtype,
@@ -53,12 +53,12 @@ def indirect_term(
         vector: v, the gradient of the outer loss by W; overwritten.
         weights: W. Displaced during the call; the same storage with the same bits afterwards.
         uppers: The parameters that take the hypergradient.
-        recording: The inner step. Its large tensors are dropped when ``is_last``.
+        trace: The inner step. Its large tensors are dropped when ``is_last``.
         settings: Scheme, best response and epsilon.
         gradient: Evaluates the gradient of the inner loss by ``uppers`` at the present weights, in the
             masks of the recorded step.
         dtype: The coarsest dtype that the passes of ``gradient`` round to.
-        is_last: Whether no other problem needs the recording.
+        is_last: Whether no other problem needs the trace.
 
     Returns:
         One tensor for each of ``uppers``, and the norm of u. The term is zero where the gradient scaler
@@ -66,25 +66,25 @@ def indirect_term(
         finite.
     """
     indirect, norm = [torch.zeros_like(upper) for upper in uppers], 0.0
-    if recording.step is not None and not recording.is_skipped:
-        direction = response_vector(settings.best_response, vector, recording.step)
+    if trace.step is not None and not trace.is_skipped:
+        direction = response_vector(settings.best_response, vector, trace.step)
         norm = float(global_norm(direction))
     if is_last:
-        recording.step = None  # its gradients are as large as W, and not needed in the passes below
+        trace.step = None  # its gradients are as large as W, and not needed in the passes below
     if not norm < float("inf"):
         indirect = [torch.full_like(upper, float("nan")) for upper in uppers]
     elif norm > 0.0:
         epsilon = settings.epsilon
         if epsilon is None:
             epsilon = default_epsilon(settings.scheme, dtype, weights)
-        base = recording.weights
+        base = trace.weights
         if base is not None and not is_last:
             base = [weight.clone() for weight in base]
-        known = recording.upper_gradients
+        known = trace.upper_gradients
         base_gradient = [known[id(upper)] for upper in uppers] if known else None
         indirect = mixed_derivative(
             gradient, weights, direction, epsilon / norm, settings.scheme, base, base_gradient
         )
     if is_last:
-        recording.weights, recording.upper_gradients = None, {}
+        trace.weights, trace.upper_gradients = None, {}
     return indirect, norm

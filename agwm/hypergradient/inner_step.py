@@ -14,11 +14,11 @@ from agwm.errors import HypergradientError
 from agwm.hypergradient.best_response import InnerStep, optimizer_kind
 from agwm.rng import RngState
 
-__all__ = ["Recording", "filled", "first_rows", "inner_step", "owned"]
+__all__ = ["StepTrace", "filled", "first_rows", "inner_step", "owned"]
 
 
 @dataclass
-class Recording:
+class StepTrace:
     """Record of an inner step.
 
     Attributes:

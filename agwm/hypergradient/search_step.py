@@ -20,7 +20,7 @@ from agwm.hypergradient._betty import MendedProblem, register
 from agwm.hypergradient.best_response import check_optimizer
 from agwm.hypergradient.finite_difference import global_norm
 from agwm.hypergradient.indirect import check_finite, indirect_term
-from agwm.hypergradient.inner_step import Recording, filled, first_rows, inner_step, owned
+from agwm.hypergradient.inner_step import StepTrace, filled, first_rows, inner_step, owned
 from agwm.hypergradient.settings import HYPERGRADIENT_TYPE, Hypergradient
 from agwm.processes import average_, average_gradients_
 from agwm.rng import RngState, replay
@@ -34,7 +34,7 @@ class SearchStep(MendedProblem):
     """Mixin: agwm's search step for Betty's ``ImplicitProblem``; it comes first among the bases."""
 
     @property
-    def settings(self) -> Hypergradient:
+    def hypergradient(self) -> Hypergradient:
         """Settings of the hypergradient, read from this problem's config."""
         return Hypergradient.of(getattr(self.config, "hypergradient", None))
 
@@ -50,13 +50,17 @@ class SearchStep(MendedProblem):
         return is_live and self.step_number % self._unroll_steps == 0
 
     def initialize(self) -> None:
-        """Check what can be checked before the first step."""
+        """Check what can be checked before the first step.
+
+        Raises:
+            HypergradientError: If the inner optimizer's step has no known derivative.
+        """
         super().initialize()
-        self._recording = Recording()
+        self._trace = StepTrace()
         self._window: list[tuple[Any, RngState]] = []
         self._is_retaking = False
         self._forward = ForwardPass()
-        settings = self.settings
+        settings = self.hypergradient
         self._is_differentiated = self.config.type == HYPERGRADIENT_TYPE and any(
             parent.trainable_parameters() for parent in self._parents
         )
@@ -83,8 +87,8 @@ class SearchStep(MendedProblem):
             self._window.append(moment)
         if self._is_last_before_outer:
             if (self._count - 1) % self.gas == 0:
-                self._recording = Recording()
-            self._recording.batches.append(moment)
+                self._trace = StepTrace()
+            self._trace.batches.append(moment)
         with ForwardPass() as self._forward:
             return super().get_loss(batch)
 
@@ -97,13 +101,13 @@ class SearchStep(MendedProblem):
         total_norm: Tensor | float = 0.0
         if self.gradient_clipping > 0.0:
             total_norm = torch.nn.utils.clip_grad_norm_(parameters, self.gradient_clipping)
-        records = self._is_last_before_outer and self.settings.order == "second"
+        records = self._is_last_before_outer and self.hypergradient.order == "second"
         if records:
-            recording = self._recording
-            if self.settings.differentiates_before_step:
-                recording.weights = [weight.detach().clone() for weight in weights]
-            step = recording.step = inner_step(
-                self.optimizer, weights, recording.weights, float(total_norm), float(self.gradient_clipping)
+            trace = self._trace
+            if self.hypergradient.differentiates_before_step:
+                trace.weights = [weight.detach().clone() for weight in weights]
+            step = trace.step = inner_step(
+                self.optimizer, weights, trace.weights, float(total_norm), float(self.gradient_clipping)
             )
         if self.is_implemented("custom_optimizer_step"):
             self.custom_optimizer_step(*args, **kwargs)
@@ -112,7 +116,7 @@ class SearchStep(MendedProblem):
             self.scaler.step(self.optimizer)
             self.scaler.update()
             if records:
-                recording.is_skipped = self._scale() < scale
+                trace.is_skipped = self._scale() < scale
         else:
             self.optimizer.step()
         if records:
@@ -171,12 +175,12 @@ class SearchStep(MendedProblem):
         return 1.0 if self.scaler is None else self.scaler.get_scale()
 
     def _set_inner_gradient(self, loss: Tensor, params: list[torch.nn.Parameter]) -> None:
-        settings = self.settings
+        settings = self.hypergradient
         reuses = self._is_last_before_outer and settings.reuses_inner_gradient
         uppers = [p for parent in self._parents for p in parent.trainable_parameters()] if reuses else []
         gradients = self._forward.gradients(loss, [*params, *uppers])
         self.set_grads(params, owned(gradients[: len(params)]))
-        known = self._recording.upper_gradients
+        known = self._trace.upper_gradients
         for upper, gradient in zip(uppers, filled(gradients[len(params) :], uppers), strict=True):
             gradient = gradient / self._scale()
             known[id(upper)] = known[id(upper)] + gradient if id(upper) in known else gradient
@@ -184,7 +188,7 @@ class SearchStep(MendedProblem):
     def _set_hypergradient(self, loss: Tensor, params: list[torch.nn.Parameter], inner: SearchStep) -> None:
         """Direct term and v from one backward; then the indirect term."""
         weights = inner.meta_trainable_parameters()
-        is_first = inner.settings.order == "first"
+        is_first = inner.hypergradient.order == "first"
         wanted = params if is_first else [*params, *weights]
         gradients = owned(self._forward.gradients(loss, wanted))
         direct = average_(filled(gradients[: len(params)], params))
@@ -212,9 +216,9 @@ class SearchStep(MendedProblem):
                 batches have no part of the size that ``batch_fraction`` asks for.
         """
         uppers, weights = outer.trainable_parameters(), self.meta_trainable_parameters()
-        if self.settings.order == "first":
+        if self.hypergradient.order == "first":
             return [torch.zeros_like(upper) for upper in uppers]
-        if self._recording.step is None:
+        if self._trace.step is None:
             raise HypergradientError(
                 f"No inner step to differentiate: expected one of problem {self.name!r} right below"
                 f" {outer.name!r}, got one that a problem in between used already. Use two levels, or a"
@@ -224,8 +228,8 @@ class SearchStep(MendedProblem):
             vector,
             weights,
             uppers,
-            self._recording,
-            self.settings,
+            self._trace,
+            self.hypergradient,
             lambda: self._upper_gradient(uppers),
             self._coarsest_dtype(weights, uppers),
             is_last=outer is self._parents[-1],
@@ -241,8 +245,8 @@ class SearchStep(MendedProblem):
         The loss is a mean over examples, so the mean over a part of a batch stands for the whole.
         """
         total: list[Tensor] = []
-        for batch, state in self._recording.batches:
-            part = first_rows(batch, self.settings.batch_fraction)
+        for batch, state in self._trace.batches:
+            part = first_rows(batch, self.hypergradient.batch_fraction)
             with replay(state), torch.enable_grad():
                 with ForwardPass() as forward:
                     outcome = self.training_step_exec(part)
@@ -277,7 +281,7 @@ def finite_difference(
     Raises:
         HypergradientError: As :meth:`SearchStep.indirect_term` does.
     """
-    if sync and curr.settings.order == "first":
+    if sync and curr.hypergradient.order == "first":
         return None
     indirect = curr.indirect_term([v.clone() for v in vector], prev)
     if not sync:

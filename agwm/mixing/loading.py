@@ -62,7 +62,12 @@ def _from_transformers(folder: Path, name: str) -> PreTrainedModel:
 
 
 def _load_model(folder: Path, index: dict[str, Any], model: nn.Module | None) -> nn.Module:
-    """Return a model with the saved W: a new one, or the given one with W copied into it."""
+    """Return a model with the saved W: a new one, or the given one with W copied into it.
+
+    Raises:
+        ModelError: If the model cannot be built, or is of another class.
+        ShapeError: If its weights have other shapes.
+    """
     name = index["model_class"]
     if model is None and index["is_hugging_face"]:
         return _from_transformers(folder, name)

@@ -187,7 +187,11 @@ class Mixup:
         return twin
 
     def check_attached(self) -> None:
-        """Raise ModelError unless the hook is on the model."""
+        """Raise unless the hook is on the model.
+
+        Raises:
+            ModelError: If ``merge`` or ``remove`` took it off.
+        """
         if not self._is_attached:
             raise ModelError(
                 "Mixup is no longer on the model: expected the hook to be on, got one that merge()"
@@ -223,7 +227,11 @@ def mixup_of(model: nn.Module) -> Mixup | None:
 
 
 def check_plain(model: nn.Module) -> None:
-    """Raise ModelError if any weight of the model is mixed already."""
+    """Raise if any weight of the model is mixed already.
+
+    Raises:
+        ModelError: If one is.
+    """
     if any(is_hooked(module) for module in model.modules()):
         raise ModelError(
             "Model is injected already: expected a plain model, got one with mixed weights."
@@ -263,8 +271,7 @@ def inject(
     Raises:
         SelectionError: If a pattern matches nothing, or nothing can be mixed.
         ModelError: If weights are on the meta device, or the model is injected already.
-        ConfigError: If ``formula`` or ``alpha`` is unknown, ``init_std`` is negative, or ``seed`` is no
-            integer.
+        ConfigError: If ``formula``, ``alpha``, ``init_std`` or ``seed`` is wrong.
         ShapeError: If a user's form of alpha does not fit a weight.
 
     Reference:
@@ -274,11 +281,8 @@ def inject(
         >>> model = nn.Sequential(nn.Linear(2, 3, bias=False))
         >>> mixup = inject(model, include="*", alpha="scalar", init_std=0.0)
         >>> w0, w = mixup.pretrained["0.weight"], next(model.parameters())
-        >>> with torch.no_grad():
-        ...     _ = w.copy_(w0 + 1)
-        ...     _ = mixup.attention["0.weight"].a.fill_(0.25)
-        >>> torch.allclose(model[0].weight, w0 + 0.25)  # every read sees the mixed weights
-        True
+        >>> w.data, mixup.attention["0.weight"].a.data = w0 + 1, torch.full((1, 1), 0.25)
+        >>> assert torch.allclose(model[0].weight, w0 + 0.25)  # a read sees the mixed weights
     """
     form = alpha_class(alpha)
     check_formula(formula)

@@ -79,7 +79,7 @@ def _check_weights(inner: ImplicitProblem) -> None:
             finite difference is taken.
     """
     inner.mixup.check_attached()
-    is_differentiated = inner.config.type == HYPERGRADIENT_TYPE and inner.settings.order == "second"
+    is_differentiated = inner.config.type == HYPERGRADIENT_TYPE and inner.hypergradient.order == "second"
     if not (is_differentiated and inner.mixup.attention.is_trainable):
         return
     for name, parameter in inner.model.named_parameters():

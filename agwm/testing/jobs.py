@@ -11,7 +11,7 @@ from agwm.methods import Job
 from agwm.models.families import head_names
 from agwm.models.pretrained import Pretrained
 from agwm.recipe.config import FinetuneConfig, SearchConfig
-from agwm.testing.families import examples, pretrained
+from agwm.testing.tiny_models import examples, pretrained
 from agwm.training.config import TrainingConfig
 
 __all__ = ["job_of", "side_of", "unmoved_head"]

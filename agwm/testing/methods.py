@@ -7,7 +7,7 @@ import importlib
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from transformers import AutoModelForSequenceClassification
@@ -16,8 +16,8 @@ from agwm.errors import AgwmError, ConfigError, MethodError
 from agwm.methods import PLACES, Method, Outcome
 from agwm.methods.virtual_tokens import count_from_first_token
 from agwm.recipe.config import FinetuneConfig
-from agwm.testing.families import FAMILIES, batch, pretrained
 from agwm.testing.jobs import job_of, side_of, unmoved_head
+from agwm.testing.tiny_models import FAMILIES, batch, pretrained
 
 __all__ = [
     "check_class",
@@ -67,7 +67,7 @@ def check_method(
     reasons = {family: refusal(make, family) for family in families}
     working = [family for family, reason in reasons.items() if reason is None]
     if not working:
-        raise _broken(method.name, ", ".join(families), "a family that it works on", "refusals only")
+        _refuse(method.name, ", ".join(families), "a family that it works on", "refusals only")
     for family in working:
         for num_labels in (2, 1):
             check_learning(make, family, num_labels, epochs)
@@ -84,21 +84,21 @@ def check_class(method: type[Method]) -> None:
     """
     name = getattr(method, "name", None)
     if not (isinstance(name, str) and name.isidentifier()):
-        raise _broken(method.__name__, "its class", "a name that is an identifier", repr(name))
+        _refuse(method.__name__, "its class", "a name that is an identifier", repr(name))
     if unknown := set(method.acts_on) - set(PLACES):
-        raise _broken(name, "acts_on", f"names out of {', '.join(PLACES)}", ", ".join(sorted(unknown)))
+        _refuse(name, "acts_on", f"names out of {', '.join(PLACES)}", ", ".join(sorted(unknown)))
     sections = {"vanilla", *(entry.name for entry in dataclasses.fields(FinetuneConfig))} - {"seed"}
     if unknown := set(method.sections) - sections:
-        raise _broken(name, "sections", f"names out of {', '.join(sorted(sections))}", str(sorted(unknown)))
+        _refuse(name, "sections", f"names out of {', '.join(sorted(sections))}", str(sorted(unknown)))
     if stray := {key for key in method().unused() if key.partition(".")[0] not in method.sections}:
-        raise _broken(name, "unused()", "settings of its sections", ", ".join(sorted(stray)))
+        _refuse(name, "unused()", "settings of its sections", ", ".join(sorted(stray)))
     settings: Any = method.settings_class
     for entry in dataclasses.fields(settings) if settings else ():
         try:
             settings(**{entry.name: object()})
         except ConfigError:
             continue
-        raise _broken(name, f"setting {entry.name}", "ConfigError for a value of no known type", "none")
+        _refuse(name, f"setting {entry.name}", "ConfigError for a value of no known type", "none")
 
 
 def refusal(make: Make, family: str) -> str | None:
@@ -116,13 +116,11 @@ def refusal(make: Make, family: str) -> str | None:
     except AgwmError as error:
         reason = str(error)
         if " expected " not in f" {reason}" or not reason.endswith("."):
-            raise _broken(
-                method.name, family, "a refusal of the form 'expected X, got Y. Do Z.'", reason
-            ) from None
+            _refuse(method.name, family, "a refusal of the form 'expected X, got Y. Do Z.'", reason)
     after = loaded.model.state_dict()
     is_same = after.keys() == before.keys() and all(torch.equal(after[key], before[key]) for key in after)
     if not is_same or needs != [parameter.requires_grad for parameter in loaded.model.parameters()]:
-        raise _broken(method.name, family, "check() to leave the model as it was", "another state")
+        _refuse(method.name, family, "check() to leave the model as it was", "another state")
     return reason
 
 
@@ -141,18 +139,18 @@ def check_learning(make: Make, family: str, num_labels: int = 2, epochs: int = 6
     with torch.no_grad():
         after = outcome.model(**inputs)
     if outcome.model.training:
-        raise _broken(method.name, family, "a model in evaluation mode", "one in training mode")
+        _refuse(method.name, family, "a model in evaluation mode", "one in training mode")
     if not bool(torch.isfinite(after.logits).all()):
-        raise _broken(method.name, family, "finite outputs", "NaN or infinity")
+        _refuse(method.name, family, "finite outputs", "NaN or infinity")
     if not float(after.loss) < before:
-        raise _broken(method.name, family, f"a loss below {before:.4g}", f"{float(after.loss):.4g}")
+        _refuse(method.name, family, f"a loss below {before:.4g}", f"{float(after.loss):.4g}")
     if left := unmoved_head(outcome.model, family, num_labels):
-        raise _broken(method.name, family, "a head that trains", f"untrained {', '.join(sorted(left))}")
+        _refuse(method.name, family, "a head that trains", f"untrained {', '.join(sorted(left))}")
     foretold = make().passes(job.training, job.recipe, len(job.examples), num_labels == 1)
     if outcome.passes != foretold or outcome.passes <= 0:
-        raise _broken(method.name, family, f"{foretold} passes, as passes() says", str(outcome.passes))
+        _refuse(method.name, family, f"{foretold} passes, as passes() says", str(outcome.passes))
     if not outcome.seconds:
-        raise _broken(method.name, family, "the time of each stage", "none")
+        _refuse(method.name, family, "the time of each stage", "none")
     return outcome
 
 
@@ -166,7 +164,7 @@ def check_repetition(make: Make, family: str) -> None:
     same = [all(torch.equal(states[0][key], other[key]) for key in states[0]) for other in states[1:]]
     if same != [True, False]:
         what = "another model" if not same[0] else "the same model from another seed"
-        raise _broken(make().name, family, "one model from one seed", what)
+        _refuse(make().name, family, "one model from one seed", what)
 
 
 def check_saving(make: Make, family: str) -> None:
@@ -186,7 +184,7 @@ def check_saving(make: Make, family: str) -> None:
         found, expected = again(**inputs).logits, outcome.model(**inputs).logits
     if not torch.allclose(found, expected, rtol=1e-5, atol=1e-6):
         far = float((found - expected).abs().max())
-        raise _broken(make().name, family, "the same outputs from the saved model", f"{far:.2g} apart")
+        _refuse(make().name, family, "the same outputs from the saved model", f"{far:.2g} apart")
 
 
 def _load(folder: Path, family: str) -> torch.nn.Module:
@@ -198,8 +196,8 @@ def _load(folder: Path, family: str) -> torch.nn.Module:
     return model.eval()
 
 
-def _broken(name: str, where: str, expected: str, got: str) -> MethodError:
-    return MethodError(
+def _refuse(name: str, where: str, expected: str, got: str) -> NoReturn:
+    raise MethodError(
         f"Method {name!r} breaks a rule on {where}: expected {expected}, got {got}."
         " Read agwm.methods.Method, and correct the method."
-    )
+    ) from None

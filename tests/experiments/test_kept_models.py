@@ -8,7 +8,7 @@ import pytest
 
 from agwm.experiments.experiment import run_experiment
 from agwm.experiments.grid.cells import load_grid
-from agwm.experiments.grid.run import run_grid
+from agwm.experiments.grid.execution import run_grid
 from agwm.experiments.record import read_record
 
 

@@ -11,7 +11,7 @@ import yaml
 from agwm.errors import DataError
 from agwm.experiments.grid.candidates import choose, tuning_table
 from agwm.experiments.grid.cells import load_grid
-from agwm.experiments.grid.run import run_grid
+from agwm.experiments.grid.execution import run_grid
 from agwm.experiments.grid.tuning import load_tuning
 from agwm.experiments.refusals import (
     REFUSED,

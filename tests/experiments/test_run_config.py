@@ -13,7 +13,7 @@ from agwm.experiments.config import OFFICIAL_SEEDS, RunConfig, load_config
 from agwm.experiments.run import check_method
 from agwm.experiments.yaml_files import lay_over
 from agwm.methods.two_level import Frozen
-from agwm.testing.families import pretrained
+from agwm.testing.tiny_models import pretrained
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 

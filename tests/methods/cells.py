@@ -7,7 +7,7 @@ from dataclasses import replace
 from agwm.errors import MethodError
 from agwm.methods import METHODS, Method, RivalsConfig, make_method
 from agwm.recipe.config import FinetuneConfig
-from agwm.testing.families import FAMILIES, pretrained
+from agwm.testing.tiny_models import FAMILIES, pretrained
 
 __all__ = ["CELLS", "EPOCHS", "WORKING", "refusal_of", "small_method"]
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from agwm.methods.method import OneLevelMethod
 from agwm.models.pretrained import Pretrained
 from agwm.recipe.config import FinetuneConfig
-from agwm.testing.families import batch, examples, pretrained
+from agwm.testing.tiny_models import batch, examples, pretrained
 from agwm.training.config import TrainingConfig
 from agwm.training.loop import make_loader, train
 

@@ -10,7 +10,7 @@ from agwm.methods.child_d import ChildD, ChildDSettings, fisher_information
 from agwm.methods.child_f import _STREAM, ChildF, ChildFSettings
 from agwm.methods.vanilla import Vanilla
 from agwm.models.families import blocks
-from agwm.testing.families import FAMILIES, batch, pretrained
+from agwm.testing.tiny_models import FAMILIES, batch, pretrained
 from tests.methods.by_hand import DECAY, RATE, SEED, HandAdamW, batches
 from tests.methods.exact import exact, gradients, train_by, weights
 

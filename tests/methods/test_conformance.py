@@ -16,8 +16,8 @@ from agwm.errors import MethodError
 from agwm.methods import METHODS, PLACES, OneLevelMethod
 from agwm.methods.vanilla import Vanilla
 from agwm.testing import check_method
-from agwm.testing.families import FAMILIES
 from agwm.testing.methods import check_class, check_learning, check_repetition, check_saving, refusal
+from agwm.testing.tiny_models import FAMILIES
 from tests.methods.cells import CELLS, WORKING, refusal_of, small_method
 
 # What a method overrides -> where it acts. Before anything else it may also look at the model alone.

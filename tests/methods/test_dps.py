@@ -15,7 +15,7 @@ from agwm.methods.vanilla import Vanilla
 from agwm.mixing.hook import is_hooked
 from agwm.models.families import head_names
 from agwm.recipe.config import FinetuneConfig
-from agwm.testing.families import FAMILIES, batch, pretrained
+from agwm.testing.tiny_models import FAMILIES, batch, pretrained
 from tests.methods.by_hand import SEED, HandAdamW, batches
 from tests.methods.exact import exact, gradients, train_by, weights
 from tests.methods.mixed_weights import Heads, is_mixed

@@ -14,8 +14,8 @@ from agwm.methods.adapters import fresh_modules, peft_library
 from agwm.methods.lora import Lora, LoraSettings
 from agwm.models.families import head_names
 from agwm.recipe.config import FinetuneConfig
-from agwm.testing.families import FAMILIES, pretrained
 from agwm.testing.jobs import job_of
+from agwm.testing.tiny_models import FAMILIES, pretrained
 from agwm.training.config import TrainingConfig
 from tests.methods.exact import double, still
 

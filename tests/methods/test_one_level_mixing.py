@@ -16,8 +16,8 @@ from agwm.methods.one_level_mixing import (
     RandomAlphaSettings,
 )
 from agwm.recipe.config import FinetuneConfig, MixingConfig
-from agwm.testing.families import pretrained
 from agwm.testing.jobs import job_of
+from agwm.testing.tiny_models import pretrained
 from tests.methods.by_hand import DECAY, RATE, SEED
 from tests.methods.exact import exact, gradients, steps, train_by, weights
 

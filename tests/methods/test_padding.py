@@ -11,7 +11,7 @@ import torch
 from agwm.data import DynamicPadding
 from agwm.errors import MethodError
 from agwm.recipe.config import FinetuneConfig
-from agwm.testing.families import FAMILIES, examples, pretrained
+from agwm.testing.tiny_models import FAMILIES, examples, pretrained
 from tests.methods.cells import small_method
 
 NAMES = ("prompt_tuning", "prefix_tuning")

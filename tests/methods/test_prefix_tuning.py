@@ -11,8 +11,8 @@ from agwm.errors import MethodError
 from agwm.methods.prefix_tuning import PrefixTuning, PrefixTuningSettings
 from agwm.methods.virtual_tokens import positions
 from agwm.recipe.config import FinetuneConfig
-from agwm.testing.families import FAMILIES, batch, pretrained
 from agwm.testing.jobs import job_of
+from agwm.testing.tiny_models import FAMILIES, batch, pretrained
 from tests.methods.exact import double, still
 
 RECIPE = FinetuneConfig()

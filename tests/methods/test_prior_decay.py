@@ -12,7 +12,7 @@ from agwm.methods.prior_decay import PriorDecay, PriorDecaySettings
 from agwm.methods.pull import pull_
 from agwm.models.pretrained import Pretrained
 from agwm.recipe.config import FinetuneConfig
-from agwm.testing.families import FAMILIES, pretrained
+from agwm.testing.tiny_models import FAMILIES, pretrained
 from agwm.training.config import TrainingConfig
 from tests.methods.exact import NUM_STEPS, exact, gradients, steps, train_by, weights
 

@@ -15,8 +15,8 @@ from agwm.methods.prompt_tuning import PromptTuning, PromptTuningSettings, pools
 from agwm.models.families import head_names
 from agwm.models.pretrained import Pretrained
 from agwm.recipe.config import FinetuneConfig
-from agwm.testing.families import _SHARED, FAMILIES, batch, examples, pretrained
 from agwm.testing.jobs import job_of
+from agwm.testing.tiny_models import _SHARED, FAMILIES, batch, examples, pretrained
 from agwm.training.config import TrainingConfig
 from tests.methods.exact import double, still
 

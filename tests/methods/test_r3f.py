@@ -14,8 +14,8 @@ from agwm.methods.divergence import squared_distance, symmetric_kl
 from agwm.methods.r3f import R3F, R4F, R3FSettings, draw_noise, noisy_embeddings, output_layer
 from agwm.models.families import word_embeddings
 from agwm.recipe.config import FinetuneConfig
-from agwm.testing.families import batch, pretrained
 from agwm.testing.jobs import job_of
+from agwm.testing.tiny_models import batch, pretrained
 from agwm.training.config import TrainingConfig
 from tests.methods.exact import double, still
 

@@ -11,8 +11,8 @@ from transformers import AutoModelForSequenceClassification
 from agwm.errors import ConfigError, MethodError
 from agwm.methods.r_drop import RDrop, RDropSettings, has_dropout
 from agwm.recipe.config import FinetuneConfig
-from agwm.testing.families import FAMILIES, batch, pretrained
 from agwm.testing.jobs import job_of
+from agwm.testing.tiny_models import FAMILIES, batch, pretrained
 from agwm.training.config import TrainingConfig
 from tests.methods.exact import double
 

@@ -13,7 +13,7 @@ from agwm.methods.re_init import ReInit, ReInitSettings, draw_like, untouched
 from agwm.models.families import head_names
 from agwm.models.pretrained import Pretrained
 from agwm.recipe.config import FinetuneConfig
-from agwm.testing.families import FAMILIES, pretrained
+from agwm.testing.tiny_models import FAMILIES, pretrained
 from tests.methods.exact import exact, train_by, weights
 
 # What is drawn anew for L = 1, as beginnings of names.

@@ -10,7 +10,7 @@ import torch
 from agwm.errors import ConfigError
 from agwm.methods.recadam import RecAdam, RecAdamOptimizer, RecAdamSettings, task_share
 from agwm.recipe.config import FinetuneConfig
-from agwm.testing.families import FAMILIES, pretrained
+from agwm.testing.tiny_models import FAMILIES, pretrained
 from agwm.training.config import TrainingConfig
 from tests.methods.exact import NUM_STEPS, exact, gradients, steps, train_by, weights
 

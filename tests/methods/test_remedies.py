@@ -13,7 +13,7 @@ from agwm.methods.top_k import TopK, TopKSettings
 from agwm.models.families import head_names
 from agwm.models.pretrained import Pretrained
 from agwm.recipe.config import FinetuneConfig
-from agwm.testing.families import FAMILIES, pretrained
+from agwm.testing.tiny_models import FAMILIES, pretrained
 
 OTHER = "Choose another method."
 

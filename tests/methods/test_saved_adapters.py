@@ -14,8 +14,8 @@ from agwm.errors import ModelError
 from agwm.methods.prefix_tuning import PrefixTuning, PrefixTuningSettings
 from agwm.methods.prompt_tuning import PromptTuning, PromptTuningSettings
 from agwm.models.pretrained import load_pretrained
-from agwm.testing.families import FAMILIES, batch, pretrained
 from agwm.testing.jobs import job_of, side_of
+from agwm.testing.tiny_models import FAMILIES, batch, pretrained
 from agwm.testing.tokens import save_tokenizer
 from tests.methods.cells import refusal_of
 

@@ -11,7 +11,7 @@ from agwm.methods.top_k import TopK, TopKSettings, trained_names
 from agwm.models.families import head_names
 from agwm.models.pretrained import Pretrained
 from agwm.recipe.config import FinetuneConfig
-from agwm.testing.families import FAMILIES, pretrained
+from agwm.testing.tiny_models import FAMILIES, pretrained
 from agwm.training.config import TrainingConfig
 from agwm.training.hooks import make_optimizer
 from tests.methods.exact import exact, train_by, weights

@@ -15,7 +15,7 @@ from agwm.models.families import (
     poolers,
     word_embeddings,
 )
-from agwm.testing.families import FAMILIES, batch, pretrained
+from agwm.testing.tiny_models import FAMILIES, batch, pretrained
 
 
 @pytest.mark.parametrize("family", FAMILIES)

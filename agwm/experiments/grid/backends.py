@@ -60,6 +60,7 @@ def run_loops(tickets: Sequence[Ticket], jobs: int, backend: str, threads: int) 
         ConfigError: If the backend or the number is wrong.
         MissingExtraError: If Ray is asked for and not installed.
         AgwmError: If workers cannot start, or claims and records cannot be written.
+        KeyboardInterrupt: After Ctrl-C, when the loops have ended.
     """
     check_workers(jobs, backend, threads)
     leader = os.getpid()
@@ -107,7 +108,12 @@ def _run(ticket: Ticket, worker: CellWorker | InProcess, threads: int) -> None:
 
 
 def _start_ray(jobs: int) -> None:
-    """Start Ray on this machine's loopback address, unless the program runs in a Ray already."""
+    """Start Ray on this machine's loopback address, unless the program runs in a Ray already.
+
+    Raises:
+        ConfigError: If Ray listens on the network.
+        MissingExtraError: If Ray is not installed.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray puts the machine's own address in place of a loopback one, unless this is 0 when it is imported
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")

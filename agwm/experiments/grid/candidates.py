@@ -19,11 +19,11 @@ from agwm.experiments.refusals import Refusal, refusal_of
 from agwm.experiments.reporting.spread import spread_text
 from agwm.experiments.yaml_files import flat_settings
 
-__all__ = ["Candidate", "choose", "finished_records", "tuned_yaml", "tuning_table"]
+__all__ = ["Trial", "choose", "finished_records", "tuned_yaml", "tuning_table"]
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Trial:
     """One candidate of a tuning: its settings, its runs and its dev scores.
 
     Attributes:
@@ -79,7 +79,7 @@ def finished_records(cells: Iterable[Cell]) -> list[Record]:
 
 def choose(
     tuning: Tuning, records: Iterable[Record], refused: Iterable[Refusal] = ()
-) -> tuple[dict[str, Candidate], list[Candidate]]:
+) -> tuple[dict[str, Trial], list[Trial]]:
     """Choose for each label the candidate of the best mean dev score; of equal ones, the cheaper.
 
     A candidate with failed runs comes after every one without: its mean would be over fewer seeds. One with
@@ -117,11 +117,11 @@ def choose(
     return chosen, every
 
 
-def _rank(one: Candidate) -> tuple[float, ...]:
+def _rank(one: Trial) -> tuple[float, ...]:
     return one.num_refused, one.num_failed, -(one.mean or 0.0), one.passes, one.number
 
 
-def tuned_yaml(chosen: Mapping[str, Candidate]) -> str:
+def tuned_yaml(chosen: Mapping[str, Trial]) -> str:
     """Write label -> settings, as ``methods:`` of a grid takes it or the file that holds it."""
     return yaml.safe_dump(
         {label: candidate.settings for label, candidate in chosen.items()},
@@ -130,7 +130,7 @@ def tuned_yaml(chosen: Mapping[str, Candidate]) -> str:
     )
 
 
-def tuning_table(chosen: Mapping[str, Candidate], candidates: Sequence[Candidate]) -> str:
+def tuning_table(chosen: Mapping[str, Trial], candidates: Sequence[Trial]) -> str:
     """Write all candidates as a Markdown table; scores are times 100.
 
     Args:
@@ -159,10 +159,10 @@ def tuning_table(chosen: Mapping[str, Candidate], candidates: Sequence[Candidate
     return "\n".join(lines) + "\n"
 
 
-def _notes(chosen: Mapping[str, Candidate], candidates: Sequence[Candidate]) -> list[str]:
+def _notes(chosen: Mapping[str, Trial], candidates: Sequence[Trial]) -> list[str]:
     """Say why candidates are refused, and why labels have no choice."""
     notes: list[str] = []
-    others: dict[str, list[Candidate]] = {}
+    others: dict[str, list[Trial]] = {}
     for one in candidates:
         if one.label not in chosen:
             others.setdefault(one.label, []).append(one)
@@ -206,14 +206,14 @@ def _candidate(
     records: Sequence[Record],
     reasons: Sequence[str],
     num_expected: int,
-) -> Candidate:
+) -> Trial:
     scores: dict[tuple[str, int, str], list[float]] = {}
     for one in records:
         if one.scores.dev is not None:
             scores.setdefault((one.task, one.train_size, one.model), []).append(one.scores.dev)
     num_failed = sum(one.scores.dev is None for one in records)
     passes = [one.train_info.passes for one in records if one.scores.dev is not None] or [0.0]
-    return Candidate(
+    return Trial(
         label=label,
         number=number,
         settings=settings,

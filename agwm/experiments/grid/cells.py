@@ -29,7 +29,7 @@ from typing import Any
 from agwm.errors import ConfigError, close_names
 from agwm.experiments.config import RunConfig, load_config
 from agwm.experiments.grid.estimate import assumed_seconds
-from agwm.experiments.grid.sections import check_keys, laid_last, section_settings
+from agwm.experiments.grid.keys import check_keys, laid_last, section_settings
 from agwm.experiments.records import record_path
 from agwm.experiments.yaml_files import flat_settings, lay_over, read_yaml
 from agwm.methods import METHODS, Method, make_method
@@ -116,7 +116,11 @@ def load_grid(
 
 
 def base_values(content: Mapping[str, Any], path: Path, delta: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return what all cells of a file are laid over: its base, its settings, then ``delta``."""
+    """Return what all cells of a file are laid over: its base, its settings, then ``delta``.
+
+    Raises:
+        ConfigError: If the base is no file name.
+    """
     base = content.get("base")
     if base is not None and not isinstance(base, str):
         raise ConfigError(f"Wrong key 'base' in {path}: expected a file name, got {base!r}. Correct it.")
@@ -172,7 +176,11 @@ def expand(
 
 
 def read_methods(methods: object, path: Path) -> Mapping[str, Any]:
-    """Return label -> settings, from the file itself or from the file that it names."""
+    """Return label -> settings, from the file itself or from the file that it names.
+
+    Raises:
+        ConfigError: If there are no such settings.
+    """
     if isinstance(methods, str):
         methods = read_yaml(path.parent / methods)
     if not isinstance(methods, Mapping) or not methods:
@@ -224,7 +232,11 @@ def _axis(block: Mapping[str, Any], name: str, path: Path) -> list[Any]:
 
 
 def _settings_of(label: object, settings: object, path: Path) -> tuple[str, dict[str, Any]]:
-    """Return the method of a label, and the settings that are laid over for it."""
+    """Return the method of a label, and the settings that are laid over for it.
+
+    Raises:
+        ConfigError: If the label, the method or a setting is wrong.
+    """
     if not isinstance(label, str) or not _LABEL.fullmatch(label) or "--" in label:
         raise ConfigError(
             f"Wrong label {label!r} in {path}: expected letters, digits, '.', '_', '+' and single '-'."
@@ -244,7 +256,11 @@ def _settings_of(label: object, settings: object, path: Path) -> tuple[str, dict
 
 
 def _check_used(label: str, own: Mapping[str, Any], method: Method, path: Path) -> None:
-    """Raise where a label's own settings hold one that its method does not use."""
+    """Raise where a label's own settings hold one that its method does not use.
+
+    Raises:
+        ConfigError: If they do.
+    """
     used = [*method.sections, *([] if method.settings_class is None else [f"rivals.{method.name}"])]
     rivals = [f"rivals.{name}" for name in own.get("rivals", ())]
     for name in (*(name for name in own if name != "rivals"), *rivals, *flat_settings(own)):
@@ -257,7 +273,11 @@ def _check_used(label: str, own: Mapping[str, Any], method: Method, path: Path) 
 
 
 def check_files(cells: Sequence[Cell], path: Path) -> None:
-    """Raise where two cells have one record."""
+    """Raise where two cells have one record.
+
+    Raises:
+        ConfigError: If two cells do.
+    """
     seen: dict[Path, Cell] = {}
     for cell in cells:
         other = seen.setdefault(cell.path(), cell)

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from agwm.files import cannot_write
+from agwm.files import refuse_to_write
 
 try:
     import fcntl
@@ -71,7 +71,7 @@ def claim(path: Path, worker: int | None = None) -> bool:
             path.unlink(missing_ok=True)
             return _create(path, worker)
     except OSError as error:
-        raise cannot_write(path, error) from None
+        refuse_to_write(path, error)
 
 
 def release(path: Path) -> None:

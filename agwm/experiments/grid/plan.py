@@ -19,11 +19,11 @@ from agwm.experiments.grid.estimate import (
 )
 from agwm.experiments.records import find_finished, load_records, run_settings
 
-__all__ = ["Row", "pass_times", "plan_rows", "plan_summary", "plan_table"]
+__all__ = ["PlanRow", "pass_times", "plan_rows", "plan_summary", "plan_table"]
 
 
 @dataclass(frozen=True)
-class Row:
+class PlanRow:
     """Cells that differ in the seed alone.
 
     Attributes:
@@ -56,7 +56,7 @@ class Row:
 
 def plan_rows(
     cells: Iterable[Cell], scores_test: bool = True, override: bool = False, retry_failed: bool = False
-) -> list[Row]:
+) -> list[PlanRow]:
     """Group cells by label, task, model and size; neither data nor models are loaded.
 
     Args:
@@ -77,7 +77,7 @@ def plan_rows(
         evaluation = evaluation_passes(first.config) if scores_test else 0.0
         states = [] if override else [_state(cell, retry_failed) for cell in group]
         counts = (len(group), states.count("finished"), states.count("other"))
-        rows.append(Row(label, task, model, size, *counts, passes, evaluation))
+        rows.append(PlanRow(label, task, model, size, *counts, passes, evaluation))
     return rows
 
 
@@ -93,7 +93,10 @@ def _state(cell: Cell, retry_failed: bool) -> str:
 
 
 def pass_times(
-    rows: Iterable[Row], output_dir: str | Path, assumed: Mapping[str, float], given: float | None = None
+    rows: Iterable[PlanRow],
+    output_dir: str | Path,
+    assumed: Mapping[str, float],
+    given: float | None = None,
 ) -> dict[str, PassTime]:
     """Return the time of a pass of each model: measured, else assumed.
 
@@ -128,7 +131,7 @@ def pass_times(
     return times
 
 
-def plan_table(rows: Sequence[Row], times: Mapping[str, PassTime]) -> str:
+def plan_table(rows: Sequence[PlanRow], times: Mapping[str, PassTime]) -> str:
     """Write one line for each row."""
     header = ("method", "task", "model", "n", "cells", "finished", "passes a cell", "hours left")
     lines: list[tuple[Any, ...]] = [header]
@@ -150,7 +153,7 @@ def plan_table(rows: Sequence[Row], times: Mapping[str, PassTime]) -> str:
     )
 
 
-def plan_summary(rows: Sequence[Row], times: Mapping[str, PassTime], jobs: int = 1) -> str:
+def plan_summary(rows: Sequence[PlanRow], times: Mapping[str, PassTime], jobs: int = 1) -> str:
     """Say how many cells and passes are left, and how many hours of a device that is.
 
     Args:
@@ -187,5 +190,5 @@ def plan_summary(rows: Sequence[Row], times: Mapping[str, PassTime], jobs: int =
     return "\n".join(lines)
 
 
-def _seconds(row: Row, times: Mapping[str, PassTime]) -> float:
+def _seconds(row: PlanRow, times: Mapping[str, PassTime]) -> float:
     return row.passes_left * times[row.model].seconds

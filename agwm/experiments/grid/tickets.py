@@ -168,7 +168,11 @@ def _kind(ticket: Ticket) -> str:
 
 
 def _refusals(tickets: Sequence[Ticket], stores: Stores) -> dict[str, str]:
-    """Check each kind of cell, with one loading of a model for all tasks alike."""
+    """Check each kind of cell, with one loading of a model for all tasks alike.
+
+    Raises:
+        ConfigError: If a cell's settings do not fit the device or the examples.
+    """
     kinds = {_kind(ticket): ticket.cell for ticket in tickets}
     sizes: set[tuple] = set()
     loaded: tuple[Any, Any] = (None, None)  # one at a time in memory

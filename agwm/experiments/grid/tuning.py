@@ -114,7 +114,11 @@ def _seeds(block: Mapping[str, Any], path: Path) -> object:
 
 
 def _of(seeds: int | list[int] | None) -> list[int] | None:
-    """Return the seeds of the command line, a number of them as the first of ``TUNING_SEEDS``."""
+    """Return the seeds of the command line, a number of them as the first of ``TUNING_SEEDS``.
+
+    Raises:
+        ConfigError: If there are fewer seeds.
+    """
     if not isinstance(seeds, int):
         return seeds
     if not 1 <= seeds <= len(TUNING_SEEDS):
@@ -128,7 +132,11 @@ def _of(seeds: int | list[int] | None) -> list[int] | None:
 def _check_assignments(
     assignments: Iterable[str], candidates: Mapping[str, list[dict[str, Any]]], path: Path
 ) -> None:
-    """Raise if the command line sets for all candidates a setting in which they differ."""
+    """Raise if the command line sets for all candidates a setting in which they differ.
+
+    Raises:
+        ConfigError: If it does.
+    """
     compared = {
         key: label for label, several in candidates.items() for one in several for key in flat_settings(one)
     }

@@ -30,7 +30,7 @@ class Stores:
     """Data that runs share, loaded once: the examples of each task, and encoded test examples."""
 
     def __init__(self) -> None:
-        self.tests: dict[tuple, list] = {}
+        self.encoded_tests: dict[tuple, list] = {}
         self._examples: dict[str, Examples] = {}
 
     def examples(self, config: RunConfig) -> Examples:
@@ -64,7 +64,7 @@ def answer(request: Mapping[str, Any], stores: Stores, progress: bool | None = F
             progress,
             label=request["label"],
             scores_test=request["scores_test"],
-            tests=stores.tests,
+            encoded_tests=stores.encoded_tests,
         )
         if request["model_folder"] is not None and outcome is not None:
             record = keep_model(outcome, Path(request["model_folder"]), record)

@@ -12,7 +12,7 @@ from agwm.experiments.reporting.chance import CHANCE_NOTE, count_at_chance
 from agwm.experiments.reporting.runs import check_runs, labels_of
 from agwm.experiments.reporting.spread import Spread, spread_text
 
-__all__ = ["NOTE", "Row", "markdown_table", "rows_table", "summarize"]
+__all__ = ["NOTE", "ScoreRow", "markdown_table", "rows_table", "summarize"]
 
 _HEADER = (
     "task",
@@ -37,7 +37,7 @@ _WORDS = ("task", "model", "metric", "method")
 
 
 @dataclass(frozen=True)
-class Row(Spread):
+class ScoreRow(Spread):
     """One method on one task, over seeds.
 
     Attributes:
@@ -69,7 +69,7 @@ class Row(Spread):
     seconds: float
 
 
-def summarize(runs: Iterable[Record]) -> list[Row]:
+def summarize(runs: Iterable[Record]) -> list[ScoreRow]:
     """Group records by task, model, size and method.
 
     Args:
@@ -97,7 +97,7 @@ def summarize(runs: Iterable[Record]) -> list[Row]:
     return [_row(groups[key]) for key in sorted(groups)]
 
 
-def markdown_table(rows: Sequence[Row]) -> str:
+def markdown_table(rows: Sequence[ScoreRow]) -> str:
     """Write rows as a Markdown table that also reads well as plain text; scores are times 100.
 
     Args:
@@ -109,17 +109,17 @@ def markdown_table(rows: Sequence[Row]) -> str:
     return f"{rows_table(rows)}\n{NOTE}\n"
 
 
-def rows_table(rows: Sequence[Row]) -> str:
+def rows_table(rows: Sequence[ScoreRow]) -> str:
     """Write the table of :func:`markdown_table` without the line that explains it."""
     numbers = [place for place, name in enumerate(_HEADER) if name not in _WORDS]
     return table(_HEADER, [_cells(row) for row in rows], right=numbers)
 
 
-def _row(runs: Sequence[Record]) -> Row:
+def _row(runs: Sequence[Record]) -> ScoreRow:
     done = sorted((run for run in runs if run.score is not None), key=lambda run: run.seed)
     # A failed run may have stopped anywhere: its cost says nothing of the method's.
     counted = done or runs
-    return Row(
+    return ScoreRow(
         task=runs[0].task,
         model=runs[0].model,
         train_size=runs[0].train_size,
@@ -135,7 +135,7 @@ def _row(runs: Sequence[Record]) -> Row:
     )
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: ScoreRow) -> tuple[str, ...]:
     return (
         row.task,
         row.model,

@@ -15,7 +15,7 @@ from agwm.experiments.reporting.spread import Spread, spread_text
 
 __all__ = [
     "OVER_TASKS",
-    "Cell",
+    "TableCell",
     "Table",
     "common_tasks",
     "escape_latex",
@@ -38,7 +38,7 @@ _LATEX = {
 
 
 @dataclass(frozen=True)
-class Cell(Spread):
+class TableCell(Spread):
     """One method on one task.
 
     Attributes:
@@ -77,7 +77,7 @@ class Table:
     labels: tuple[str, ...]
     tasks: tuple[str, ...]
     metrics: dict[str, str]
-    cells: dict[tuple[str, str], Cell]
+    cells: dict[tuple[str, str], TableCell]
     seeds: tuple[int, ...]
     averaged: tuple[str, ...]
 
@@ -180,9 +180,9 @@ def escape_latex(text: str) -> str:
     return "".join(_LATEX.get(character, character) for character in text)
 
 
-def _cell(runs: Sequence[Record], num_seeds: int) -> Cell:
+def _cell(runs: Sequence[Record], num_seeds: int) -> TableCell:
     done = sorted((run for run in runs if run.score is not None), key=lambda run: run.seed)
-    return Cell(
+    return TableCell(
         scores=tuple(run.score for run in done if run.score is not None),
         num_failed=sum(run.failure is not None for run in runs),
         num_degenerate=sum(run.scores.is_degenerate for run in done),

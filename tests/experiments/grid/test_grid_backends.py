@@ -16,7 +16,7 @@ from agwm.experiments.grid import backends
 from agwm.experiments.grid.cells import load_grid
 from agwm.experiments.grid.claims import is_stale, owner_of
 from agwm.experiments.grid.client import CellWorker
-from agwm.experiments.grid.run import run_grid
+from agwm.experiments.grid.execution import run_grid
 from agwm.experiments.grid.tickets import CLAIMS
 from tests.experiments.grid.commands import ENVIRONMENT
 from tests.programs import GLUE_LOWRES

@@ -8,8 +8,8 @@ import shutil
 import pytest
 
 from agwm.experiments.grid.cells import load_grid
+from agwm.experiments.grid.execution import run_grid
 from agwm.experiments.grid.plan import plan_rows, plan_summary
-from agwm.experiments.grid.run import run_grid
 from tests.programs import main
 
 

@@ -18,7 +18,7 @@ from agwm.errors import ConfigError, MissingExtraError
 from agwm.experiments.grid.cells import load_grid
 from agwm.experiments.grid.claims import claim, is_stale, owner_of, release
 from agwm.experiments.grid.client import CellWorker
-from agwm.experiments.grid.run import describe_owners, run_grid
+from agwm.experiments.grid.execution import describe_owners, run_grid
 from agwm.experiments.grid.tickets import CLAIMS, make_tickets
 from agwm.experiments.record import read_record
 from tests.experiments.grid.commands import ENVIRONMENT, dead_owner

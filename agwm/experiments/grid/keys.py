@@ -22,7 +22,11 @@ _FLAGS = {
 
 
 def check_keys(values: Mapping[str, Any], known: Sequence[str], path: Path, prefix: str = "") -> None:
-    """Raise where a section holds a key that is not known."""
+    """Raise where a section holds a key that is not known.
+
+    Raises:
+        ConfigError: If it does.
+    """
     for key in values:
         if key not in known:
             hint = close_names(str(key), known) or f" Known: {', '.join(known)}."

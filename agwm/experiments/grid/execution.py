@@ -10,7 +10,7 @@ from agwm.errors import AgwmError
 from agwm.experiments.grid.backends import run_loops
 from agwm.experiments.grid.cells import Cell
 from agwm.experiments.grid.claims import is_stale, owner_of
-from agwm.experiments.grid.progress import Monitor
+from agwm.experiments.grid.monitor import Monitor
 from agwm.experiments.grid.tickets import CLAIMS, Ticket, make_tickets
 from agwm.experiments.grid.worker import Stores
 from agwm.experiments.kept_models import lacking_line
