@@ -14,7 +14,7 @@ Cell = str | int | float | bool | None
 
 
 def _as_int(cell: Cell) -> int | None:
-    """The whole number that a cell holds, or None."""
+    """Return the whole number that a cell holds, or None."""
     if isinstance(cell, bool) or not isinstance(cell, (str, int)):
         return None
     try:
@@ -54,8 +54,8 @@ def infer_labels(
     Args:
         cells: Labels of the training file.
         path: The file, for messages.
-        label_names: The classes, when the user states them.
-        regression: What the user states; None to tell from the labels.
+        label_names: The classes, if the user states them.
+        regression: True for scores, False for classes, None to tell from the labels.
 
     Returns:
         The class names in index order (whole numbers by value, texts by code point), or None
@@ -93,7 +93,7 @@ def convert_labels(
         cells: Labels of a file.
         path: The file, for messages.
         names: The classes, or None for regression.
-        hint: What to add to the message about an unknown label.
+        hint: Text to add to the message about an unknown label.
 
     Returns:
         One number per example. A whole number that is no class name is taken as an index.

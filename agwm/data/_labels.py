@@ -41,7 +41,7 @@ def finite_number(cell: object, where: str) -> float:
         A finite float.
 
     Raises:
-        DataError: If it is no number, or NaN or infinite.
+        DataError: If the label is no number, or is NaN or infinite.
     """
     try:
         value = float(cell)  # type: ignore[arg-type]  # anything else raises TypeError

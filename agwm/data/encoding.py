@@ -1,4 +1,4 @@
-"""Texts to token ids, and batches padded to their longest example."""
+"""Encode texts as token ids, and pad batches to their longest example."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ def encode(
 ) -> datasets.Dataset:
     """Tokenize a data set, without padding and in memory.
 
-    Texts longer than ``max_length`` tokens are cut, of a pair the longer one first.
+    The tokenizer cuts texts longer than ``max_length`` tokens. In a pair it cuts the longer one first.
 
     Args:
         dataset: Examples with ``task.text_columns`` and ``label``.
         tokenizer: Tokenizer of the model.
-        task: The task; says which columns are text and what the label is.
+        task: The task, with its text columns and its kind of label.
         max_length: Largest number of tokens, special tokens included.
 
     Returns:
-        What the tokenizer gives the model (``input_ids``, ``attention_mask``, ...) and
-        ``labels``: int64 classes, or float32 for regression.
+        The tokenizer's columns (``input_ids``, ``attention_mask``, ...) and ``labels``: int64
+        classes, or float32 for regression.
 
     Raises:
         DataError: If a column is missing, or ``max_length`` leaves no room for text or is more
@@ -70,8 +70,8 @@ def encode(
 class DynamicPadding:
     """Collate examples into a batch padded to the longest of them.
 
-    The batch is a plain ``dict`` of tensors, so code that tells mappings from sequences by
-    ``isinstance(batch, dict)`` treats it as what it is. Picklable: works with worker processes.
+    The batch is a plain ``dict`` of tensors, because some code recognizes a mapping by
+    ``isinstance(batch, dict)``. The object can be pickled, so it works with worker processes.
 
     Args:
         tokenizer: Tokenizer that encoded the examples; gives padding ids and the side.

@@ -1,4 +1,4 @@
-"""The user's own files as a task: CSV, TSV, JSON (lines or array) and Parquet."""
+"""Make a task from the user's own files: CSV, TSV, JSON (lines or array) and Parquet."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _read_csv_header(path: Path) -> list[str]:
 def _read_with_datasets(path: Path, kind: str) -> datasets.Dataset:
     options: dict[str, object] = {}
     if kind == "csv":
-        # Everything is read as text: "NA" and "007" stay what they are.
+        # Every column is read as text, so that "NA" and "007" stay unchanged.
         header = _read_csv_header(path)
         options["features"] = datasets.Features({name: datasets.Value("string") for name in header})
         options |= {"keep_default_na": False, "encoding": "utf-8-sig", "on_bad_lines": "error"}
@@ -129,21 +129,21 @@ def load_files(
     metric: str | None = None,
     name: str = "custom",
 ) -> TaskData:
-    """Make a task of the user's own files.
+    """Make a task from the user's own files.
 
-    The ending of the name says how a file is read: ``.csv`` with quotes, ``.tsv`` without
+    The ending of the name decides how a file is read: ``.csv`` with quotes, ``.tsv`` without
     (as GLUE), ``.json`` / ``.jsonl`` as lines or an array of objects, ``.parquet``. Files are
     read into memory; nothing is cached.
 
-    What the labels are follows from the training file unless stated: whole numbers and texts
-    are classes, in sorted order; numbers with a fraction are scores (regression).
+    Unless you state the kind of labels, the training file decides it. Whole numbers and texts
+    are classes, in sorted order. Numbers with a fraction are scores (regression).
 
     Args:
         train_file: Training examples.
         test_file: Test examples, with the same columns.
         text_columns: One or two columns of text.
-        label_column: Column of the label.
-        label_names: Classes in index order; labels are these names, or their indices.
+        label_column: Name of the column that holds the labels.
+        label_names: Classes in index order. Labels in the file are these names or their indices.
         regression: True for scores, False for classes, None to tell from the labels.
         metric: Key of ``METRICS``; by default accuracy, or spearman for regression.
         name: Name of the task.

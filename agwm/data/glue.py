@@ -1,4 +1,4 @@
-"""GLUE from the official TSV files or from the Hugging Face hub."""
+"""Load GLUE from the official TSV files or from the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class GlueLayout:
 
     Attributes:
         folder: Folder of the official download.
-        columns: Header names of the text columns; positions where there is no header.
+        columns: Header names of the text columns, or their positions if files have no header.
         label: Header name or position of the label.
         labels: Spellings of the labels in the index order of the hub; empty for regression.
-        width: Number of columns of a file without header; 0 where there is a header.
+        width: Number of columns of a file without header; 0 if files have a header.
         hub_columns: Text columns on the hub.
-        test_files: Names of the validation file, the first that exists is read.
+        test_files: Possible names of the validation file. The first that exists is read.
         hub_test: Name of the validation split on the hub.
     """
 
@@ -110,7 +110,8 @@ def load_glue_tsv(task: Task, data_dir: str | Path) -> tuple[datasets.Dataset, d
         Train and validation rows with ``task.text_columns`` and ``label``.
 
     Raises:
-        DataError: If a folder, file, column or row is missing or wrong; names file and row.
+        DataError: If a folder, file, column or row is missing or wrong. The message names file and
+            row.
     """
     layout, root = GLUE_LAYOUTS[task.name], Path(data_dir)
     if not root.is_dir():
@@ -128,7 +129,7 @@ def load_glue_tsv(task: Task, data_dir: str | Path) -> tuple[datasets.Dataset, d
 
 
 def load_glue_hub(task: Task) -> tuple[datasets.Dataset, datasets.Dataset]:
-    """Load a GLUE task from the Hugging Face hub, or its cache when HF_HUB_OFFLINE=1.
+    """Load a GLUE task from the Hugging Face hub, or from its cache if HF_HUB_OFFLINE=1.
 
     Args:
         task: One of the eight GLUE tasks.
@@ -137,8 +138,8 @@ def load_glue_hub(task: Task) -> tuple[datasets.Dataset, datasets.Dataset]:
         Train and validation rows with ``task.text_columns`` and ``label``.
 
     Raises:
-        DataError: If the hub cannot be reached or does not answer as expected; the message
-            names the ways that need no network.
+        DataError: If the hub cannot be reached or does not answer as expected. The message
+            names the alternatives that need no network.
     """
     layout = GLUE_LAYOUTS[task.name]
     try:

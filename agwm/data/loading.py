@@ -34,11 +34,11 @@ def load_task(
 ) -> TaskData:
     """Load a task: embedded, GLUE from a folder, or GLUE from the hub.
 
-    Embedded tasks are written on the spot and need no file and no network. For GLUE tasks
-    ``test`` is the validation set (matched, for MNLI), whose labels are public.
+    The package itself writes the embedded tasks, without file or network. For GLUE tasks
+    ``test`` is the validation set (matched, for MNLI), because only its labels are public.
 
     Args:
-        task: A task, or its name as ``get_task`` reads it.
+        task: A task, or a name that ``get_task`` accepts.
         data_dir: Folder of the official GLUE download; None for the hub or embedded data.
         train_size: Number of training examples of an embedded task.
         test_size: Number of test examples of an embedded task.

@@ -1,4 +1,4 @@
-"""Scores of predictions, as plain fractions (0.5, not 50)."""
+"""Score predictions. Scores are plain fractions (0.5, not 50)."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _correlation(function: Callable[..., Sequence[float]]) -> Callable[[_Array, 
         if _is_constant(predictions) or _is_constant(labels):
             return 0.0
         with warnings.catch_warnings():
-            # Nearly constant values are as good as constant ones: no news for the user.
+            # scipy warns about nearly constant values. The user needs no warning here.
             warnings.simplefilter("ignore")
             value = float(function(predictions, labels)[0])
         return value if np.isfinite(value) else 0.0
@@ -96,13 +96,13 @@ def compute_metric(
     """Score predictions.
 
     ``accuracy`` and ``f1`` (of class 1) are in [0, 1]; ``matthews``, ``spearman`` and
-    ``pearson`` in [-1, 1]. Where a correlation is undefined, because predictions or labels are
-    all equal, it is 0.0: a constant answer tells nothing. F1 without any true positive is 0.0.
+    ``pearson`` in [-1, 1]. A correlation is undefined if all predictions or all labels are equal.
+    It is 0.0 then, because a constant answer tells nothing. F1 without any true positive is 0.0.
 
     Args:
         name: A key of ``METRICS``.
         predictions: One number per example: class index, or score for regression.
-        labels: One number per example, the truth.
+        labels: One number per example: the true class index or score.
 
     Returns:
         The score as a fraction.

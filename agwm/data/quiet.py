@@ -1,4 +1,4 @@
-"""Silence for the progress bars of the ``datasets`` library."""
+"""Hide the progress bars of the ``datasets`` library."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["quiet_datasets"]
 
 @contextmanager
 def quiet_datasets() -> Iterator[None]:
-    """Hide the bars of ``datasets`` in the body, and show them afterwards if they were shown before."""
+    """Hide the bars of ``datasets`` within the block, then restore the earlier setting."""
     is_shown = not datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()
     try:

@@ -1,4 +1,4 @@
-"""Seeded subsets of the training set: few examples, and the inner and outer split."""
+"""Draw seeded subsets of the training set: small samples, and the inner and outer split."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _labels(source: Labels) -> np.ndarray:
                 "The data set has no labels: expected a column 'label' or 'labels', got "
                 f"{', '.join(source.column_names)}."
             )
-        source = source[names[0]][:]  # at once; a column is iterated row by row
+        source = source[names[0]][:]  # reads all rows at once; iterating a column reads one by one
     array: np.ndarray[Any, Any] = np.asarray(source)
     if array.ndim != 1 or array.size == 0:
         raise SplitError(f"Labels have the wrong shape: expected one each, got {array.shape}.")
@@ -41,7 +41,7 @@ def _generator(seed: int) -> np.random.Generator:
 
 
 def _strata(labels: np.ndarray) -> np.ndarray:
-    """Number of the group of every example: its class, or its fifth of the scores."""
+    """Return each example's group number. Groups are the classes, or fifths of the scores."""
     if np.issubdtype(labels.dtype, np.floating):
         ranks = np.empty(len(labels), dtype=np.int64)
         ranks[np.argsort(labels, kind="stable")] = np.arange(len(labels))
@@ -50,7 +50,7 @@ def _strata(labels: np.ndarray) -> np.ndarray:
 
 
 def _take(rng: np.random.Generator, pool: np.ndarray, count: int, strata: np.ndarray) -> np.ndarray:
-    """Draw ``count`` of ``pool``, from every stratum its share by largest remainder."""
+    """Draw ``count`` of ``pool``. Each stratum gives its share, rounded by largest remainder."""
     groups = [rng.permutation(pool[strata[pool] == group]) for group in np.unique(strata[pool])]
     sizes = np.array([len(group) for group in groups])
     exact = sizes * count / len(pool)
@@ -65,15 +65,15 @@ def sample_low_resource(
 ) -> tuple[list[int], list[int]]:
     """Draw a small training set and a development set a sixth of its size.
 
-    Both come from the training data and share no example; the development set has ``n // 6``.
-    Depends on ``seed`` alone, not on global random state.
+    Both come from the training data and share no example. The development set has ``n // 6``
+    examples. The draw depends on ``seed`` alone, not on global random state.
 
     Args:
         labels: Labels of the whole training data, or the data set that has them.
         n: Number of training examples, at least 10.
         seed: Whole number >= 0.
-        stratified: Keep the share of every class; for regression (float labels), of every
-            fifth of the scores. Otherwise every example is equally likely.
+        stratified: Keep the share of every class. For regression (float labels), keep the share
+            of every fifth of the scores. If False, every example is equally likely.
 
     Returns:
         Indices of the training and of the development examples, in random order.
@@ -104,11 +104,12 @@ def split_train(
 ) -> tuple[list[int], list[int]]:
     """Split the training set at random into the inner and the outer split, 4:1 by default.
 
-    The two share no example and cover the set. The outer split has :func:`outer_split_size` examples.
+    The two splits share no example and cover the set. The outer split has :func:`outer_split_size`
+    examples.
 
     Args:
         labels: Number of examples; or their labels, or the data set that has them.
-        outer_fraction: Share of the outer split, in (0, 1).
+        outer_fraction: Part of the examples that the outer split gets, in (0, 1).
         seed: Whole number >= 0.
         stratified: Keep the share of every class (or fifth of the scores); needs labels.
 
@@ -139,12 +140,12 @@ def split_train(
 
 
 def outer_split_size(num_examples: int, outer_fraction: float) -> int:
-    """Return the size of the outer split: rounded, halves up, at least one and not all."""
+    """Return the size of the outer split: rounded half up, from 1 to ``num_examples - 1``."""
     return min(max(int(outer_fraction * num_examples + 0.5), 1), num_examples - 1)
 
 
 def check_disjoint(inner: Iterable[int], outer: Iterable[int], total: int | None = None) -> None:
-    """Check that the inner and the outer split share no example, and cover the training set.
+    """Raise unless the inner and the outer split share no example and cover the training set.
 
     Args:
         inner: Indices of the inner split.
@@ -152,7 +153,7 @@ def check_disjoint(inner: Iterable[int], outer: Iterable[int], total: int | None
         total: Size of the training set; None to leave coverage unchecked.
 
     Raises:
-        SplitError: If they share an example, or do not cover ``range(total)``.
+        SplitError: If the splits share an example, or do not cover ``range(total)``.
     """
     first, second = {int(i) for i in inner}, {int(i) for i in outer}
     union = first | second

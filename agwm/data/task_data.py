@@ -1,4 +1,4 @@
-"""A task with its data."""
+"""A task together with its training and test examples."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class TaskData:
     """A task and its two sets of examples.
 
     Attributes:
-        task: What the task is.
+        task: The task, with its text columns, labels and metric.
         train: Training examples with ``task.text_columns`` and ``label``.
-        test: Examples that scores are reported on, with the same columns.
+        test: Examples for the reported scores, with the same columns.
     """
 
     task: Task

@@ -1,4 +1,4 @@
-"""The tasks: what the texts and labels are, and how predictions are scored."""
+"""The tasks, with their text columns, labels and metrics."""
 
 from __future__ import annotations
 
@@ -102,13 +102,13 @@ _ALL = (
     Task("similarity", _PAIR, None, "spearman"),
 )
 TASKS: dict[str, Task] = {task.name: task for task in _ALL}
-"""Every task by name. Metrics are the paper's: F1 for MRPC, accuracy for QQP."""
+"""Every task by name. The metrics are those of the paper: F1 for MRPC, accuracy for QQP."""
 GLUE_TASKS: tuple[str, ...] = tuple(TASKS)[:8]
 EMBEDDED_TASKS: tuple[str, ...] = tuple(TASKS)[8:]
 
 
 def get_task(name: str) -> Task:
-    """Find a task; case, hyphens, underscores and spaces do not matter.
+    """Return the task of a name. Case, hyphens, underscores and spaces do not matter.
 
     Args:
         name: For example ``"rte"``, ``"STS-B"`` or ``"sst-2"``.

@@ -1,4 +1,4 @@
-"""Read tab-separated files without quoting, as GLUE is distributed, losing no row."""
+"""Read tab-separated files in GLUE's format, without quoting. No row is lost."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ __all__ = ["column_index", "read_tsv"]
 def read_tsv(path: Path) -> list[tuple[int, list[str]]]:
     r"""Read the rows of a UTF-8 file and split them on tabs.
 
-    Quotes are plain characters. Only ``\n`` and ``\r\n`` end a row, so other separators that
-    occur inside real sentences (U+2028, U+0085, a lone ``\r``) stay there. A byte order mark
-    and blank lines at the end are ignored.
+    Quotes are plain characters. Only ``\n`` and ``\r\n`` end a row. Other separators occur inside
+    real sentences (U+2028, U+0085, a lone ``\r``) and stay there. The reader ignores a byte order
+    mark and blank lines at the end.
 
     Args:
         path: The file.
@@ -44,18 +44,18 @@ def read_tsv(path: Path) -> list[tuple[int, list[str]]]:
 
 
 def column_index(header: list[str], name: str, path: Path) -> int:
-    """Find a column by its header name.
+    """Return the position of a column by its header name.
 
     Args:
         header: Cells of the header row.
-        name: The column wanted.
+        name: Name of the column.
         path: The file, for the message.
 
     Returns:
         Its 0-based position.
 
     Raises:
-        DataError: If the header does not have it, or has it twice.
+        DataError: If the header lacks the column or repeats it.
     """
     count = header.count(name)
     if count == 1:

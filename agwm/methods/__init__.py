@@ -1,4 +1,4 @@
-"""The methods of finetuning that can be compared, by the names that configs give them."""
+"""The methods of finetuning, by the names that configs use."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ __all__ = [
     "make_method",
 ]
 
-# In the order of tables.
+# Tables list the methods in this order.
 METHODS: dict[str, type[Method]] = {
     method.name: method
     for method in (
@@ -66,7 +66,7 @@ METHODS: dict[str, type[Method]] = {
 
 @dataclass(frozen=True)
 class RivalsConfig:
-    """Settings of the methods that have some of their own, each under the method's name."""
+    """The methods' own settings, each under the name of its method."""
 
     prior_decay: PriorDecaySettings = field(default_factory=PriorDecaySettings)
     recadam: RecAdamSettings = field(default_factory=RecAdamSettings)
@@ -88,10 +88,10 @@ class RivalsConfig:
 
 
 def make_method(name: str, rivals: RivalsConfig) -> Method:
-    """Make a method for one run, with its settings.
+    """Return the object of a method for one run, with its settings.
 
     Args:
         name: A key of ``METHODS``.
-        rivals: The settings of all of them.
+        rivals: The settings of all methods.
     """
     return METHODS[name](getattr(rivals, name, None))

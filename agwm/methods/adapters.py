@@ -1,4 +1,4 @@
-"""Base of the methods of the ``peft`` library: it trains the head and keeps peft's settings."""
+"""Base class of the methods that use the ``peft`` library."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def peft_library(method: str) -> ModuleType:
     """Import peft.
 
     Args:
-        method: Which method needs it, for the error.
+        method: Name of the method that needs peft, for the error.
 
     Raises:
-        MissingExtraError: If it is not installed.
+        MissingExtraError: If peft is not installed.
     """
     try:
         return importlib.import_module("peft")
@@ -45,17 +45,18 @@ def peft_library(method: str) -> ModuleType:
 
 @contextmanager
 def quiet_peft() -> Iterator[None]:
-    """Hold back what peft calls of transformers that is to be renamed; all else is heard."""
+    """Hide the warning that peft uses a deprecated name of transformers. Other warnings appear."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
         yield
 
 
 def fresh_modules(loaded: Pretrained) -> list[str]:
-    """Return the outermost modules that hold nothing but the head, or weights the checkpoint lacks.
+    """Return the outermost modules that hold only weights of the head or weights the checkpoint lacks.
 
-    Left to itself, peft trains what is called ``classifier`` or ``score``, and freezes at its random start
-    DeBERTa's pooler, the heads of XLNet and BART, and a pooler of BERT that the checkpoint does not hold.
+    By itself, peft trains only modules called ``classifier`` or ``score``. It would freeze other modules
+    at their random start: DeBERTa's pooler, the heads of XLNet and BART, and a pooler of BERT that the
+    checkpoint does not hold.
     """
     names = {*head_names(loaded.model), *loaded.fresh}
     everything = [name for name, _ in loaded.model.named_parameters()]
@@ -72,23 +73,23 @@ def fresh_modules(loaded: Pretrained) -> list[str]:
 
 
 class Adapter(OneLevelMethod):
-    """A frozen backbone with a few new weights, made by peft; the head is trained as ever."""
+    """Base class: peft freezes the backbone and adds a few new weights. The head is trained too."""
 
     acts_on = ("reparametrization",)
 
     @abstractmethod
     def adapter_config(self, loaded: Pretrained) -> Any:
-        """Return peft's settings; new ones at each call, as peft changes them in place.
+        """Return peft's settings, a new object at each call, because peft changes it in place.
 
         Args:
             loaded: The pretrained model.
         """
 
     def check(self, loaded: Pretrained, recipe: FinetuneConfig) -> None:
-        """Raise where peft is missing.
+        """Raise if peft is not installed.
 
         Raises:
-            MissingExtraError: If it is not installed.
+            MissingExtraError: If peft is not installed.
         """
         peft_library(self.name)
 
@@ -96,7 +97,7 @@ class Adapter(OneLevelMethod):
         """Put the adapter around the model.
 
         Raises:
-            MethodError: If the model does not allow it, or its head would not be trained.
+            MethodError: If the method does not fit the model, or peft would freeze a part of the head.
         """
         self.check(loaded, recipe)
         expected = {*head_names(loaded.model), *loaded.fresh}

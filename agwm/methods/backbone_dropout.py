@@ -9,15 +9,15 @@ from transformers import PreTrainedModel
 
 __all__ = ["BackboneDropout", "BackboneDropoutMode"]
 
-# Settings of methods that their authors train without dropout.
+# Values of the setting ``dropout``, for the methods that their authors train without dropout.
 BackboneDropoutMode = Literal["off", "keep"]
 
 
 def _attributes(module: nn.Module) -> list[str]:
     """Return the attributes of a module that hold a probability of dropout.
 
-    BART and Llama call the function and keep the number in the module, which therefore has no
-    ``nn.Dropout`` to find.
+    BART and Llama have no ``nn.Dropout``. Their modules keep the probability as an attribute and
+    call the dropout function.
     """
     if isinstance(module, nn.modules.dropout._DropoutNd):
         return ["p"]
@@ -47,7 +47,7 @@ class BackboneDropout:
             setattr(module, name, 0.0)
 
     def restore(self) -> None:
-        """Put the probabilities back."""
+        """Restore the probabilities of dropout."""
         for module, name, value in self._before:
             setattr(module, name, value)
         self._before = []

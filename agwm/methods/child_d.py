@@ -1,4 +1,4 @@
-"""Child-Tuning_D: only the weights that matter most to the task, the child network, are trained."""
+"""Child-Tuning_D: train only the child network, the block weights that matter most to the task."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def fisher_information(
 ) -> list[Tensor]:
     r"""Return the diagonal of the empirical Fisher information.
 
-    Of ``"example"`` it is the paper's :math:`F_i = \frac1n \sum_j (\partial \ell_j / \partial w_i)^2` over
-    n examples with loss :math:`\ell_j`, minus the log likelihood. Of ``"batch"`` it is what the official
-    code takes: the mean over batches of the square of the batch's mean gradient, which is clipped tensor by
-    tensor to norm 1 before.
+    ``"example"`` gives the paper's :math:`F_i = \frac1n \sum_j (\partial \ell_j / \partial w_i)^2` over
+    n examples. The loss :math:`\ell_j` of an example is minus its log likelihood. ``"batch"`` gives the
+    variant of the official code. It clips each tensor of a batch's mean gradient to norm 1, squares it and
+    takes the mean over batches.
 
     Args:
-        loss: Mean loss of a batch.
-        parameters: What F is for.
+        loss: Function that returns the mean loss of a batch.
+        parameters: Parameters whose Fisher information is returned.
         batches: One pass over the training set.
         kind: ``"example"`` or ``"batch"``.
 
@@ -58,7 +58,7 @@ def fisher_information(
     num_terms = 0
     for batch in batches:
         for part in _rows(batch) if kind == "example" else (batch,):
-            # parts of a model that a batch does not reach (XLNet's segments) have no gradient
+            # a batch may not reach every part of a model (XLNet's segments): no gradient there
             gradients = torch.autograd.grad(loss(part), parameters, allow_unused=True)
             num_terms += 1
             for total, gradient in zip(totals, gradients, strict=True):
@@ -78,9 +78,11 @@ class ChildDSettings(Settings):
 
     Attributes:
         kept_fraction: Part of the blocks' weights that is trained, in (0, 1].
-        fisher: ``"example"``: squares of gradients of single examples, without dropout, the definition;
-            ``"batch"``: squares of clipped gradients of batches, with dropout, as the authors' code does.
-        hold: Keep all other weights bit for bit; False: weight decay shrinks them, as in the authors' code.
+        fisher: ``"example"``: squares of gradients of single examples, without dropout; this is the
+            definition. ``"batch"``: squares of clipped gradients of batches, with dropout; the authors'
+            code does this.
+        hold: True keeps the blocks' other weights bit for bit. False lets weight decay shrink them, as
+            the authors' code does.
     """
 
     kept_fraction: Annotated[float, Interval(1e-6, 1)] = 0.3
@@ -91,8 +93,9 @@ class ChildDSettings(Settings):
 class ChildD(OneLevelMethod):
     r"""Child-Tuning_D: :math:`g \leftarrow g \odot M`, M the weights of largest Fisher information.
 
-    M is found once before training, over the weights, biases and norms of all transformer blocks taken
-    together. Everything else trains: embeddings, what lies between them and the blocks, pooler and head.
+    The method finds M once, before training, over the weights, biases and norms of all transformer blocks
+    together. All parameters outside the blocks train: embeddings, any layers between them and the blocks,
+    pooler and head.
 
     Reference:
         Xu et al., Raise a Child in Large Language Model: Towards Effective and Generalizable Fine-tuning,
@@ -108,7 +111,7 @@ class ChildD(OneLevelMethod):
         self.masks = Masks()
 
     def check(self, loaded: Pretrained, recipe: FinetuneConfig) -> None:
-        """Raise where no transformer blocks are found."""
+        """Raise if the model has no transformer blocks."""
         blocks(loaded.model)
 
     def before_training(self, model: nn.Module, batches: Iterable[Batch], num_steps: int) -> None:
@@ -141,7 +144,7 @@ class ChildD(OneLevelMethod):
         self.masks = Masks(list(zip(parameters, largest(fisher, count), strict=True)))
 
     def extra_passes(self, num_batches: int) -> float:
-        """Return the batches of the pass over the training set."""
+        """Return the passes that Fisher information takes: one per batch of the training set."""
         return num_batches
 
     def edit_gradients(self, model: nn.Module) -> None:
@@ -149,11 +152,11 @@ class ChildD(OneLevelMethod):
         self.masks.mask_gradients()
 
     def before_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Remember the weights that have to stay."""
+        """Remember the weights, so that masked ones can be put back."""
         if self.settings.hold:
             self.masks.hold()
 
     def after_step(self, model: nn.Module) -> None:
-        """Put them back."""
+        """Put the masked weights back."""
         if self.settings.hold:
             self.masks.put_back()

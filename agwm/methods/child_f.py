@@ -1,4 +1,4 @@
-"""Child-Tuning_F: the gradient of a random part of the weights, drawn anew in every step."""
+"""Child-Tuning_F: keep the gradient of a random part of the weights, drawn anew in every step."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class ChildFSettings(Settings):
     """Settings of :class:`ChildF`.
 
     Attributes:
-        kept_fraction: Probability of a weight to be in the child network of a step, in (0, 1].
-        hold: Let a step move the weights of its child network only; False: the gradient alone is masked,
-            and the moments of Adam move the others too, as in the authors' code.
+        kept_fraction: Probability that a weight is in the child network of a step, in (0, 1].
+        hold: True lets a step move only the weights of its child network. False masks only the gradient,
+            so that the moments of Adam move the other weights too, as in the authors' code.
     """
 
     kept_fraction: Annotated[float, Interval(1e-6, 1)] = 0.3
@@ -36,7 +36,8 @@ class ChildFSettings(Settings):
 class ChildF(OneLevelMethod):
     r"""Child-Tuning_F: :math:`g \leftarrow g \odot M / p`, M drawn from Bernoulli(p) in every step.
 
-    Of all weights, head and embeddings included. The mean of the masked gradient is the gradient.
+    The masks cover all weights, head and embeddings included. The mean of the masked gradient over M is
+    the gradient.
 
     Reference:
         Xu et al., Raise a Child in Large Language Model: Towards Effective and Generalizable Fine-tuning,
@@ -58,20 +59,20 @@ class ChildF(OneLevelMethod):
         return draw < self.settings.kept_fraction
 
     def edit_gradients(self, model: nn.Module) -> None:
-        """Draw masks, mask and scale the gradient, before it is clipped."""
+        """Draw masks, then mask and scale the gradient, before clipping."""
         pairs = []
         for parameter in model.parameters():
             if parameter.grad is not None:
                 masks = Masks([(parameter, self._draw(parameter))])
                 masks.mask_gradients(1 / self.settings.kept_fraction)
-                # kept only where the step needs it: a mask is a quarter of its weight
+                # kept only if the step needs it: a mask takes a quarter of its weight's memory
                 pairs += masks.pairs if self.settings.hold else []
         self.masks = Masks(pairs)
 
     def before_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Remember the weights that have to stay."""
+        """Remember the weights, so that masked ones can be put back."""
         self.masks.hold()
 
     def after_step(self, model: nn.Module) -> None:
-        """Put them back."""
+        """Put the masked weights back."""
         self.masks.put_back()

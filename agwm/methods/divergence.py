@@ -16,12 +16,12 @@ def symmetric_kl(
 ) -> Tensor:
     r"""Return :math:`KL(p \| q) + KL(q \| p) = \sum_c (p_c - q_c)(\log p_c - \log q_c)` of two logits.
 
-    In float32 at least. Gradient flows to both.
+    Computed in float32 or better. Both arguments receive gradient.
 
     Args:
         first: Logits of :math:`p`.
         second: Logits of :math:`q`.
-        reduction: ``"mean"`` or ``"sum"`` over the batch; over the classes it is always the sum.
+        reduction: ``"mean"`` or ``"sum"`` over the batch. Classes are always summed.
     """
     dtype = torch.promote_types(first.dtype, torch.float32)
     log_p = first.to(dtype).log_softmax(-1)
@@ -33,10 +33,10 @@ def symmetric_kl(
 def squared_distance(first: Tensor, second: Tensor, reduction: str = "mean") -> Tensor:
     """Return the mean or sum over the batch of the squared difference of two scores.
 
-    In float32 at least. Gradient flows to both.
+    Computed in float32 or better. Both arguments receive gradient.
 
     Args:
-        first: Scores, one an example.
+        first: Scores, one per example.
         second: Scores of the same shape.
         reduction: ``"mean"`` or ``"sum"``.
     """

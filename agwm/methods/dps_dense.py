@@ -1,4 +1,4 @@
-"""Dynamic parameter selection: windows of full training that choose what the next window trains."""
+"""DPS Dense: train all weights in one window of steps, and a selection of them in the next."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ __all__ = ["Dps", "DpsDense", "DpsDenseSettings", "add_squares", "window", "wind
 
 
 def window(step: int, length: int) -> tuple[int, bool]:
-    """Return the stage, 1 or 2, of a step that counts from 1, and whether it is the stage's first step."""
+    """Return the stage (1 or 2) of a step, and True if the stage begins with it. Steps count from 1."""
     return 1 + (step - 1) // length % 2, (step - 1) % length == 0
 
 
 def window_length(num_steps: int, ratio: float) -> int:
-    """Return the steps of a window: a part of all steps of the run, at least one."""
+    """Return the number of steps in a window: the given part of the run's steps, at least one."""
     return max(1, int(num_steps * ratio + 1e-6))
 
 
@@ -43,11 +43,11 @@ class DpsDenseSettings(Settings):
 
     Attributes:
         masked_fraction: Part of each weight matrix that rests in the second stage, in [0, 1).
-        update_ratio: Length of a window in parts of all steps, at most 0.5; with 1 no weight would rest.
-        mask_head: Mask the weight matrices of the head too, as the authors do.
-        hold: Keep resting weights bit for bit; False: momentum and weight decay move them, as in the
-            authors' code.
-        dropout: ``"keep"``: that of the checkpoint, as vanilla has; ``"off"``: none in the backbone.
+        update_ratio: Length of a window as a part of all steps, at most 0.5. With 1 no weight would rest.
+        mask_head: True to mask the weight matrices of the head too, as the authors do.
+        hold: True keeps resting weights bit for bit. False lets momentum and weight decay move them, as in
+            the authors' code.
+        dropout: ``"keep"``: the checkpoint's dropout, as in vanilla; ``"off"``: none in the backbone.
     """
 
     masked_fraction: Annotated[float, Interval(0, 0.99)] = 0.3
@@ -58,16 +58,16 @@ class DpsDenseSettings(Settings):
 
 
 class Dps(OneLevelMethod):
-    """Base of both methods: it counts the windows and holds the weights that rest.
+    """Base class of DPS Dense and DPS Mix. It counts the windows and holds the resting weights.
 
     Attributes:
-        step: Steps taken; those with a gradient that is not finite do not count.
-        masks: Of the second stage; empty in the first.
-        squares: Sums of squared gradients, one for each weight.
+        step: Number of steps taken. A step with a gradient that is not finite does not count.
+        masks: Masks of the second stage; empty in the first.
+        squares: Sums of squared gradients, one tensor per weight matrix.
     """
 
     def start(self, loaded: Pretrained) -> None:
-        """Set the clock to 0, and dropout as the settings say."""
+        """Reset the step count and the sums, and switch dropout off if the settings ask for it."""
         self.masks = Masks()
         self.step, self.length = 0, 1
         self.squares: list[Tensor] = []
@@ -80,35 +80,35 @@ class Dps(OneLevelMethod):
         self.length = window_length(num_steps, self.settings.update_ratio)
 
     def choose(self, weights: list[nn.Parameter], scores: list[Tensor]) -> None:
-        """Keep the weights of largest score in each matrix, drop the sums."""
+        """Mask all but the weights of largest score in each matrix, and drop the sums."""
         kept = 1 - self.settings.masked_fraction
         masks = [largest([score], count_of(kept, score.numel()))[0] for score in scores]
         self.masks = Masks(list(zip(weights, masks, strict=True)))
         self.squares = []
 
     def before_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Remember the weights that rest."""
+        """Remember the weights, so that resting ones can be put back."""
         if self.settings.hold:
             self.masks.hold()
 
     def after_step(self, model: nn.Module) -> None:
-        """Put them back."""
+        """Put the resting weights back."""
         if self.settings.hold:
             self.masks.put_back()
 
     def finish(self, model: nn.Module) -> nn.Module:
-        """Give the model its dropout back."""
+        """Return the model with its dropout restored."""
         if self.dropout is not None:
             self.dropout.restore()
         return model
 
 
 class DpsDense(Dps):
-    r"""DPS Dense: a window of full steps sums :math:`G = \sum g^2`, in the next one g is masked by G.
+    r"""DPS Dense: one window trains all weights and sums :math:`G = \sum g^2`, the next masks g by G.
 
-    In the second stage :math:`g \leftarrow g \odot M` with M the ``1 - p`` largest entries of G in each
-    weight matrix. Both sums and masks begin anew in every cycle. Biases, norms and embeddings are never
-    masked.
+    In the second stage :math:`g \leftarrow g \odot M`. M marks the part ``1 - p`` of each weight matrix
+    with the largest entries of G. Sums and masks begin anew in every cycle. Biases, norms and embeddings
+    are never masked.
 
     Reference:
         Zhang et al., Fine-Tuning Pre-Trained Language Models Effectively by Optimizing Subnetworks
@@ -126,7 +126,7 @@ class DpsDense(Dps):
         return [c for c in chosen if c.in_backbone and not set(c.aliases) & set(loaded.fresh)]
 
     def check(self, loaded: Pretrained, recipe: FinetuneConfig) -> None:
-        """Raise where the backbone has no linear map."""
+        """Raise if the backbone has no linear map."""
         if not any(candidate.in_backbone for candidate in self._candidates(loaded)):
             raise self.refuse(loaded.model, "expected linear maps in its backbone, got none.")
 
@@ -136,7 +136,7 @@ class DpsDense(Dps):
         self.start(loaded)
 
     def edit_gradients(self, model: nn.Module) -> None:
-        """Sum squares in the first stage, mask in the second; before clipping, after unscaling."""
+        """Sum squared gradients in the first stage, and mask gradients in the second."""
         if not has_finite_gradients(model):
             return
         self.step += 1

@@ -1,4 +1,4 @@
-"""DPS Mix: dynamic parameter selection with Mixout."""
+"""DPS Mix: DPS with Mixout in place of plain masks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from agwm.recipe.config import FinetuneConfig
 
 __all__ = ["DpsMix", "DpsMixSettings", "mix_scores"]
 
-# From this length of a window on, how often a weight was kept enters its score.
+# In windows of at least this many steps, a weight's score also depends on how often it was kept.
 _LONG_WINDOW = 50
 
 
@@ -32,12 +32,13 @@ def mix_scores(
 ) -> Tensor:  # shape: (*shape)
     r"""Return the score of each weight: mean square of its gradient in the steps that kept it.
 
-    :math:`s = G / F`, times :math:`e^{-F / u}` where the window has :math:`u \ge 50` steps; 0 where F is 0.
+    :math:`s = G / F`. Windows of :math:`u \ge 50` steps multiply it by :math:`e^{-F / u}`. A weight with
+    F = 0 scores 0.
 
     Args:
         squares: G, sum of squares of masked gradients.
-        counts: F, steps that kept the weight.
-        length: u, steps of a window.
+        counts: F, number of steps that kept the weight.
+        length: u, number of steps in a window.
 
     Reference:
         Zhang et al., Fine-Tuning Pre-Trained Language Models Effectively by Optimizing Subnetworks
@@ -52,13 +53,14 @@ class DpsMixSettings(Settings):
     """Settings of :class:`DpsMix`.
 
     Attributes:
-        masked_fraction: p: probability of Mixout in the first stage, and the part of each weight matrix
-            that rests in the second; in [0, 1).
-        update_ratio: Length of a window in parts of all steps, at most 0.5; with 1 no weight would rest.
-        gradient: ``"exact"``: the derivative of the mixed weights; ``"official"``: that times 1 - p.
-        hold: Keep resting weights bit for bit; False: momentum and weight decay move them, as in the
-            authors' code.
-        dropout: ``"off"``: Mixout takes the place of the backbone's dropout; ``"keep"``: beside it.
+        masked_fraction: p, in [0, 1): probability of Mixout in the first stage, and the part of each
+            weight matrix that rests in the second.
+        update_ratio: Length of a window as a part of all steps, at most 0.5. With 1 no weight would rest.
+        gradient: ``"exact"``: the derivative of the mixed weights; ``"official"``: the derivative times
+            1 - p.
+        hold: True keeps resting weights bit for bit. False lets momentum and weight decay move them, as in
+            the authors' code.
+        dropout: ``"off"``: Mixout replaces the backbone's dropout; ``"keep"``: both act.
     """
 
     masked_fraction: Annotated[float, Interval(0, 0.99)] = 0.3
@@ -69,12 +71,15 @@ class DpsMixSettings(Settings):
 
 
 class DpsMix(Dps):
-    r"""DPS Mix: DPS with Mixout, towards the pretrained weights and then towards those at the switch.
+    r"""DPS Mix: DPS in which masked weights fall back to other values, as in Mixout.
 
-    First stage: Mixout with column masks :math:`M_t`, sums :math:`G = \sum g^2 \odot M_t` and
-    :math:`F = \sum M_t`. Second stage: M the ``1 - p`` largest :func:`mix_scores` of each matrix; the model
-    sees :math:`T + M \odot (W - T) / (1 - p)`, T the weights at the start of the stage, and g is masked
-    by M. Only pretrained linear maps of the backbone: the head has no weights to go back to.
+    In the first stage weights fall back to the pretrained weights, with column masks :math:`M_t`. The
+    method sums :math:`G = \sum g^2 \odot M_t` and :math:`F = \sum M_t`. In the second stage M marks the
+    part ``1 - p`` of each matrix with the largest :func:`mix_scores`. The model sees
+    :math:`T + M \odot (W - T) / (1 - p)`, with T the weights at the start of the stage. M masks g too.
+
+    The method acts only on pretrained linear maps of the backbone, because the head has no pretrained
+    weights to fall back to.
 
     Reference:
         Zhang et al., Fine-Tuning Pre-Trained Language Models Effectively by Optimizing Subnetworks
@@ -86,7 +91,7 @@ class DpsMix(Dps):
     settings_class = DpsMixSettings
 
     def check(self, loaded: Pretrained, recipe: FinetuneConfig) -> None:
-        """Raise where no pretrained linear map is found, or one whose inputs are not known."""
+        """Raise if the model has no pretrained linear map, or one whose inputs are not known."""
         self._shapes(loaded, mixable(loaded))
 
     def _shapes(self, loaded: Pretrained, candidates: list[Candidate]) -> list[tuple[int, ...]]:
@@ -110,8 +115,8 @@ class DpsMix(Dps):
         return loaded.model
 
     def loss(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
-        """Switch stages where a window begins, and set the masks of this step's forward and backward."""
-        # a step that was skipped is begun anew
+        """Return the loss. First switch stages if a window begins, and set the masks of this step."""
+        # a skipped step did not count, so this one begins it anew
         stage, is_first = window(self.step + 1, self.length)
         if stage == 1:
             if is_first:
@@ -141,7 +146,7 @@ class DpsMix(Dps):
         return zip(self.weights, self.mixed.weights, strict=True)
 
     def edit_gradients(self, model: nn.Module) -> None:
-        """Sum squares of the first stage; the masks of the second are in the gradient already."""
+        """Sum squared gradients in the first stage. In the second the forward pass masks gradients."""
         masks = [weight.mask for weight in self.mixed.weights]
         self.mixed.clear()
         if self.settings.gradient == "official":
@@ -152,10 +157,10 @@ class DpsMix(Dps):
         if window(self.step, self.length)[0] == 1:
             add_squares(self.squares, self.weights)
             for count, mask in zip(self.counts, masks, strict=True):
-                if mask is not None:  # each was drawn in the forward pass
+                if mask is not None:  # never None here: the forward pass drew all masks
                     count.add_(mask)
 
     def finish(self, model: nn.Module) -> nn.Module:
-        """Leave W in a plain model."""
+        """Return a plain model with the weights W."""
         self.mixed.remove()
         return super().finish(model)

@@ -1,4 +1,4 @@
-"""LoRA: low-rank changes of frozen weights, by the peft library."""
+"""LoRA: train low-rank changes of frozen weights with the peft library."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from agwm.recipe.config import FinetuneConfig
 
 __all__ = ["Lora", "LoraSettings"]
 
-# Families that peft has no answer for. XLNet's attention is raw tensors: its feed-forward layers are left.
+# Families for which peft knows no targets. XLNet's attention has raw tensors instead of linear maps, so
+# only its feed-forward layers can be adapted.
 _TARGETS: dict[str, list[str]] = {"xlnet": ["layer_1", "layer_2"]}
 
 
@@ -30,11 +31,11 @@ class LoraSettings(Settings):
     Attributes:
         learning_rate: Peak learning rate; None: the rate of ``vanilla``, far too small here.
         epochs: Passes over the training set; None: as many as ``vanilla`` makes.
-        rank: r.
-        scale: Alpha of LoRA: the change is multiplied by ``scale / rank``.
-        dropout: On what enters the low-rank maps.
-        target_modules: Last parts of the names of linear maps to adapt; None: the family's, queries and
-            values wherever they are linear maps of their own.
+        rank: r, the rank of the change.
+        scale: Alpha of LoRA. The change is multiplied by ``scale / rank``.
+        dropout: Probability of dropout on the input of the low-rank maps.
+        target_modules: Last parts of the names of linear maps to adapt; None: the family's targets, mostly
+            queries and values.
     """
 
     learning_rate: NonNegative | None = 3e-4
@@ -48,8 +49,8 @@ class LoraSettings(Settings):
 class Lora(Adapter):
     r"""Low-rank adaptation: :math:`W_0 x + \frac{s}{r} B A x` with :math:`A, B` and the head trained.
 
-    :math:`A \in R^{r \times in}` starts at random, :math:`B \in R^{out \times r}` at 0. After training the
-    change is added to the weights: what is left is a plain model.
+    :math:`A \in R^{r \times in}` starts at random, :math:`B \in R^{out \times r}` at 0. After training
+    the change is added to the weights, which gives a plain model.
 
     Reference:
         Hu et al., "LoRA: low-rank adaptation of large language models", ICLR 2022.
@@ -59,7 +60,7 @@ class Lora(Adapter):
     settings_class = LoraSettings
 
     def targets(self, model: PreTrainedModel) -> list[str]:
-        """Return the last parts of the names of the linear maps to adapt; empty where none are known."""
+        """Return the last parts of the names of the linear maps to adapt; empty if none are known."""
         if self.settings.target_modules is not None:
             return list(self.settings.target_modules)
         peft_library(self.name)
@@ -68,7 +69,7 @@ class Lora(Adapter):
         return list(_TARGETS.get(kind) or known.get(kind) or [])
 
     def check(self, loaded: Pretrained, recipe: FinetuneConfig) -> None:
-        """Raise where no linear map of the backbone is chosen."""
+        """Raise if a target matches no linear map of the backbone, or no target is known."""
         super().check(loaded, recipe)
         targets = self.targets(loaded.model)
         names = backbone_linears(loaded.model)
@@ -100,10 +101,10 @@ class Lora(Adapter):
             lora_dropout=self.settings.dropout,
             target_modules=self.targets(loaded.model),
             modules_to_save=fresh_modules(loaded),
-            # GPT-2's weights are written the other way round.
+            # GPT-2 stores its weights transposed.
             fan_in_fan_out=bool(chosen) and all(isinstance(module, Conv1D) for module in chosen),
         )
 
     def finish(self, model: Any) -> nn.Module:
-        """Add the change to the weights."""
+        """Return the plain model, with the change added to its weights."""
         return model.merge_and_unload().requires_grad_(True)

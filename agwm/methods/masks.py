@@ -1,4 +1,4 @@
-"""Masks of weights: which entries score highest, and how a step is kept from all others."""
+"""Masks of weights: find the entries with the highest scores, and let a step move only those."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from torch import Tensor, nn
 
 __all__ = ["Masks", "count_of", "has_finite_gradients", "largest"]
 
-# Bit patterns of non-negative floats are ordered as the floats are.
+# Bit patterns of non-negative floats, read as integers, have the same order as the floats.
 _BITS = {torch.float32: (torch.int32, 31), torch.float64: (torch.int64, 63)}
 
 
 def count_of(fraction: float, num: int) -> int:
-    """Return how many of ``num`` entries a fraction is, rounded up, but for the error of the product."""
+    """Return ``fraction * num`` rounded up, at most ``num``. Rounding errors do not raise the count."""
     return min(num, math.ceil(fraction * num - 1e-6))
 
 
 def largest(scores: Sequence[Tensor], count: int) -> list[Tensor]:
-    """Mark the largest entries of several tensors taken as one.
+    """Return masks of the largest entries of several tensors, taken together.
 
-    Exactly ``count`` are marked: of equal ones those that come first. The threshold is found by bisection
-    over bit patterns, which needs neither a sorted nor a joined copy of the scores.
+    The masks mark exactly ``count`` entries. Among equal entries the first ones win. Bisection over bit
+    patterns finds the threshold, so the function neither sorts nor joins the scores.
 
     Args:
         scores: Non-negative finite numbers, any shapes, float32 or float64, on one device.
-        count: How many; at most all.
+        count: Number of entries to mark, at most the number of all entries.
 
     Returns:
         Tensors of bool in the shapes of ``scores``.
@@ -64,7 +64,7 @@ class Masks:
     """Masks of parameters: True where an optimizer step may move an entry.
 
     Attributes:
-        pairs: Parameters, each with a bool tensor of its shape.
+        pairs: Pairs of a parameter and its mask, a bool tensor of the same shape.
     """
 
     def __init__(self, pairs: Sequence[tuple[nn.Parameter, Tensor]] = ()) -> None:
@@ -72,7 +72,7 @@ class Masks:
         self._held: list[Tensor] = []
 
     def mask_gradients(self, factor: float = 1.0) -> None:
-        """Multiply gradients by the masks and by a factor, in place."""
+        """Multiply gradients in place by their masks and by a factor."""
         for parameter, mask in self.pairs:
             if parameter.grad is not None:
                 parameter.grad.mul_(mask)
@@ -85,7 +85,7 @@ class Masks:
 
     @torch.no_grad()
     def put_back(self) -> None:
-        """Undo what the step did to masked entries by momentum and decoupled weight decay."""
+        """Restore masked entries, which momentum and decoupled weight decay have moved in the step."""
         for (parameter, mask), held in zip(self.pairs, self._held, strict=True):
             parameter.copy_(torch.where(mask, parameter, held))
         self._held = []

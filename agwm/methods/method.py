@@ -1,4 +1,4 @@
-"""Base classes of the methods of finetuning, with the job they get and the outcome they leave."""
+"""Base classes of the methods, with the job that a method gets and the outcome that it returns."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from agwm.training.loop import Collate, Evaluate, train
 
 __all__ = ["PLACES", "Job", "Method", "OneLevelMethod", "Outcome", "Settings"]
 
-# Where a method can differ from vanilla finetuning.
+# Places in which a method can differ from vanilla finetuning.
 PLACES: tuple[str, ...] = ("initialization", "reparametrization", "loss", "gradient", "optimizer")
 
 
@@ -49,14 +49,14 @@ class Job:
     """Everything that a method needs for a run.
 
     Attributes:
-        loaded: The pretrained model, on its device, and what belongs to it.
+        loaded: The pretrained model on its device, its tokenizer and the names of its fresh parameters.
         examples: Encoded training examples.
-        collate: Makes a padded batch of a list of them.
-        evaluate: Called with the model on the way, for the record.
+        collate: Function that makes a padded batch from a list of examples.
+        evaluate: Function of the model that returns scores during training, for the record.
         seed: Seed of all random draws.
-        training: Settings of one-level training, ``vanilla`` in a config.
+        training: Settings of one-level training. A config calls them ``vanilla``.
         recipe: Settings of the two-level recipe.
-        progress: Show bars; None: only on a terminal.
+        progress: True to show bars; None: only on a terminal.
     """
 
     loaded: Pretrained
@@ -74,12 +74,12 @@ class Outcome:
     """Result of a method's run.
 
     Attributes:
-        model: The finetuned model; plain, where the method can be merged into one.
-        passes: Forward and backward passes of a batch in training.
-        history: What was measured on the way.
-        save: Writes model and tokenizer into a folder.
+        model: The finetuned model. It is plain if the method can be merged into a plain model.
+        passes: Number of forward and backward passes of a batch in training.
+        history: Losses and scores measured during training.
+        save: Function that writes model and tokenizer into a folder.
         alpha: Name of a mixed weight -> mean, min and max of its alpha; empty without mixing.
-        seconds: Time of each stage.
+        seconds: Name of a stage -> its time in seconds.
     """
 
     model: nn.Module
@@ -97,17 +97,17 @@ class Method(ABC, Generic[S]):
     """A way of finetuning. One object serves one run.
 
     Class attributes:
-        name: What configs, tables and files call it.
-        acts_on: Which of ``PLACES`` it changes.
-        settings_class: Its own settings, under ``rivals.<name>`` in a config; None: it has none there.
-        sections: Names of the config's other sections that decide the outcome; but see :meth:`unused`.
-        learns_alpha: Whether it trains the attention parameters.
-        control: Name of the method that is the same but for alpha, held at 1; None: there is none.
-        card: Name of the method on whose card it stands; None: it has a card of its own.
-        passes_per_step: Forward and backward passes of a batch in a step; in words where stages differ.
+        name: Name of the method in configs, tables and files.
+        acts_on: The members of ``PLACES`` that it changes.
+        settings_class: Class of its own settings, ``rivals.<name>`` in a config; None: it has none there.
+        sections: Names of the config's other sections that affect the outcome; but see :meth:`unused`.
+        learns_alpha: True if it trains the attention parameters.
+        control: Name of the method that differs from it only in holding alpha at 1; None: there is none.
+        card: Name of the method whose card describes it too; None: it has a card of its own.
+        passes_per_step: Forward and backward passes of a batch in a step; a text if stages differ.
 
     Args:
-        settings: Own settings; None: the defaults.
+        settings: The method's own settings; None: the defaults.
     """
 
     name: ClassVar[str]
@@ -125,74 +125,74 @@ class Method(ABC, Generic[S]):
         self.settings: Any = settings
 
     def unused(self) -> frozenset[str]:
-        """Return the settings in ``sections`` that do nothing, by their dotted names."""
+        """Return the dotted names of the settings in ``sections`` that have no effect."""
         return frozenset()
 
     def check(self, loaded: Pretrained, recipe: FinetuneConfig) -> None:
-        """Raise where the method cannot work on a model; called before any training.
+        """Raise if the method cannot work on a model. A run calls this before any training.
 
         Args:
-            loaded: The model; it is not changed.
+            loaded: The model. The method does not change it here.
             recipe: Settings of the two-level recipe.
 
         Raises:
-            MethodError: With the reason.
+            MethodError: If the method cannot work on the model.
         """
 
     def check_length(self, model: PreTrainedModel, max_length: int) -> None:
-        """Raise where examples get too long by what the method puts before their tokens.
+        """Raise if the vectors that the method puts before the tokens make examples too long.
 
         Args:
-            model: The pretrained model; it is not changed.
-            max_length: Tokens of the longest example.
+            model: The pretrained model. The method does not change it here.
+            max_length: Number of tokens in the longest example.
 
         Raises:
-            MethodError: If they are longer than the model reads.
+            MethodError: If an example would be longer than the model reads.
         """
 
     @abstractmethod
     def passes(
         self, training: TrainingConfig, recipe: FinetuneConfig, num_examples: int, is_regression: bool
     ) -> float:
-        """Return the forward and backward passes of a batch that a run takes, before it is made.
+        """Return the number of forward and backward passes of a batch that a run will take.
 
         Args:
             training: Settings of one-level training, ``vanilla`` in a config.
             recipe: Settings of the two-level recipe.
             num_examples: Number of training examples.
-            is_regression: Whether labels are scores, not classes.
+            is_regression: True if labels are scores, not classes.
         """
 
     @abstractmethod
     def run(self, job: Job) -> Outcome:
-        """Finetune.
+        """Finetune the model of the job.
 
         Args:
             job: Model, examples and settings.
 
         Raises:
-            MethodError: If the model does not allow the method.
+            MethodError: If the method does not fit the model.
         """
 
     def refuse(self, model: nn.Module, reason: str, remedy: str = "Choose another method.") -> MethodError:
-        """Return the error that says why a model cannot be finetuned by this method.
+        """Return an error that explains why this method cannot finetune a model.
 
         Args:
             model: The model.
-            reason: The expectation, and the finding in its place.
-            remedy: What to do; with the setting that helps, where one does.
+            reason: The text "expected X, got Y."
+            remedy: Advice to the user. It names the setting that helps, if there is one.
         """
         return MethodError(f"Method {self.name!r} does not fit {type(model).__name__}: {reason} {remedy}")
 
 
 class OneLevelMethod(TrainingHooks, Method[S]):
-    """Base of the methods that train one model once on all examples, through :class:`TrainingHooks`."""
+    """Base class of the methods that train one model once on all examples, by :class:`TrainingHooks`."""
 
     settings_class: ClassVar[type | None] = Settings
     passes_per_step: ClassVar[int] = 1
 
     def initialize(self, loaded: Pretrained, seed: int) -> None:
-        """Change the pretrained model before anything else: weights, or which of them are trained.
+        """Change the pretrained model before training: set new weights, or freeze some.
 
         Args:
             loaded: The model; changed in place.
@@ -200,11 +200,11 @@ class OneLevelMethod(TrainingHooks, Method[S]):
         """
 
     def reparametrize(self, loaded: Pretrained, recipe: FinetuneConfig, seed: int) -> nn.Module:
-        """Return the model to train: the same one, changed in place, or one around it."""
+        """Return the model to train: the given one, changed in place, or a wrapper around it."""
         return loaded.model
 
     def finish(self, model: nn.Module) -> nn.Module:
-        """Return the plain model, where there is one, after training."""
+        """Return the model after training. It is plain if the method can be merged into it."""
         return model
 
     def alpha(self) -> dict[str, dict[str, float]]:
@@ -212,38 +212,38 @@ class OneLevelMethod(TrainingHooks, Method[S]):
         return {}
 
     def _own(self) -> dict[str, Any]:
-        """Return what this method sets itself of the settings of training."""
+        """Return the training settings for which this method has its own values."""
         own = {name: getattr(self.settings, name, None) for name in ("learning_rate", "epochs")}
         return {name: value for name, value in own.items() if value is not None}
 
     def unused(self) -> frozenset[str]:
-        """Return the settings of vanilla that this method has its own of, by their dotted names."""
+        """Return the dotted names of vanilla's settings that this method's own values replace."""
         return super().unused() | {f"vanilla.{name}" for name in self._own()}
 
     def training(self, config: TrainingConfig) -> TrainingConfig:
-        """Return the settings of training: those given, but for what this method sets itself."""
+        """Return the given settings of training, with this method's own values in their place."""
         return replace(config, **self._own())
 
     def step_passes(self, is_regression: bool) -> int:
         """Return the forward and backward passes of a batch in a step.
 
         Args:
-            is_regression: Whether labels are scores, not classes.
+            is_regression: True if labels are scores, not classes.
         """
         return self.passes_per_step
 
     def extra_passes(self, num_batches: int) -> float:
-        """Return passes besides those of the steps; a forward alone counts as a third.
+        """Return the number of passes outside the steps. A forward pass alone counts as a third.
 
         Args:
-            num_batches: Batches of an epoch.
+            num_batches: Number of batches in an epoch.
         """
         return 0
 
     def passes(
         self, training: TrainingConfig, recipe: FinetuneConfig, num_examples: int, is_regression: bool
     ) -> float:
-        """Return the passes of all steps, and those besides them."""
+        """Return the number of passes, in all steps and outside them."""
         own = self.training(training)
         num_batches = training_passes(replace(own, epochs=1), num_examples)
         steps = own.epochs * num_batches

@@ -1,4 +1,4 @@
-"""Mixout: a dropout that falls back to the pretrained weights instead of 0."""
+"""Mixout: dropout of weights that sets them to their pretrained values instead of 0."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class MixoutSettings(Settings):
     """Settings of :class:`Mixout`.
 
     Attributes:
-        p: Probability of falling back to the pretrained weight.
-        mask: ``"column"``: one draw for all that leaves an input neuron; ``"element"``: one a weight.
-        gradient: ``"exact"``: the derivative; ``"official"``: that times 1 - p.
-        dropout: ``"off"``: Mixout takes the place of the backbone's dropout; ``"keep"``: beside it.
+        p: Probability that a weight falls back to its pretrained value.
+        mask: ``"column"``: one draw for all weights of an input neuron; ``"element"``: one per weight.
+        gradient: ``"exact"``: the derivative; ``"official"``: the derivative times 1 - p.
+        dropout: ``"off"``: Mixout replaces the backbone's dropout; ``"keep"``: both act.
     """
 
     p: Annotated[float, Interval(0, 0.99)] = 0.7
@@ -51,7 +51,7 @@ class Mixout(OneLevelMethod):
     settings_class = MixoutSettings
 
     def check(self, loaded: Pretrained, recipe: FinetuneConfig) -> None:
-        """Raise where no pretrained linear map is found, or one whose inputs are not known."""
+        """Raise if there is no pretrained linear map, or column masks meet one of unknown inputs."""
         self._shapes(loaded, mixable(loaded))
 
     def _shapes(self, loaded: Pretrained, candidates: Sequence[Candidate]) -> list[tuple[int, ...]]:
@@ -81,18 +81,18 @@ class Mixout(OneLevelMethod):
         return loaded.model
 
     def loss(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
-        """Draw the masks of this step; they hold until its backward pass is over."""
+        """Return the loss with new masks, which stay until the step's backward pass is over."""
         self.weights.draw()
         return super().loss(model, batch)
 
     def edit_gradients(self, model: nn.Module) -> None:
-        """End the step's masks, so that evaluation sees W."""
+        """Remove the step's masks, so that evaluation sees W."""
         self.weights.clear()
         if self.settings.gradient == "official":
             self.weights.scale_gradients()
 
     def finish(self, model: nn.Module) -> nn.Module:
-        """Leave W in a plain model."""
+        """Return a plain model with the weights W."""
         self.weights.remove()
         if self.dropout is not None:
             self.dropout.restore()

@@ -1,4 +1,4 @@
-"""Weights that fall back to others at random: the formula of Mixout, and its hooks on a model."""
+"""The formula of Mixout, and the hooks that apply it to the weights of a model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from agwm.models.pretrained import Pretrained
 
 __all__ = ["MixoutGradient", "MixoutWeight", "MixoutWeights", "column_shape", "mixable", "mixout"]
 
-# Settings of the gradient: the derivative, or what the official code returns.
+# Values of the setting ``gradient``: the derivative, or the official code's gradient.
 MixoutGradient = Literal["exact", "official"]
 # Masks have a random stream of their own, so data order and dropout are the same as vanilla's.
 _STREAM = 0x6D69786F7574
@@ -30,14 +30,14 @@ def mixout(
 ) -> Tensor:  # shape: (*shape)
     r"""Return the mixed weights :math:`\tilde W = T + M \odot (W - T) / (1 - p)`.
 
-    It is the paper's :math:`((1 - M) T + M W - p T) / (1 - p)`, whose mean over M is W; computed as
-    ``lerp``, so that masked entries are those of the target bit for bit.
+    It is the paper's :math:`((1 - M) T + M W - p T) / (1 - p)`, whose mean over M is W. The function
+    uses ``lerp``, so that masked entries equal the target bit for bit.
 
     Args:
-        task: Weights in training W. Receives gradient ``g * M / (1 - p)``, the derivative.
-        target: What masked entries fall back to; receives no gradient.
-        mask: True where W is kept.
-        p: Probability of falling back, in [0, 1).
+        task: W, the weights in training. Receives gradient ``g * M / (1 - p)``, the derivative.
+        target: T, the values of the masked entries. Receives no gradient.
+        mask: M: True keeps W, False takes T.
+        p: Probability of a masked entry, in [0, 1).
 
     Reference:
         Lee et al., Mixout, ICLR 2020. The official code's gradient is ``g * M``.
@@ -46,11 +46,11 @@ def mixout(
 
 
 def column_shape(candidate: Candidate) -> tuple[int, ...] | None:
-    """Return the shape of a mask with one entry an input of a linear map; None: it is not known.
+    """Return the shape of a mask with one entry per input of a linear map; None if it is not known.
 
-    A mask of that shape drops all that leaves a neuron, as the paper has it. Of ``nn.Linear`` an input is
-    a column, of ``Conv1D`` a row; in XLNet ``(d_model, heads, d_head)`` the inputs of ``q``, ``k``, ``v``
-    and ``r`` are the first dimension, those of ``o`` the other two.
+    A mask of that shape drops all weights of an input neuron, as in the paper. An input of ``nn.Linear``
+    is a column, an input of ``Conv1D`` a row. XLNet's weights have shape ``(d_model, heads, d_head)``:
+    the inputs of ``q``, ``k``, ``v`` and ``r`` are the first dimension, those of ``o`` the other two.
     """
     shape = tuple(candidate.parameter.shape)
     found = set()
@@ -67,7 +67,7 @@ def column_shape(candidate: Candidate) -> tuple[int, ...] | None:
 
 
 def mixable(loaded: Pretrained) -> list[Candidate]:
-    """Return the linear maps of the backbone that the checkpoint holds: neither head nor a new pooler."""
+    """Return the linear maps of the backbone that the checkpoint holds. A new pooler is left out."""
     try:
         chosen = select(loaded.model)
     except SelectionError:
@@ -80,11 +80,11 @@ class MixoutWeight:
 
     Args:
         parameter: W.
-        shape: Of its masks.
+        shape: Shape of its masks.
 
     Attributes:
-        target: What masked entries fall back to; at first a copy of W.
-        mask: True where W is kept; None: the weight reads as W.
+        target: Values of the masked entries; at first a copy of W.
+        mask: True keeps an entry of W, False takes the target's; None: the weight reads as W.
     """
 
     def __init__(self, parameter: nn.Parameter, shape: Sequence[int]) -> None:
@@ -95,7 +95,7 @@ class MixoutWeight:
         self.p = 0.0
 
     def mix(self, task: Tensor) -> Tensor:
-        """Return what the model sees for W."""
+        """Return the weight that the model sees in place of W."""
         return task if self.mask is None else mixout(task, self.target, self.mask, self.p)
 
 
@@ -105,8 +105,8 @@ class MixoutWeights:
     Args:
         candidates: The weights.
         shapes: Shapes of their masks.
-        p: Probability of falling back to the target.
-        seed: Of the masks.
+        p: Probability that an entry falls back to the target.
+        seed: Seed of the masks.
     """
 
     def __init__(
@@ -127,13 +127,13 @@ class MixoutWeights:
                 self._modules[id(module)] = module
 
     def draw(self) -> None:
-        """Draw all masks; they hold until the next draw, also for layers that backward computes again."""
+        """Draw all masks. They stay until the next draw, so layers recomputed in backward see them too."""
         for weight in self.weights:
             draw = torch.rand(weight.shape, generator=self._generator, device=self._device)
             weight.mask = draw >= self.p
 
     def clear(self) -> None:
-        """Let the model read W."""
+        """Remove all masks, so that the model reads W."""
         for weight in self.weights:
             weight.mask = None
 
@@ -144,7 +144,7 @@ class MixoutWeights:
                 weight.parameter.grad.mul_(1 - self.p)
 
     def remove(self) -> None:
-        """Take the hooks off; W stays in the model."""
+        """Remove the hooks. W stays in the model."""
         self.clear()
         for module in self._modules.values():
             uninstall(module)

@@ -1,4 +1,4 @@
-"""Mixing without two levels: alpha drawn once and fixed, or learned together with W."""
+"""Mix weights without two levels: alpha is drawn once and fixed, or learned together with W."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class _Mixed(OneLevelMethod):
     initial: Attention
 
     def check(self, loaded: Pretrained, recipe: FinetuneConfig) -> None:
-        """Raise where nothing can be mixed, or alpha would be 1 for ever.
+        """Raise if nothing can be mixed, or the settings hold alpha at 1.
 
         Raises:
-            ConfigError: If alpha is held at 1, which is vanilla finetuning.
+            ConfigError: If the settings hold alpha at 1, which is vanilla finetuning.
             SelectionError: If no weight can be mixed.
         """
         if not recipe.mixing.learns_alpha:
@@ -47,11 +47,11 @@ class _Mixed(OneLevelMethod):
         inject_pretrained(loaded, recipe.mixing).remove()
 
     def alpha(self) -> dict[str, dict[str, float]]:
-        """Return what a record keeps of the alpha of each mixed weight."""
+        """Return name of a mixed weight -> numbers on its alpha for the record."""
         return summaries(self.mixup.attention, self.initial)
 
     def inject(self, loaded: Pretrained, mixing: MixingConfig, seed: int) -> None:
-        """Inject mixed weights, and keep what alpha starts from."""
+        """Inject mixed weights, and keep a copy of the initial alpha."""
         self.mixup = inject_pretrained(loaded, mixing, seed)
         self.initial = copy.deepcopy(self.mixup.attention)
 
@@ -83,7 +83,7 @@ class RandomAlpha(_Mixed):
     settings_class = RandomAlphaSettings
 
     def unused(self) -> frozenset[str]:
-        """Return the settings that do nothing; the method has an ``init_std`` of its own."""
+        """Return the settings that have no effect. The method has an ``init_std`` of its own."""
         return super().unused() | {"mixing.init_std"}
 
     def reparametrize(self, loaded: Pretrained, recipe: FinetuneConfig, seed: int) -> nn.Module:
@@ -99,16 +99,16 @@ class JointAlphaSettings(Settings):
     """Settings of :class:`JointAlpha`.
 
     Attributes:
-        attention_learning_rate: Peak learning rate of AdamW on alpha, in the schedule of W's.
+        attention_learning_rate: Peak learning rate of AdamW on alpha. It follows W's schedule.
     """
 
     attention_learning_rate: NonNegative = 2e-3
 
 
 class JointAlpha(_Mixed):
-    """The paper's ablation without two levels: one AdamW step on W and alpha, on the same loss.
+    """The paper's ablation without two levels: AdamW trains W and alpha together on one loss.
 
-    Alpha is projected to [0, 1] after every step.
+    The method projects alpha to [0, 1] after every step.
 
     Reference:
         Somayajula et al., NAACL 2024, ablation with joint training of W and alpha.
@@ -125,7 +125,7 @@ class JointAlpha(_Mixed):
         return loaded.model
 
     def make_optimizer(self, model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-        """Return AdamW over W, and over alpha with a learning rate of its own and no decay."""
+        """Return AdamW over W and alpha. Alpha has its own learning rate and no weight decay."""
         optimizer = make_optimizer(model, config)
         optimizer.add_param_group(
             {

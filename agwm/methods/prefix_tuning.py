@@ -1,4 +1,4 @@
-"""Prefix-tuning: trained keys and values in every attention of a frozen model, by the peft library."""
+"""Prefix-tuning: train extra keys and values in every layer of a frozen model, with the peft library."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class PrefixTuningSettings(VirtualTokenSettings):
     """Settings of :class:`PrefixTuning`.
 
     Attributes:
-        projection: Make the prefixes by a map of two layers instead of training them directly.
+        projection: True computes the prefixes by a map of two layers; False trains them directly.
     """
 
     projection: bool = False
@@ -28,8 +28,9 @@ class PrefixTuningSettings(VirtualTokenSettings):
 class PrefixTuning(VirtualTokens):
     r"""Deep prompts: :math:`\mathrm{softmax}(Q [P_K; K]^T / \sqrt d) [P_V; V]` in every layer.
 
-    Prefixes and head are trained: a table of shape (m, 2 layers hidden), one row a virtual token. Positions
-    of the tokens are shifted by m, as P-tuning v2 does; the first token is pooled as ever.
+    The method trains the prefixes and the head. The prefixes are a table of shape (m, 2 layers hidden) with
+    one row per virtual token. Positions of the tokens are shifted by m, as in P-tuning v2. The model
+    pools the same token as without prefixes.
 
     Reference:
         Li and Liang, "Prefix-tuning", ACL 2021; Liu et al., "P-tuning v2", ACL 2022.
@@ -39,7 +40,7 @@ class PrefixTuning(VirtualTokens):
     settings_class = PrefixTuningSettings
 
     def check(self, loaded: Pretrained, recipe: FinetuneConfig) -> None:
-        """Raise where attention takes no keys and values from outside."""
+        """Raise if the model's attention takes no keys and values from outside."""
         super().check(loaded, recipe)
         model = loaded.model
         if model.config.is_encoder_decoder:

@@ -1,4 +1,4 @@
-"""Mixing of the weights that there is a pretrained W0 of."""
+"""Mix only the weights that the checkpoint holds, because only they have a pretrained W0."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["inject_pretrained", "pretrained_only"]
 
 
 def pretrained_only(mixing: MixingConfig, loaded: Pretrained) -> MixingConfig:
-    """Leave weights that the checkpoint does not hold, such as a new pooler, out of the mixing.
+    """Return settings that exclude weights the checkpoint does not hold, such as a new pooler.
 
     Args:
-        mixing: The settings; where ``include`` names weights, they are left as they are.
-        loaded: The model, and which of its weights are fresh.
+        mixing: The settings. They are returned unchanged if ``include`` is set.
+        loaded: The model with the names of its fresh parameters.
 
     Raises:
         SelectionError: If a pattern matches nothing.
@@ -30,12 +30,12 @@ def pretrained_only(mixing: MixingConfig, loaded: Pretrained) -> MixingConfig:
 
 
 def inject_pretrained(loaded: Pretrained, mixing: MixingConfig, seed: int | None = None) -> Mixup:
-    """Inject mixed weights in place of those that the checkpoint holds; see :func:`agwm.inject`.
+    """Inject mixed weights in place of weights that the checkpoint holds; see :func:`agwm.inject`.
 
     Args:
         loaded: The model; changed in place.
         mixing: The settings.
-        seed: Of alpha's start.
+        seed: Seed of the initial alpha.
 
     Raises:
         SelectionError: If no weight can be mixed.

@@ -19,7 +19,7 @@ from agwm.training.hooks import decay_groups, decays
 
 __all__ = ["PriorDecay", "PriorDecaySettings"]
 
-# Adam rescales the coupled form, so that the two have strengths of different sizes.
+# Adam rescales the gradient of the coupled form, so the two forms need strengths of different sizes.
 _STRENGTHS = {"decoupled": 100.0, "coupled": 0.1}
 
 
@@ -28,9 +28,10 @@ class PriorDecaySettings(Settings):
     """Settings of :class:`PriorDecay`.
 
     Attributes:
-        form: ``"decoupled"``: a step of its own; ``"coupled"``: a term of the loss, through Adam.
-        strength: lambda; None: 100 decoupled, 0.1 coupled. Over a run the decoupled form takes back
-            ``1 - exp(-lambda * sum of learning rates)`` of a drift: below 10 next to nothing.
+        form: ``"decoupled"``: a separate step; ``"coupled"``: a term of the loss, which Adam rescales.
+        strength: lambda; None: 100 for the decoupled form, 0.1 for the coupled one. Over a run the
+            decoupled form undoes ``1 - exp(-lambda * sum of learning rates)`` of a drift. Below 10 it
+            undoes next to nothing.
     """
 
     form: Literal["decoupled", "coupled"] = "decoupled"
@@ -40,16 +41,16 @@ class PriorDecaySettings(Settings):
 class PriorDecay(OneLevelMethod):
     r"""Weight decay towards the pretrained weights, in place of decay towards 0.
 
-    Decoupled, before each step of Adam, with this step's learning rate :math:`\eta_t`:
+    The decoupled form acts before each step of Adam, with the learning rate :math:`\eta_t` of the step:
 
     .. math:: W \leftarrow W - \min(1, \eta_t \lambda) (W - W_0)
 
-    Coupled, as if :math:`\frac{\lambda}{2} \lVert W - W_0 \rVert^2` were part of the loss, before clipping:
+    The coupled form adds the gradient of :math:`\frac{\lambda}{2} \lVert W - W_0 \rVert^2` before clipping:
 
     .. math:: g \leftarrow g + \lambda (W - W_0)
 
-    Pulled are the weights of the backbone that vanilla decays: no biases, no norms. The head, and whatever
-    the checkpoint did not hold, is decayed towards 0 as in vanilla.
+    The method pulls the weights of the backbone that vanilla decays, so no biases and no norms. The head
+    and all weights that the checkpoint does not hold decay towards 0, as in vanilla.
 
     Reference:
         Daumé III, ACL 2007; Li, Grandvalet and Davoine, ICML 2018 (L2-SP); decoupled: Zhang et al., ICLR
@@ -65,19 +66,19 @@ class PriorDecay(OneLevelMethod):
 
     @property
     def strength(self) -> float:
-        """Lambda, of the form that is set."""
+        """Lambda: the strength that is set, or the default of the form."""
         given = self.settings.strength
         return _STRENGTHS[self.settings.form] if given is None else given
 
     def reparametrize(self, loaded: Pretrained, recipe: FinetuneConfig, seed: int) -> nn.Module:
-        """Keep what the weights are pulled to."""
+        """Keep copies of the pretrained weights, and return the model."""
         is_decayed = decays(loaded.model)
         copies = copy_pretrained(loaded)
         self.pretrained = {name: copy for name, copy in copies.items() if is_decayed[name]}
         return loaded.model
 
     def make_optimizer(self, model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-        """Return AdamW that decays only the head."""
+        """Return AdamW that decays only weights without a pretrained value."""
         parameters = dict(model.named_parameters())
         self.pulled = {name: parameters[name] for name in self.pretrained}
         pulled = {"params": list(self.pulled.values()), "weight_decay": 0.0}
@@ -85,7 +86,7 @@ class PriorDecay(OneLevelMethod):
         return torch.optim.AdamW([pulled, *others], lr=config.learning_rate)
 
     def edit_gradients(self, model: nn.Module) -> None:
-        """Add the gradient of the coupled form; for the other, find out whether there will be a step."""
+        """Add the gradient of the coupled form. For the decoupled form, check that Adam will step."""
         if self.settings.form != "coupled":
             self.is_step = has_finite_gradients(model)
             return
@@ -94,7 +95,7 @@ class PriorDecay(OneLevelMethod):
                 weight.grad.add_(weight.detach() - self.pretrained[name], alpha=self.strength)
 
     def before_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Take the step of the decoupled form; none where Adam skips its own, after fp16 overflow."""
+        """Take the step of the decoupled form, unless Adam skips its own after an fp16 overflow."""
         if self.settings.form != "decoupled" or not self.is_step:
             return
         strength = optimizer.param_groups[0]["lr"] * self.strength
@@ -102,6 +103,6 @@ class PriorDecay(OneLevelMethod):
             pull_(weight, self.pretrained[name], strength)
 
     def finish(self, model: nn.Module) -> nn.Module:
-        """Let go of the copies."""
+        """Return the model, and free the copies."""
         self.pretrained, self.pulled = {}, {}
         return model

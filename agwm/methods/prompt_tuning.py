@@ -1,4 +1,4 @@
-"""Prompt tuning: trained embeddings before the tokens of a frozen model, by the peft library."""
+"""Prompt tuning: train embeddings before the tokens of a frozen model, with the peft library."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class PromptTuningSettings(VirtualTokenSettings):
     """Settings of :class:`PromptTuning`.
 
     Attributes:
-        init: The prompt's start: ``"vocabulary"``, embeddings of random tokens; ``"normal"``, N(0, 1),
-            which is far from any of them.
-        keep_first: Where the model classifies at the first position: keep the first token there, before
-            the prompt. False: classify at the first virtual token, as peft does by itself.
+        init: Initial prompt: ``"vocabulary"``: embeddings of random tokens; ``"normal"``: draws from
+            N(0, 1), which are far from all embeddings.
+        keep_first: True keeps the first token before the prompt, if the model classifies at the first
+            position. False lets the model classify at the first virtual token, peft's own way.
     """
 
     init: Literal["vocabulary", "normal"] = "vocabulary"
@@ -38,7 +38,7 @@ class PromptTuningSettings(VirtualTokenSettings):
 
 
 def pools_first(model: PreTrainedModel) -> bool:
-    """Return whether the classifier reads the first position."""
+    """Return True if the classifier reads the first position."""
     summary = getattr(model, "sequence_summary", None)
     if summary is not None:
         return getattr(summary, "summary_type", None) == "first"
@@ -54,11 +54,12 @@ def _first_tokens(batch: Mapping[str, Tensor]) -> Tensor:  # shape: (batch,)
 
 
 class PromptTuning(VirtualTokens):
-    r"""Soft prompts: the input is :math:`[e_1; P; E(x)]`, of which :math:`P \in R^{m \times H}` is trained.
+    r"""Soft prompts: the input is :math:`[e_1; P; E(x)]`, and :math:`P \in R^{m \times H}` is trained.
 
-    The head is trained as well. BERT, RoBERTa, ELECTRA and DeBERTa classify at the first position: there
-    :math:`e_1`, the frozen embedding of the token that begins most training examples (``[CLS]``), keeps its
-    place, where peft would have the first virtual token. In the other families :math:`e_1` is left out.
+    The head is trained as well. :math:`e_1` is the frozen embedding of the token that begins most training
+    examples (``[CLS]``). BERT, RoBERTa, ELECTRA and DeBERTa classify at the first position, so
+    :math:`e_1` stands there, where peft would put the first virtual token. Other families have no
+    :math:`e_1`.
 
     Reference:
         Lester et al., "The power of scale for parameter-efficient prompt tuning", EMNLP 2021.
@@ -69,15 +70,15 @@ class PromptTuning(VirtualTokens):
     first: Tensor | None = None
 
     def keeps_first(self, model: PreTrainedModel) -> bool:
-        """Return whether the first token stands before the prompt."""
+        """Return True if the first token stands before the prompt."""
         return self.settings.keep_first and pools_first(model)
 
     def added(self, model: PreTrainedModel) -> int:
-        """Return the length of the prompt, with the first token before it."""
+        """Return the length of the prompt, including the first token if it stands before."""
         return self.settings.num_virtual_tokens + self.keeps_first(model)
 
     def check(self, loaded: Pretrained, recipe: FinetuneConfig) -> None:
-        """Raise where the model takes no embeddings, or would classify at padding."""
+        """Raise if the model takes no embeddings, or would classify at padding."""
         super().check(loaded, recipe)
         model, tokenizer = loaded.model, loaded.tokenizer
         takes_embeddings = "inputs_embeds" in inspect.signature(model.forward).parameters
@@ -102,10 +103,10 @@ class PromptTuning(VirtualTokens):
         return peft_library(self.name).PromptTuningConfig(
             task_type="SEQ_CLS",
             num_virtual_tokens=self.added(loaded.model),
-            # ELECTRA's embeddings can be narrower than its layers, which is what peft would take.
+            # peft would take the width of the layers. ELECTRA's embeddings can be narrower.
             token_dim=word_embeddings(loaded.model)[0].embedding_dim,
             prompt_tuning_init=_INITS[self.settings.init],
-            # peft does not find them in DistilBERT's settings.
+            # peft does not find these numbers in DistilBERT's settings.
             num_layers=getattr(loaded.model.config, "num_hidden_layers", None),
             num_attention_heads=getattr(loaded.model.config, "num_attention_heads", None),
             modules_to_save=fresh_modules(loaded),
@@ -126,12 +127,12 @@ class PromptTuning(VirtualTokens):
         self.after_step(model)
 
     def edit_gradients(self, model: Any) -> None:
-        """Take the first token's embedding out of the step, and out of the norm that is clipped."""
+        """Set the gradient of the first token's embedding to 0, so that clipping does not count it."""
         if self.first is not None:
             model.prompt_encoder[ADAPTER].embedding.weight.grad[0] = 0.0
 
     @torch.no_grad()
     def after_step(self, model: Any) -> None:
-        """Put the first token's embedding back, which weight decay has touched."""
+        """Restore the first token's embedding, which weight decay has changed."""
         if self.first is not None:
             model.prompt_encoder[ADAPTER].embedding.weight[0] = self.first

@@ -1,4 +1,4 @@
-"""A pull towards the pretrained weights, for the methods that have one."""
+"""Pull weights towards their pretrained values."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["copy_pretrained", "pull_"]
 
 
 def copy_pretrained(loaded: Pretrained) -> dict[str, Tensor]:
-    """Copy the weights that training changes and that a checkpoint gave.
+    """Copy the pretrained weights that training will change.
 
     Args:
-        loaded: The model as it was loaded. Its head, and whatever else was made anew, has nothing to be
-            pulled to but random numbers and is left out.
+        loaded: The freshly loaded model. Its head and other weights that the checkpoint does not hold are
+            left out, because their initial values are random.
 
     Returns:
         Name of a parameter -> a copy, detached, on the same device.
@@ -39,11 +39,11 @@ def pull_(
 
     .. math:: W \leftarrow W - \min(1, s) (W - W_0)
 
-    Above 1 the step would overshoot, and above 2 diverge: there it ends at :math:`W_0`.
+    Without the minimum, a strength above 1 would overshoot :math:`W_0`, and one above 2 would diverge.
 
     Args:
-        weight: Changed; takes no gradient through this.
-        pretrained: Where to.
+        weight: W, changed in place. No gradient flows through the change.
+        pretrained: W0, the value that the weight moves towards.
         strength: s, at least 0.
     """
     weight.lerp_(pretrained, min(1.0, strength))

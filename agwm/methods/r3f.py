@@ -1,4 +1,4 @@
-"""R3F and R4F: outputs that stay the same when the word embeddings move a little."""
+"""R3F and R4F: train a model to keep its output when noise moves the word embeddings a little."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class R3FSettings(Settings):
         weight: Lambda, the factor of the divergence.
         noise_scale: Half width of uniform noise, or standard deviation of normal noise.
         noise: ``"uniform"`` or ``"normal"``.
-        regression: What stands for the divergence where there is one label: ``"mse"``, or ``"none"`` as in
-            the official code, which makes R3F vanilla finetuning.
+        regression: Replacement for the divergence in regression: ``"mse"``, or ``"none"`` as in the
+            official code. ``"none"`` turns R3F into vanilla finetuning.
     """
 
     weight: NonNegative = 1.0
@@ -43,7 +43,7 @@ class R3FSettings(Settings):
 
 
 def draw_noise(like: Tensor, kind: str, scale: float) -> Tensor:
-    """Draw :math:`z` from :math:`U(-s, s)` or :math:`N(0, s^2)`, of the shape and device of ``like``."""
+    """Draw noise from :math:`U(-s, s)` or :math:`N(0, s^2)`, with shape and device of ``like``."""
     if kind == "uniform":
         return torch.empty_like(like).uniform_(-scale, scale)
     return torch.empty_like(like).normal_(0.0, scale)
@@ -51,9 +51,9 @@ def draw_noise(like: Tensor, kind: str, scale: float) -> Tensor:
 
 @contextmanager
 def noisy_embeddings(module: nn.Module, kind: str, scale: float) -> Iterator[None]:
-    r"""Within, the module returns :math:`e + z` without gradient to its table.
+    r"""Make the module return :math:`e + z` within the block, without gradient to its table.
 
-    The noise is that of :math:`e` before BART's own factor ``embed_scale``.
+    BART multiplies :math:`e` by ``embed_scale``. The noise is multiplied by it too.
     """
     factor = float(getattr(module, "embed_scale", 1.0))
 
@@ -69,7 +69,7 @@ def noisy_embeddings(module: nn.Module, kind: str, scale: float) -> Iterator[Non
 
 
 def output_layer(model: PreTrainedModel) -> nn.Linear | None:
-    """Return the last linear map of the head, which gives the logits; None where there is none."""
+    """Return the last linear map of the head, which gives the logits; None if there is none."""
     head = set(head_names(model))
     found = [
         module
@@ -88,11 +88,13 @@ class R3F(OneLevelMethod):
         L = \ell(f(e), y) + \lambda \frac1B \sum_b \left[ KL(p_b \| q_b) + KL(q_b \| p_b) \right],
         \quad p = \mathrm{softmax} f(e),\ q = \mathrm{softmax} f(\mathrm{stopgrad}(e) + z)
 
-    with the word embeddings :math:`e` (before positions are added) and noise :math:`z`; of one label
-    :math:`\lambda \cdot MSE(f(e), f(e + z))`. Both passes are in training mode, with dropout masks of their
-    own, and gradient flows through both; the noisy pass gives none to the word embeddings it disturbs (in
-    BART the encoder's: the table that it shares with the decoder gets gradient there). Both passes are
-    computed in float32 under autocast too: half precision would round noise of 1e-5 away.
+    with the word embeddings :math:`e` (before positions are added) and noise :math:`z`. In regression the
+    second term is :math:`\lambda \cdot MSE(f(e), f(e + z))`.
+
+    Both passes are in training mode and draw their own dropout masks. Gradient flows through both, but the
+    noisy pass gives none to the word embeddings that it disturbs. In BART these are the encoder's; the
+    decoder shares their table and gives it gradient. Both passes run in float32, even under autocast,
+    because half precision would round noise of 1e-5 away.
 
     Reference:
         Aghajanyan et al., "Better fine-tuning by reducing representational collapse", ICLR 2021; fairseq,
@@ -105,29 +107,29 @@ class R3F(OneLevelMethod):
     passes_per_step = 2
 
     def unused(self) -> frozenset[str]:
-        """Return the settings that do nothing; the precision is one of them, see above."""
+        """Return the settings that have no effect. Both passes run in float32, so precision has none."""
         return super().unused() | {"vanilla.precision"}
 
     def check(self, loaded: Pretrained, recipe: FinetuneConfig) -> None:
-        """Raise where there are no word embeddings."""
+        """Raise if the model has no word embeddings."""
         try:
             word_embeddings(loaded.model)
         except (NotImplementedError, AttributeError):
             raise self.refuse(loaded.model, "expected an embedding of tokens, got none.") from None
 
     def step_passes(self, is_regression: bool) -> int:
-        """Return one pass a step where the second has no use, else two."""
+        """Return 2 passes per step, or 1 if the settings have no second term in regression."""
         return 1 if is_regression and self.settings.regression == "none" else 2
 
     def loss(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
-        """Return the loss of a batch, of two passes."""
+        """Return the loss of a batch, from a clean and a noisy pass."""
         device = batch["labels"].device.type
         with torch.autocast(device, enabled=False):
             clean = model(**batch)
             if self.step_passes(is_regression(model)) == 1:
                 return clean.loss
             inputs = {key: value for key, value in batch.items() if key != "labels"}
-            # Of BART the encoder's alone, as in the official code.
+            # In BART only the encoder's embeddings get noise, as in the official code.
             table = word_embeddings(cast(PreTrainedModel, model))[0]
             with noisy_embeddings(table, self.settings.noise, self.settings.noise_scale):
                 noisy = model(**inputs).logits
@@ -136,10 +138,10 @@ class R3F(OneLevelMethod):
 
 
 class R4F(R3F):
-    r"""R3F, and the last linear map of the head divided by its largest singular value.
+    r"""R3F that divides the last linear map of the head by its largest singular value.
 
-    :math:`W = V / \sigma_{max}(V)` with :math:`V` trained; one power iteration a pass, as in the official
-    code. After training the weights are those of the quotient.
+    :math:`W = V / \sigma_{max}(V)`, and :math:`V` is trained. Each pass takes one power iteration, as in
+    the official code. After training the finished model holds W.
 
     Reference:
         As :class:`R3F`.
@@ -150,7 +152,7 @@ class R4F(R3F):
     layer: nn.Linear
 
     def check(self, loaded: Pretrained, recipe: FinetuneConfig) -> None:
-        """Raise where there are no word embeddings, or no linear map to the logits."""
+        """Raise if the model has no word embeddings, or no linear map to the logits."""
         super().check(loaded, recipe)
         if output_layer(loaded.model) is None:
             raise self.refuse(loaded.model, "expected a linear map to the logits, got none.")

@@ -1,4 +1,4 @@
-"""R-Drop: two dropout masks should give one answer."""
+"""R-Drop: train a model to give the same output under two dropout masks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from agwm.recipe.config import FinetuneConfig
 
 __all__ = ["RDrop", "RDropSettings", "has_dropout"]
 
-# Dropout without a module, as BART has it: settings of the model that turn it on.
+# Settings that turn on dropout in models that have no module for it, such as BART.
 _FUNCTIONAL = ("dropout", "attention_dropout", "activation_dropout")
 
 
@@ -28,8 +28,8 @@ class RDropSettings(Settings):
 
     Attributes:
         weight: Alpha, the factor of half the symmetric divergence, or of the squared distance of scores.
-        reduction: Of the divergence over the batch: ``"mean"``, or ``"sum"`` as in the authors' code for
-            Hugging Face models, which makes the weight grow with the batch.
+        reduction: Reduction of the divergence over the batch: ``"mean"``, or ``"sum"`` as in the authors'
+            code for Hugging Face models. With ``"sum"`` the divergence grows with the batch.
     """
 
     weight: NonNegative = 1.0
@@ -37,21 +37,21 @@ class RDropSettings(Settings):
 
 
 def has_dropout(model: nn.Module) -> bool:
-    """Return whether dropout makes two passes in training mode differ."""
+    """Return True if dropout makes two passes in training mode differ."""
     if any(isinstance(module, nn.Dropout) and module.p > 0 for module in model.modules()):
         return True
     return any((getattr(model.config, name, 0.0) or 0.0) > 0 for name in _FUNCTIONAL)
 
 
 class RDrop(OneLevelMethod):
-    r"""Regularized dropout.
+    r"""R-Drop: regularized dropout.
 
     .. math::
         L = \frac12 [\ell(f_1, y) + \ell(f_2, y)]
             + \frac{\alpha}{2} \frac1B \sum_b [KL(p_{1b} \| p_{2b}) + KL(p_{2b} \| p_{1b})]
 
-    with two passes :math:`f_1, f_2` that differ by their dropout masks, computed as one pass of the batch
-    written twice; of one label :math:`\alpha \cdot MSE(f_1, f_2)` stands for the second term. Gradient
+    The two passes :math:`f_1, f_2` differ by their dropout masks. The method computes them as one pass over
+    the batch, repeated twice. In regression the second term is :math:`\alpha \cdot MSE(f_1, f_2)`. Gradient
     flows through both passes.
 
     Reference:
@@ -64,18 +64,18 @@ class RDrop(OneLevelMethod):
     passes_per_step = 2
 
     def check(self, loaded: Pretrained, recipe: FinetuneConfig) -> None:
-        """Raise where there is no dropout: both passes would be the same."""
+        """Raise if the model has no dropout, because both passes would be the same."""
         if not has_dropout(loaded.model):
             raise self.refuse(
                 loaded.model, "expected dropout above 0, without which both passes are the same, got 0."
             )
 
     def initialize(self, loaded: Pretrained, seed: int) -> None:
-        """Raise where there is no dropout, before it would be vanilla at twice the price."""
+        """Raise if the model has no dropout. R-Drop would be vanilla finetuning at twice the cost."""
         self.check(loaded, FinetuneConfig())
 
     def loss(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
-        """Return the loss of a batch, of two passes."""
+        """Return the loss of a batch, from two passes."""
         output = model(**{key: torch.cat([value, value]) for key, value in batch.items()})
         first, second = output.logits.chunk(2)
         if is_regression(model):

@@ -20,7 +20,7 @@ from agwm.rng import RngState, seed_everything
 
 __all__ = ["ReInit", "ReInitSettings", "draw_like", "untouched"]
 
-# Data order has the same seed; this number gives these draws another stream.
+# The data order uses the same seed. This number gives the new weights another random stream.
 _STREAM = 0x7E1717
 
 
@@ -28,15 +28,16 @@ _STREAM = 0x7E1717
 def draw_like(model: PreTrainedModel, module: nn.Module) -> dict[str, Tensor]:
     """Draw new values for the parameters of a module, as the model's class does before pretraining.
 
-    That is ``_init_weights`` of its class: for linear maps N(0, ``initializer_range``) with bias 0, for
-    norms 1 and 0, and what the class says of parameters of its own, such as those of XLNet's attention.
+    The function calls ``_init_weights`` of the class. Linear maps get N(0, ``initializer_range``) and bias
+    0, norms get 1 and 0. The class decides about its own parameters, such as those of XLNet's attention.
 
     Args:
-        model: Knows how; not changed.
-        module: A part of it; not changed.
+        model: The model, whose class initializes weights. It is not changed.
+        module: A module of the model. It is not changed.
 
     Returns:
-        Name of a parameter in the module -> its new value, on the CPU; NaN where the class does not say.
+        Name of a parameter in the module -> its new value, on the CPU. Entries that the class does not
+        initialize are NaN.
     """
     twin = copy.deepcopy(module).cpu()
     # transformers marks the parameters that it has loaded and does not initialize them again. A copied
@@ -48,7 +49,7 @@ def draw_like(model: PreTrainedModel, module: nn.Module) -> dict[str, Tensor]:
 
 
 def untouched(drawn: dict[str, Tensor]) -> list[str]:
-    """Return the names of the parameters that were not drawn in full."""
+    """Return the names of the parameters with entries that the class did not initialize."""
     return [name for name, value in drawn.items() if bool(value.isnan().any())]
 
 
@@ -57,8 +58,8 @@ class ReInitSettings(Settings):
     """Settings of :class:`ReInit`.
 
     Attributes:
-        num_blocks: L, blocks from the top that start from random weights.
-        pooler: Whether the pooler does too, where there is one.
+        num_blocks: L, the number of top blocks that start from random weights.
+        pooler: True to start the pooler from random weights too, if there is one.
     """
 
     num_blocks: Annotated[int, Interval(0)] = 2
@@ -68,9 +69,10 @@ class ReInitSettings(Settings):
 class ReInit(OneLevelMethod):
     """Vanilla finetuning that starts the top L blocks and the pooler from random weights.
 
-    They are drawn as the model's own class initializes them, on the CPU, from a stream of their own: the
-    same whatever the device, and without effect on data order and dropout. Embeddings, lower blocks and a
-    norm behind the last block keep their pretrained weights. Of BART the blocks are the decoder's.
+    The model's own class initializes them. The draws happen on the CPU, from a random stream of their own.
+    So they are the same on every device, and do not affect data order and dropout. Embeddings, lower
+    blocks and a norm behind the last block keep their pretrained weights. In BART the blocks are the
+    decoder's.
 
     Reference:
         Zhang et al., "Revisiting Few-sample BERT Fine-tuning", ICLR 2021.
@@ -81,18 +83,18 @@ class ReInit(OneLevelMethod):
     settings_class = ReInitSettings
 
     def check(self, loaded: Pretrained, recipe: FinetuneConfig) -> None:
-        """Raise where there are too few blocks, or one that the model's class does not initialize."""
+        """Raise if there are too few blocks, or the model's class does not initialize one in full."""
         self._draw(loaded.model, seed=0)
 
     def initialize(self, loaded: Pretrained, seed: int) -> None:
-        """Draw anew."""
+        """Write random weights into the top blocks and the pooler."""
         drawn = self._draw(loaded.model, seed)
         with torch.no_grad():
             for parameter, value in drawn:
                 parameter.copy_(value)
 
     def _draw(self, model: PreTrainedModel, seed: int) -> list[tuple[nn.Parameter, Tensor]]:
-        """Return parameters with new values, which are not yet written; no other draw is changed."""
+        """Return parameters with their new values, without writing them. Restore the random state."""
         state = RngState.capture(model.device)
         seed_everything(int(np.random.SeedSequence([seed, _STREAM]).generate_state(1)[0]))
         try:
@@ -112,7 +114,7 @@ class ReInit(OneLevelMethod):
         ]
 
     def _modules(self, model: PreTrainedModel) -> list[nn.Module]:
-        """Return the blocks and poolers that start anew."""
+        """Return the blocks and poolers that start from random weights."""
         layers, asked = stacks(model)[-1][1], self.settings.num_blocks
         if asked > len(layers):
             raise self.refuse(

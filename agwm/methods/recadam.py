@@ -1,4 +1,4 @@
-"""RecAdam: recall the pretrained weights, and let go of them as training goes on."""
+"""RecAdam: pull weights towards their pretrained values, less and less as training goes on."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ __all__ = ["RecAdam", "RecAdamOptimizer", "RecAdamSettings", "task_share"]
 
 
 def task_share(annealing: str, progress: float, t0: float, steepness: float) -> float:
-    r"""Return the part of the objective that is the task's; the rest is the pull.
+    r"""Return lambda, the task's share of the objective. The pull has the rest.
 
     .. math:: \lambda = \sigma(s (u - t_0)) \quad\text{or}\quad \min(1, u / t_0)
 
     Args:
         annealing: ``"sigmoid"`` or ``"linear"``.
-        progress: u, part of the steps taken, in (0, 1].
-        t0: Part of the steps at which the sigmoid is one half, or the ramp ends.
-        steepness: s, of the sigmoid, per run.
+        progress: u, the part of the steps taken so far, in (0, 1].
+        t0: Part of the steps after which the sigmoid is one half, or the linear ramp ends.
+        steepness: s, the steepness of the sigmoid per run.
     """
     if annealing == "linear":
         return 1.0 if progress >= t0 else progress / t0
-    # tanh does not overflow where exp would
+    # tanh never overflows; exp could
     return 0.5 * (1.0 + math.tanh(0.5 * steepness * (progress - t0)))
 
 
@@ -52,14 +52,14 @@ class RecAdamOptimizer(torch.optim.Optimizer):
     Parameters that are not pulled have :math:`\lambda = 1`; d is the weight decay of their group.
 
     Args:
-        pulled: Parameters with a pretrained value, by name; not decayed.
-        others: Groups of the parameters without one.
-        pretrained: Those values, by the same names; not part of ``state_dict``.
-        learning_rate: eta.
-        strength: gamma.
-        share: Number of the step, from 1 -> lambda.
-        betas: Of the two moments.
-        eps: Added to the root of v before the bias of v is corrected.
+        pulled: Parameters with a pretrained value, by name. They do not decay.
+        others: Groups of the parameters without a pretrained value.
+        pretrained: The pretrained values, by the same names. They are not part of ``state_dict``.
+        learning_rate: eta, the learning rate.
+        strength: gamma, the strength of the pull.
+        share: Function from the number of a step, which starts at 1, to lambda.
+        betas: Decay rates of the two moments.
+        eps: Number added to the root of v, before the bias of v is corrected.
     """
 
     def __init__(
@@ -84,10 +84,10 @@ class RecAdamOptimizer(torch.optim.Optimizer):
         """Take one step.
 
         Args:
-            closure: Computes the loss and its gradient again; None: the gradient is there.
+            closure: Function that computes the loss and its gradient; None: the gradient exists already.
 
         Returns:
-            What ``closure`` returned.
+            The value that ``closure`` returned, or None.
         """
         loss = None
         if closure is not None:
@@ -122,10 +122,10 @@ class RecAdamSettings(Settings):
     """Settings of :class:`RecAdam`.
 
     Attributes:
-        strength: gamma, of the pull.
-        annealing: How the task's share rises: ``"sigmoid"`` or ``"linear"``.
+        strength: gamma, the strength of the pull.
+        annealing: Form in which the task's share rises: ``"sigmoid"`` or ``"linear"``.
         t0_ratio: Part of the steps after which the share is one half (sigmoid) or 1 (linear).
-        steepness: Of the sigmoid, times the number of steps: k is ``steepness / steps``.
+        steepness: Steepness of the sigmoid over a run. The paper's k is ``steepness / steps``.
     """
 
     strength: NonNegative = 5000.0
@@ -137,9 +137,10 @@ class RecAdamSettings(Settings):
 class RecAdam(OneLevelMethod):
     """Finetuning that recalls the pretrained weights first and learns the task later.
 
-    Starts from the pretrained weights. All parameters of the backbone are pulled, biases and norms too; the
-    head, and whatever the checkpoint did not hold, is trained by Adam. The step is
-    :class:`RecAdamOptimizer`'s, the share of the task :func:`task_share`'s, on the clock of the run.
+    Training starts from the pretrained weights. The method pulls all parameters of the backbone, biases and
+    norms too. Adam trains the head and all weights that the checkpoint does not hold.
+    :class:`RecAdamOptimizer` takes the steps, and :func:`task_share` gives the task's share at each step
+    of the run.
 
     Reference:
         Chen et al., "Recall and Learn", EMNLP 2020. Their code starts from random weights by default.
@@ -152,12 +153,12 @@ class RecAdam(OneLevelMethod):
     num_steps = 1
 
     def reparametrize(self, loaded: Pretrained, recipe: FinetuneConfig, seed: int) -> nn.Module:
-        """Keep what the weights are pulled to."""
+        """Keep copies of the pretrained weights, and return the model."""
         self.pretrained = copy_pretrained(loaded)
         return loaded.model
 
     def make_optimizer(self, model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-        """Return RecAdam over the backbone, with Adam over the head."""
+        """Return the optimizer: RecAdam over the backbone, Adam over the head."""
         parameters = dict(model.named_parameters())
         return RecAdamOptimizer(
             {name: parameters[name] for name in self.pretrained},
@@ -169,15 +170,15 @@ class RecAdam(OneLevelMethod):
         )
 
     def before_training(self, model: nn.Module, batches: Iterable[Any], num_steps: int) -> None:
-        """Set the clock to the length of the run."""
+        """Remember the number of steps in the run."""
         self.num_steps = num_steps
 
     def share(self, step: int) -> float:
-        """Return the task's share of a step, numbered from 1."""
+        """Return the task's share at a step. Steps count from 1."""
         own = self.settings
         return task_share(own.annealing, step / self.num_steps, own.t0_ratio, own.steepness)
 
     def finish(self, model: nn.Module) -> nn.Module:
-        """Let go of the copies."""
+        """Return the model, and free the copies."""
         self.pretrained = {}
         return model

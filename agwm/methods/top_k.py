@@ -1,4 +1,4 @@
-"""Finetuning of the top blocks alone."""
+"""Finetune only the top blocks, the pooler and the head."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = ["TopK", "TopKSettings", "trained_names"]
 def trained_names(loaded: Pretrained, num_blocks: int) -> set[str]:
     """Return the names of the parameters that train when the lower blocks are frozen.
 
-    These are the last ``num_blocks`` blocks (of BART the decoder's from the top, then the encoder's), the
-    norm that follows the last block, the pooler, the head, and whatever the checkpoint did not hold. So
-    embeddings, those of relative positions too, are frozen.
+    These belong to the last ``num_blocks`` blocks, the norm that follows the last block, the pooler and the
+    head. All weights that the checkpoint does not hold train too. In BART the decoder's blocks come first,
+    from the top, then the encoder's. Embeddings are frozen, those of relative positions too.
 
     Args:
         loaded: The model.
-        num_blocks: At most as many as it has.
+        num_blocks: Number of blocks to train, at most the number that the model has.
     """
     model, left = loaded.model, num_blocks
     modules = poolers(model)
@@ -44,17 +44,17 @@ class TopKSettings(Settings):
     """Settings of :class:`TopK`.
 
     Attributes:
-        num_blocks: K, the blocks that are trained; 0: pooler and head alone.
+        num_blocks: K, the number of top blocks to train; 0: only the last norm, pooler and head.
     """
 
     num_blocks: Annotated[int, Interval(0)] = 3
 
 
 class TopK(OneLevelMethod):
-    """Train the top K transformer blocks, pooler and head; the rest keeps its pretrained weights.
+    """Train the top K transformer blocks, pooler and head. The rest keeps its pretrained weights.
 
-    Frozen parameters take no gradient and are not in the optimizer, so that no decay moves them. Dropout
-    stays on in frozen blocks.
+    Frozen parameters take no gradient, and the optimizer does not hold them, so no decay moves them.
+    Dropout stays on in frozen blocks.
 
     Reference:
         Houlsby et al., ICML 2019 ("variable finetuning"); no official code.
@@ -66,7 +66,7 @@ class TopK(OneLevelMethod):
     frozen: list[nn.Parameter]
 
     def check(self, loaded: Pretrained, recipe: FinetuneConfig | None = None) -> None:
-        """Raise where the model has fewer blocks."""
+        """Raise if the model has fewer than K blocks."""
         num = len(blocks(loaded.model))
         if self.settings.num_blocks > num:
             raise self.refuse(
@@ -76,7 +76,7 @@ class TopK(OneLevelMethod):
             )
 
     def initialize(self, loaded: Pretrained, seed: int) -> None:
-        """Freeze what lies below."""
+        """Freeze all parameters that do not train."""
         self.check(loaded)
         trained = trained_names(loaded, self.settings.num_blocks)
         self.frozen = [
@@ -88,7 +88,7 @@ class TopK(OneLevelMethod):
             parameter.requires_grad_(False)
 
     def finish(self, model: nn.Module) -> nn.Module:
-        """Let the frozen parameters take gradient again."""
+        """Return the model, with all parameters taking gradient again."""
         for parameter in self.frozen:
             parameter.requires_grad_(True)
         return model

@@ -19,17 +19,17 @@ from agwm.training.config import TrainingConfig
 
 __all__ = ["OF_ALPHA", "OF_LEARNING", "Agwm", "Frozen", "summaries", "summary_of"]
 
-# Settings of the search that do nothing where alpha is not learned, and where it is held at 1.
+# Settings of the search without effect: OF_LEARNING if alpha is not learned, OF_ALPHA if it is held at 1.
 OF_LEARNING = ("attention_learning_rate", "attention_weight_decay", "attention_schedule", "roll_back")
 OF_ALPHA = (*OF_LEARNING, "unroll_steps")
 
 
 def summary_of(alpha: Tensor, start: Tensor) -> dict[str, float]:
-    """Return what a record keeps of the alpha of one weight.
+    """Return the numbers on one weight's alpha that a record keeps.
 
     Args:
-        alpha: Learned, in full.
-        start: What it started from, in full.
+        alpha: The learned alpha, in full.
+        start: The initial alpha, in full.
     """
     return {
         "mean": float(alpha.double().mean()),
@@ -46,7 +46,7 @@ def summaries(attention: Attention, initial: Attention) -> dict[str, dict[str, f
 
 
 class Agwm(Method):
-    """Attention-guided weights mixup: searches, their average, final finetuning with alpha fixed."""
+    """Attention-guided weights mixup: run searches, average them, then finetune with alpha fixed."""
 
     name = "agwm"
     acts_on: ClassVar[tuple[str, ...]] = ("reparametrization", "gradient", "optimizer")
@@ -56,17 +56,17 @@ class Agwm(Method):
     passes_per_step: ClassVar[int | str] = "3 or 4 in the search, then 1"
 
     def recipe(self, config: FinetuneConfig) -> FinetuneConfig:
-        """Return the settings that this method runs the recipe with."""
+        """Return the recipe's settings for this method."""
         return config
 
     def check(self, loaded: Pretrained, recipe: FinetuneConfig) -> None:
-        """Raise where nothing can be mixed."""
+        """Raise if no weight can be mixed."""
         inject_pretrained(loaded, self.recipe(recipe).mixing).remove()
 
     def passes(
         self, training: TrainingConfig, recipe: FinetuneConfig, num_examples: int, is_regression: bool
     ) -> float:
-        """Return the passes of the recipe."""
+        """Return the number of passes that the recipe takes."""
         return finetune_passes(self.recipe(recipe), num_examples)
 
     def run(self, job: Job) -> Outcome:
@@ -99,9 +99,9 @@ class Agwm(Method):
 class Frozen(Agwm):
     """The control: the same stages, splits, averaging and passes on W, with alpha held at 1.
 
-    Nothing is mixed and no outer pass is made, so ``mixing``, ``hypergradient`` and what the search says of
-    alpha are not used. With all passes of agwm the control is agwm itself with ``mixing.init_std`` and
-    ``search.attention_learning_rate`` at 0.
+    The control mixes nothing and makes no outer pass. So it does not use ``mixing``, ``hypergradient`` and
+    the search's settings of alpha. For a control that takes all passes of agwm, run agwm itself with
+    ``mixing.init_std`` and ``search.attention_learning_rate`` at 0.
     """
 
     name = "frozen"
@@ -113,7 +113,7 @@ class Frozen(Agwm):
     passes_per_step = 1
 
     def unused(self) -> frozenset[str]:
-        """Return the settings of the search that are of alpha, by their dotted names."""
+        """Return the dotted names of the search's settings of alpha, which have no effect."""
         return frozenset(f"search.{key}" for key in OF_ALPHA)
 
     def recipe(self, config: FinetuneConfig) -> FinetuneConfig:

@@ -13,7 +13,7 @@ __all__ = ["Vanilla", "VanillaLong"]
 
 
 class Vanilla(OneLevelMethod):
-    """AdamW on all weights, and nothing else."""
+    """Vanilla finetuning: AdamW on all weights."""
 
     name = "vanilla"
     settings_class = None
@@ -25,11 +25,11 @@ class VanillaLong(OneLevelMethod):
     name = "vanilla_long"
     settings_class = None
     card = "vanilla"
-    # The number of passes follows from the settings of agwm.
+    # The settings of agwm decide the number of passes.
     sections = ("vanilla", "mixing", "hypergradient", "search", "final")
 
     def unused(self) -> frozenset[str]:
-        """Return the settings of agwm that do not change how many passes it takes."""
+        """Return the settings of agwm that do not affect its number of passes."""
         keys = (
             f"{section}.{key.name}"
             for section in self.sections[1:]
@@ -40,7 +40,7 @@ class VanillaLong(OneLevelMethod):
     def passes(
         self, training: TrainingConfig, recipe: FinetuneConfig, num_examples: int, is_regression: bool
     ) -> float:
-        """Return the passes of agwm, rounded up to whole epochs."""
+        """Return agwm's number of passes, rounded up to whole epochs of vanilla."""
         return super().passes(_longer(training, recipe, num_examples), recipe, num_examples, is_regression)
 
     def run(self, job: Job) -> Outcome:

@@ -1,4 +1,4 @@
-"""Base of prompt tuning and prefix-tuning: trained vectors before the tokens."""
+"""Base class of prompt tuning and prefix-tuning, which train vectors before the tokens."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class VirtualTokenSettings(Settings):
     Attributes:
         learning_rate: Peak learning rate; None: the rate of ``vanilla``, far too small here.
         epochs: Passes over the training set; None: as many as ``vanilla`` makes.
-        num_virtual_tokens: m, trained vectors before the tokens.
+        num_virtual_tokens: m, the number of trained vectors before the tokens.
     """
 
     learning_rate: NonNegative | None = 1e-2
@@ -44,15 +44,18 @@ class VirtualTokenSettings(Settings):
 
 
 def pools_last_token(model: PreTrainedModel) -> bool:
-    """Return whether a decoder's classifier looks for the last token; in embeddings it finds none."""
+    """Return True if the model is a decoder that classifies at the last token of its input ids.
+
+    Given embeddings instead of ids, the model cannot find that token.
+    """
     return hasattr(model, "score")
 
 
 def positions(model: PreTrainedModel) -> int | None:
-    """Return how many tokens the model has absolute positions for; None where positions do not end."""
+    """Return the number of absolute positions that the model has for tokens; None if unlimited."""
     for name, module in model.base_model.named_modules():
         if isinstance(module, nn.Embedding) and name.rpartition(".")[2] in ("position_embeddings", "wpe"):
-            # RoBERTa counts from the index after that of padding.
+            # RoBERTa numbers positions from the index after the padding's.
             return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
     return None
 
@@ -60,10 +63,11 @@ def positions(model: PreTrainedModel) -> int | None:
 def count_from_first_token(
     model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Give a decoder positions that count virtual tokens and tokens, but no padding; a forward pre-hook.
+    """Forward pre-hook: give a decoder positions that count virtual tokens and tokens, but no padding.
 
-    Padding on the left lies between both. Left to itself the model would count it, and how far an example
-    is from its virtual tokens would depend on the longest of its batch. peft takes no positions.
+    Padding on the left lies between virtual tokens and tokens. By itself the model would count it. The
+    distance of an example from its virtual tokens would then depend on the longest example of the batch.
+    peft accepts no positions, so this hook sets them.
     """
     mask = kwargs.get("attention_mask")
     tokens = kwargs.get("input_ids")
@@ -75,10 +79,10 @@ def count_from_first_token(
 
 
 class VirtualTokens(Adapter):
-    """An adapter that puts vectors before the tokens of every example; it is saved as peft does."""
+    """Base class of adapters that put vectors before the tokens of every example."""
 
     def reparametrize(self, loaded: Pretrained, recipe: FinetuneConfig, seed: int) -> nn.Module:
-        """Put the adapter around the model; in a decoder, leave padding out of the positions."""
+        """Put the adapter around the model. In a decoder, leave padding out of the positions."""
         model: Any = super().reparametrize(loaded, recipe, seed)
         plain = model.get_base_model()
         if pools_last_token(plain) and "position_ids" in inspect.signature(plain.forward).parameters:
@@ -86,7 +90,7 @@ class VirtualTokens(Adapter):
         return model
 
     def added(self, model: PreTrainedModel) -> int:
-        """Return how many positions the adapter takes.
+        """Return the number of positions that the adapter takes.
 
         Args:
             model: The pretrained model.
@@ -108,18 +112,18 @@ class VirtualTokens(Adapter):
             )
 
     def before_training(self, model: Any, batches: Iterable[Mapping[str, Tensor]], num_steps: int) -> None:
-        """Raise where the longest training example does not fit."""
+        """Raise if the longest training example and the virtual tokens do not fit the model."""
         longest = max((batch["input_ids"].shape[1] for batch in batches), default=0)
         self.check_length(model.get_base_model(), longest)
 
     def run(self, job: Job) -> Outcome:
-        """Finetune on all examples; adapter, head and config are saved, the frozen weights are not."""
+        """Finetune on all examples. ``save`` writes adapter, head and config, but no frozen weights."""
         outcome = super().run(job)
         model: Any = outcome.model
 
         def save(folder: Path) -> None:
             with quiet_peft():
-                # Never the embeddings, which are frozen: to find that out peft would ask the hub.
+                # The embeddings are frozen, so never save them. peft would ask the hub to find that out.
                 model.save_pretrained(folder, save_embedding_layers=False)
             # peft's own settings hold neither the number of labels nor their names.
             model.get_base_model().config.save_pretrained(folder)

@@ -1,1 +1,1 @@
-"""Pretrained models: loading them, naming their files, and finding their parts in every family."""
+"""Pretrained models: load them, name their files, and find their parts in every family."""

@@ -34,9 +34,9 @@ _FINAL_NORMS = (
 
 
 def stacks(model: PreTrainedModel) -> list[tuple[nn.Module, list[nn.Module]]]:
-    """Return the lists of transformer blocks from the input to the output, each after its owner.
+    """Return pairs of a module and its list of transformer blocks, from the input to the output.
 
-    BART has two, of encoder and decoder.
+    BART has two lists, one in the encoder and one in the decoder.
 
     Raises:
         MethodError: If no list of blocks is found in the backbone.
@@ -57,7 +57,7 @@ def stacks(model: PreTrainedModel) -> list[tuple[nn.Module, list[nn.Module]]]:
 
 
 def blocks(model: PreTrainedModel) -> list[nn.Module]:
-    """Return the transformer blocks from the input to the output; of BART the encoder's first.
+    """Return the transformer blocks from the input to the output. In BART the encoder's come first.
 
     Raises:
         MethodError: If no list of blocks is found in the backbone.
@@ -66,10 +66,11 @@ def blocks(model: PreTrainedModel) -> list[nn.Module]:
 
 
 def final_norms(owner: nn.Module) -> list[nn.Module]:
-    """Return the norm that follows the last block of a list, if there is one, by its usual names.
+    """Return the norm that follows the last block of a list, in a list; find it by its usual names.
 
     Args:
-        owner: What holds the list. A ``LayerNorm`` beside it is not meant: DeBERTa's is of embeddings.
+        owner: Module that holds the list of blocks. A child called ``LayerNorm`` does not count, because
+            DeBERTa's belongs to the embeddings.
     """
     return [module for name, module in owner.named_children() if name in _FINAL_NORMS]
 
@@ -81,9 +82,9 @@ def head_names(model: PreTrainedModel) -> list[str]:
 
 
 def poolers(model: PreTrainedModel) -> list[nn.Module]:
-    """Return the modules between the last block and the classifier that have weights.
+    """Return the poolers: modules with weights between the last block and the classifier.
 
-    BERT's lies in the backbone, those of DeBERTa and XLNet in the head.
+    BERT has its pooler in the backbone. DeBERTa and XLNet have theirs in the head.
     """
     return [
         module
@@ -93,7 +94,7 @@ def poolers(model: PreTrainedModel) -> list[nn.Module]:
 
 
 def backbone_linears(model: PreTrainedModel) -> dict[str, nn.Linear | Conv1D]:
-    """Return the linear maps of the backbone by the name of the module; GPT-2's are called ``Conv1D``."""
+    """Return name of a module -> linear map, for the backbone. GPT-2 calls its maps ``Conv1D``."""
     inside = {id(module) for module in model.base_model.modules()}
     return {
         name: module
@@ -103,7 +104,7 @@ def backbone_linears(model: PreTrainedModel) -> dict[str, nn.Linear | Conv1D]:
 
 
 def word_embeddings(model: PreTrainedModel) -> list[nn.Module]:
-    """Return the modules that embed the input's tokens: one, or BART's of encoder and decoder.
+    """Return the modules that embed the input's tokens: one, or in BART the encoder's and decoder's.
 
     A forward hook on them sees every embedding of a token that enters the model.
     """
@@ -118,5 +119,5 @@ def word_embeddings(model: PreTrainedModel) -> list[nn.Module]:
 
 
 def is_regression(model: nn.Module) -> bool:
-    """Return whether the model gives one score for an example, not logits of classes."""
+    """Return True if the model gives one score for an example, not logits of classes."""
     return getattr(getattr(model, "config", None), "num_labels", None) == 1

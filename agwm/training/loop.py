@@ -33,9 +33,9 @@ def make_scheduler(
     """Return the schedule of a learning rate: warm-up from 0, then decay to 0 or constant.
 
     Args:
-        optimizer: The optimizer whose rate it sets.
+        optimizer: The optimizer whose learning rate the schedule sets.
         schedule: ``"linear"``, ``"cosine"`` or ``"constant"``.
-        num_steps: Optimizer steps in all.
+        num_steps: Total number of optimizer steps.
         warmup_ratio: Part of the steps during which the rate rises.
     """
     warmup = math.ceil(warmup_ratio * num_steps)
@@ -43,14 +43,14 @@ def make_scheduler(
 
 
 def make_loader(dataset: Any, batch_size: int, collate: Collate, seed: int) -> DataLoader:
-    """Return batches in an order that depends on ``seed`` alone, drawn anew in each epoch."""
+    """Return a loader that draws a new order in each epoch. The orders depend on ``seed`` alone."""
     order = torch.Generator().manual_seed(seed)
     return DataLoader(dataset, batch_size, shuffle=True, collate_fn=collate, generator=order)
 
 
 @torch.no_grad()
 def measure(model: nn.Module, evaluate: Evaluate) -> dict[str, float]:
-    """Evaluate in evaluation mode, and restore mode and random state afterwards."""
+    """Evaluate in evaluation mode, then restore the mode and the random state."""
     state, was_training = RngState.capture(next(model.parameters()).device), model.training
     model.eval()
     try:
@@ -75,19 +75,19 @@ def train(
     """Finetune the parameters of a model in place, by AdamW unless ``hooks`` make another optimizer.
 
     Args:
-        model: A model whose output has ``loss``; plain or injected, on its device.
+        model: A model whose output has ``loss``: plain or injected, already on its device.
         train_dataset: Encoded examples.
-        collate: Makes a batch, a mapping of tensors, of a list of them.
+        collate: Function that makes a batch, a mapping of tensors, from a list of examples.
         config: Epochs, batch size, optimizer and schedule.
-        seed: Decides data order and dropout; seeds the global random state.
-        evaluate: Called with the model after each epoch.
-        phase: Name of this training in the progress bar.
-        progress: Show the bar; None: only on a terminal.
+        seed: Seed of data order and dropout. It seeds the global random state.
+        evaluate: Function of the model that returns scores; called after each epoch.
+        phase: Name of this training in the progress bar and in the records.
+        progress: True to show the bar; None: only on a terminal.
         hooks: The method's changes to the training; None: vanilla finetuning.
 
     Returns:
-        One record an epoch: ``phase``, ``step``, ``loss`` (mean of the epoch) and what ``evaluate``
-        returned. The model is left in evaluation mode.
+        One record per epoch: ``phase``, ``step``, ``loss`` (mean of the epoch) and the scores from
+        ``evaluate``. The model is left in evaluation mode.
 
     Raises:
         ConfigError: If the precision does not fit the device.

@@ -1,1 +1,1 @@
-"""The embedded data: four small tasks whose sentences the package writes itself."""
+"""The embedded data: four small tasks. The package writes their sentences itself."""

@@ -1,4 +1,4 @@
-"""Acceptability: is the sentence grammatical? Minimal errors of ten kinds."""
+"""Draw grammatical and ungrammatical sentences from ten constructions."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _COMPLEMENTS = (
     ("refused", False),
     ("promised", False),
 )
-# Verbs that cannot go without an object, and intransitive ones that could take one after all.
+# Verbs that need an object, and intransitive verbs that could still take one.
 _NEED_OBJECT = ("repair", "find", "chase", "recognize", "invite", "praise", "inspect")
 _MAY_TAKE_OBJECT = ("leave", "sing")
 _GENDERED = (("the man", "the king", "the boy"), ("the woman", "the queen", "the girl"), ("",))
@@ -97,7 +97,7 @@ def _auxiliary(rng: random.Random, good: bool) -> str:
 
 
 def _order(rng: random.Random, good: bool) -> str:
-    """Adverbs, adjectives and objects in and out of their places."""
+    """Adverbs, adjectives and objects in their places, or in wrong ones."""
     verb, thing = _action(rng)
     subject, manner = _who(rng), pick(rng, MANNERS)
     adjective = pick(rng, ADJECTIVES["person" if thing.category in PEOPLE else "thing"])
@@ -212,7 +212,7 @@ _KINDS: tuple[Callable[[random.Random, bool], str], ...] = (
 
 
 def _shuffled(rng: random.Random, words: list[str]) -> list[str]:
-    """Most words out of their places."""
+    """Return the words in random order."""
     words = list(words)
     for last in range(len(words) - 1, 0, -1):
         other = int(rng.random() * (last + 1))
@@ -221,7 +221,7 @@ def _shuffled(rng: random.Random, words: list[str]) -> list[str]:
 
 
 def _article_last(rng: random.Random, words: list[str]) -> list[str]:
-    """Articles after the word that they belong before."""
+    """Move each ``the`` behind the word that follows it."""
     words = list(words)
     for place in range(len(words) - 1):
         if words[place] == "the":
@@ -230,12 +230,12 @@ def _article_last(rng: random.Random, words: list[str]) -> list[str]:
 
 
 def _bare(rng: random.Random, words: list[str]) -> list[str]:
-    """No articles at all."""
+    """Remove every ``the``."""
     return [word for word in words if word != "the"]
 
 
 def _cut(rng: random.Random, words: list[str]) -> list[str]:
-    """A noun missing at the end of what is left."""
+    """Cut the sentence off right after a later ``the``, so that its noun is missing."""
     later = [place for place, word in enumerate(words) if word == "the" and place > 1]
     return words[: later[0] + 1] if later else _shuffled(rng, words)
 
@@ -245,7 +245,7 @@ _BROKEN_RATE = 0.85
 
 
 def draw_acceptability(rng: random.Random) -> tuple[tuple[str, ...], float]:
-    """Draw one sentence and whether it is acceptable.
+    """Draw one sentence and a label: 1 if it is acceptable, else 0.
 
     Good and bad sentences come from the same ten constructions. A bad one either breaks the
     order or the articles of the whole sentence, or has one minimal error: agreement, auxiliary,

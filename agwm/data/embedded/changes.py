@@ -1,4 +1,4 @@
-"""Changes of a scene: small ones of meaning, and ones that make it more or less general."""
+"""Change a scene: alter its meaning a little, or make it more or less general."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _change_place(rng: random.Random, scene: Scene) -> Scene:
 
 
 def negate(rng: random.Random, scene: Scene) -> Scene:
-    """Turn the polarity round."""
+    """Negate the scene, or remove its negation."""
     return replace(scene, negated=not scene.negated)
 
 

@@ -47,11 +47,11 @@ PLURAL_DETERMINERS = frozenset({*NUMBERS, "all the", "some", "most of the", "sev
 def pick(rng: random.Random, options: Sequence[_T]) -> _T:
     """Draw one option uniformly.
 
-    Built on ``rng.random()``, the one draw whose stream Python promises to keep.
+    It uses only ``rng.random()``, because Python promises a stable stream for no other draw.
 
     Args:
         rng: Source of randomness.
-        options: What to choose from; not empty.
+        options: The options; not empty.
 
     Returns:
         One of ``options``.
@@ -84,7 +84,7 @@ class Phrase:
         return self.determiner in PLURAL_DETERMINERS
 
     def words(self, synonyms: bool = False) -> str:
-        """Spell the phrase out, with a or an as the next word asks."""
+        """Return the words of the phrase. The next word decides between a and an."""
         head, adjective = self.noun.singular, self.adjective
         if synonyms:
             head, adjective = SYNONYMS.get(head, head), SYNONYMS.get(adjective, adjective)
@@ -104,13 +104,13 @@ class Scene:
     Attributes:
         subject: Who did it.
         verb: What was done.
-        object: To what or whom.
-        setting: The walk of life it is from.
+        object: The person or thing that the action was done to.
+        setting: The walk of life that the scene is from.
         recipient: Who got the object, for verbs of giving.
         time: Adverbial of time, or an empty string.
         place: Adverbial of place, or an empty string.
         reason: Subordinate clause, or an empty string.
-        negated: Whether it did not happen.
+        negated: True if it did not happen.
     """
 
     subject: Phrase
@@ -150,7 +150,7 @@ class Style:
 
 
 def draw_style(rng: random.Random, rate: float = 0.4) -> Style:
-    """Draw a way of telling, each feature independently with probability ``rate``."""
+    """Draw a style. Each feature is drawn with probability ``rate``; some exclude each other."""
     flags = [chance(rng, rate) for _ in range(8)]
     passive, double, time_first, reason_first, cleft, nouns, verb, adjuncts = flags
     cleft = cleft and not passive and chance(rng, 0.5)
@@ -223,7 +223,7 @@ def finish(words: str) -> str:
 
 
 def _predicate(scene: Scene, style: Style) -> str:
-    """Verb with its negation, agreeing with its grammatical subject in the passive."""
+    """Return the verb with its negation. In the passive it agrees with its grammatical subject."""
     verb = scene.verb
     if style.passive:
         participle = verb.participle
@@ -241,7 +241,7 @@ def tell(scene: Scene, style: Style | None = None) -> str:
 
     Args:
         scene: The facts of one sentence: who did what to whom, where, when and why.
-        style: How to say it; plain active order when None.
+        style: Wording of the sentence; None: plain active order.
 
     Returns:
         A capitalised sentence with a full stop.
@@ -275,7 +275,7 @@ def tell(scene: Scene, style: Style | None = None) -> str:
 
 
 def tell_pair(rng: random.Random, first: Scene, second: Scene) -> tuple[str, str]:
-    """Write two scenes in styles of their own, so that the two sentences are never equal."""
+    """Write two scenes, each in a style of its own, as two sentences that are never equal."""
     while True:
         pair = tell(first, draw_style(rng, 0.1)), tell(second, draw_style(rng, 0.25))
         if pair[0] != pair[1]:

@@ -1,4 +1,4 @@
-"""Pairs of sentences that do, or do not, say the same or follow from each other."""
+"""Draw pairs of sentences for paraphrase and entailment, with their labels."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from agwm.data.embedded.grammar import NUMBERS, Scene, chance, draw_scene, pick,
 
 __all__ = ["draw_entailment", "draw_paraphrase"]
 
-# How often a pair that is no paraphrase is of another walk of life. The rest differ in one
-# detail, which is far harder to see with a hundred examples.
+# Share of the non-paraphrases whose second sentence is about another walk of life. The rest differ in
+# one detail. A model can hardly learn to see that from a hundred examples.
 _FAR_RATE = 0.9
-# What the hypotheses that do not follow are made of: the shares add up to 1.
+# Shares of three kinds among the hypotheses that do not follow. The fourth kind takes the rest.
 _NEGATED, _FAR, _REVERSED = 0.75, 0.1, 0.05
 
 
 def draw_paraphrase(rng: random.Random) -> tuple[tuple[str, ...], float]:
-    """Draw two sentences and whether they say the same.
+    """Draw two sentences and a label: 1 if they mean the same, else 0.
 
-    Both are told in styles of their own: synonyms, passive, dative, clause order, cleft. A pair
-    that is no paraphrase tells of another scene, or differs in one role, noun, verb, number,
+    Each sentence has a style of its own: synonyms, passive, dative, clause order, cleft. The
+    sentences of a non-paraphrase tell different scenes, or differ in one role, noun, verb, number,
     adjunct or negation.
 
     Args:
@@ -41,7 +41,7 @@ def draw_paraphrase(rng: random.Random) -> tuple[tuple[str, ...], float]:
 
 
 def _quantify(rng: random.Random, scene: Scene) -> tuple[Scene, Scene]:
-    """Two scenes that differ in one quantifier; the first entails the second."""
+    """Return two scenes that differ in one quantifier. The first entails the second."""
     strong, weak = pick(
         rng,
         (
@@ -61,11 +61,11 @@ def _quantify(rng: random.Random, scene: Scene) -> tuple[Scene, Scene]:
 
 
 def draw_entailment(rng: random.Random) -> tuple[tuple[str, ...], float]:
-    """Draw a premise and a hypothesis, and whether the first entails the second.
+    """Draw a premise and a hypothesis, and a label: 0 if the first entails the second, else 1.
 
-    Entailed hypotheses are more general: category for noun, adjunct or adjective dropped,
-    weaker quantifier. Most of those that are not entailed deny what the premise says; the
-    others tell of another scene, are more special, or change a role, a word or a number.
+    An entailed hypothesis is more general than its premise: it names the category of a noun, drops
+    an adjunct or adjective, or has a weaker quantifier. Most of the other hypotheses deny their
+    premise. The rest tell another scene, are more specific, or change a role, a word or a number.
 
     Args:
         rng: Source of randomness.
@@ -89,7 +89,7 @@ def draw_entailment(rng: random.Random) -> tuple[tuple[str, ...], float]:
         elif kind < _NEGATED + _FAR + _REVERSED:
             premise, hypothesis = hypothesis, premise
         else:
-            # Never from a generalized noun, whose exact words could still be true.
+            # The premise names the exact noun: a change of a general noun could still be true.
             premise = scene
             hypothesis = pick(rng, (add, *SMALL_CHANGES[:-1]))(rng, scene)
     return tell_pair(rng, premise, hypothesis), float(not entailed)

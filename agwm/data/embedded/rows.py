@@ -1,4 +1,4 @@
-"""The embedded data: four small tasks that the package writes itself, so no network is needed."""
+"""Write the rows of the four embedded tasks, without any network."""
 
 from __future__ import annotations
 
@@ -43,16 +43,15 @@ def embedded_rows(
 ) -> tuple[list[_Row], list[_Row]]:
     """Write the train and the test rows of an embedded task.
 
-    The rows depend on the arguments alone: not on global random state, hash seed or platform.
-    The test rows depend on ``test_size`` and ``seed`` only, so that scores of runs with
-    different amounts of training data compare. No example appears twice, within a part or
-    across the two.
+    The rows depend on the arguments alone, not on global random state, hash seed or platform.
+    The test rows do not depend on ``train_size``, so you can compare the scores of runs with
+    different amounts of training data. No example appears twice, within a part or across both.
 
     Args:
         name: One of ``EMBEDDED_GENERATORS``.
         train_size: Number of training examples.
         test_size: Number of test examples.
-        seed: Seed of the data; the default is the data that documented numbers refer to.
+        seed: Seed of the data. All documented numbers use the default.
 
     Returns:
         Train rows and test rows, each a pair (texts, label).
@@ -66,7 +65,7 @@ def embedded_rows(
     check_value(f"test_size of the embedded task {name!r}", size, test_size, error=DataError)
     check_value("seed of the embedded data", Annotated[int, Interval(0)], seed, error=DataError)
     seen: set[tuple[str, ...]] = set()
-    # String seeds go through SHA-512, which no interpreter setting changes.
+    # Python hashes string seeds with SHA-512. No interpreter setting changes that.
     test = _draw_unique(random.Random(f"agwm/{name}/test/{seed}"), name, test_size, seen)
     train = _draw_unique(random.Random(f"agwm/{name}/train/{seed}"), name, train_size, seen)
     return train, test

@@ -1,4 +1,4 @@
-"""Settings of the embedded data: which people, things and places go together."""
+"""Settings of the embedded data: people, things and places that go together."""
 
 from __future__ import annotations
 

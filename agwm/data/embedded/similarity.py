@@ -1,4 +1,4 @@
-"""Similarity: how much of a scene two sentences share, on a scale of 0 to 5."""
+"""Draw pairs of sentences with a similarity from 0 to 5: the part of a scene that they share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from agwm.data.embedded.grammar import Phrase, Scene, draw_scene, pick, tell_pai
 
 __all__ = ["draw_similarity"]
 
-# Shares of pairs that tell of another scene, and that deny one another.
+# Share of the pairs whose sentences tell different scenes, and of those whose sentences deny each other.
 _FAR, _NEGATED = 0.6, 0.2
 _WEIGHTS = {"subject": 1.1, "verb": 1.3, "object": 1.1, "time": 0.5, "place": 0.6, "reason": 0.4}
 
@@ -22,7 +22,7 @@ def _closeness(first: Phrase, second: Phrase) -> float:
 
 
 def _score(first: Scene, second: Scene) -> float:
-    """Weighted share of slots in common, in [0, 1]."""
+    """Return the weighted share of equal slots, in [0, 1]."""
     earned = (
         _WEIGHTS["subject"] * _closeness(first.subject, second.subject)
         + _WEIGHTS["object"] * _closeness(first.object, second.object)
@@ -39,11 +39,11 @@ def _score(first: Scene, second: Scene) -> float:
 
 
 def draw_similarity(rng: random.Random) -> tuple[tuple[str, ...], float]:
-    """Draw two sentences and a score of how much of the scene they share.
+    """Draw two sentences and a score for the part of the scene that they share.
 
-    The score is the weighted share of equal slots (who, did what, to what, when, where, why;
-    a noun of the same category counts in part), scaled to 0-5, plus the noise of averaging
-    a few readers, in steps of 0.2.
+    The score is the weighted share of equal slots, scaled to 0-5. The slots are subject, verb,
+    object, time, place and reason; a noun of the same category counts in part. Added noise
+    imitates the average of a few readers. Scores come in steps of 0.2.
 
     Args:
         rng: Source of randomness.
