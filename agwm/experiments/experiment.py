@@ -1,4 +1,4 @@
-"""An experiment: every method on every seed, one JSON record a run, finished runs not run again."""
+"""An experiment: every method on every seed, one JSON record for each run. Finished runs are kept."""
 
 from __future__ import annotations
 
@@ -79,11 +79,11 @@ def run_experiment(
 
 
 def describe(record: Record, also: Sequence[str] = ()) -> str:
-    """Say in one line what a run gave.
+    """Describe the result of a run in one line.
 
     Args:
         record: Of the run.
-        also: What to name beside label, task and seed: ``"model"``, ``"train_size"`` or both.
+        also: Names to add to label, task and seed: ``"model"``, ``"train_size"`` or both.
     """
     scores, train = record.scores, record.train_info
     parts = [record.label, record.task]

@@ -1,4 +1,4 @@
-"""Reading of flags, with every mistake in one line."""
+"""Parse command-line flags; a mistake is one line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Parser", "read_list", "read_number", "read_seeds"]
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose mistakes are errors of this package."""
+    """A parser that raises this package's errors."""
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage, so that every mistake is one line.

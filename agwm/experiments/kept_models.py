@@ -1,4 +1,4 @@
-"""Finetuned models that are kept, one folder for each record."""
+"""Saved finetuned models, one folder for each record."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MODELS = "models"
 
 
 def model_folder(path: Path) -> Path:
-    """Return the folder of the model that belongs to the record of a file."""
+    """Return the folder of the model that belongs to a record's file."""
     return path.parent.parent / MODELS / path.stem
 
 
@@ -42,7 +42,7 @@ def keep_model(outcome: Outcome, folder: Path, record: Record) -> Record:
 
 
 def save_model(outcome: Outcome, folder: Path) -> None:
-    """Write a finetuned model into a folder that is there whole or not at all.
+    """Save a finetuned model, so that its folder is either whole or not there.
 
     Raises:
         DataError: If the folder cannot be made or written.
@@ -69,5 +69,5 @@ def lacks_model(path: Path, record: Record) -> bool:
 
 
 def lacking_line(number: int) -> str:
-    """Say that finished runs have no model, though models are to be kept."""
+    """Return the line that counts finished runs without a saved model."""
     return f"{number} of the runs are finished, but no model is kept: --override runs them again."

@@ -128,9 +128,9 @@ class Record:
     """One run: it has a score, or the reason of its failure.
 
     Attributes:
-        run_info: What was run.
-        train_info: How the training went.
-        scores: What it gave.
+        run_info: Method, data, settings and machine.
+        train_info: Course and cost of the training.
+        scores: Scores of the finetuned model.
     """
 
     run_info: RunInfo
@@ -200,7 +200,7 @@ def failed_record(info: RunInfo, metric: str, failure: str, seconds: float) -> R
     """Return the record of a run that ended without a result, for example because its process was killed.
 
     Args:
-        info: What was run.
+        info: Method, data, settings and machine.
         metric: Name of the task's metric.
         failure: The reason, in one line.
         seconds: How long it ran.

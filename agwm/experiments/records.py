@@ -36,7 +36,7 @@ _DATA = ("text_columns", "label_column", "label_names", "regression", "metric")
 
 
 def run_settings(config: RunConfig, method: str, seed: int) -> dict[str, Any]:
-    """Return the settings that decide the outcome of one run, and no others.
+    """Return exactly the settings that decide the outcome of one run.
 
     Paths are left out, since files may move. Their content counts: ``model_files`` has a fingerprint of the
     model's files, and :func:`find_finished` compares the fingerprint of the examples.
@@ -74,7 +74,7 @@ def run_info(
         seed: The run's seed.
         data: Fingerprint of the examples.
         num_train: Number of training examples.
-        label: What tables call the method with these settings; None: the method's name.
+        label: Name in tables of the method with these settings; None: the method's name.
     """
     return RunInfo(
         method=method,
@@ -123,11 +123,11 @@ def _differs(key: str, old: Any, new: Any) -> bool:
 
 
 def find_finished(path: Path, settings: Mapping[str, Any], data: str | None) -> Record | None:
-    """Return the record of a run that was made before, or None.
+    """Return the record of an earlier run with the same settings; None if there is none.
 
     Args:
         path: The record's file.
-        settings: What :func:`run_settings` gives for the run.
+        settings: The result of :func:`run_settings` for the run.
         data: Fingerprint of the examples; None: any examples will do.
 
     Returns:
@@ -165,7 +165,7 @@ def load_records(output_dir: str | Path) -> list[Record]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what computes, and of the machine it computes on."""
+    """Return the versions of the libraries that compute, and of the machine."""
     names = ("betty-ml", "datasets", "numpy", "tokenizers", "torch", "transformers")
     found = {name: importlib.metadata.version(name) for name in names}
     found["torch"] = str(torch.__version__)  # tells the build, +cpu or +cu130, which metadata may not

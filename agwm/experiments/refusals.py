@@ -1,4 +1,4 @@
-"""Runs that a method refused, as a folder of records keeps them: told apart from runs not made yet."""
+"""Stored refusals: runs that their method refused, unlike runs that were not made yet."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["REFUSED", "Place", "Refusal", "load_refusals", "read_refusals", "ref
 
 REFUSED = "refused.json"
 Place = tuple[str, str, str, int]
-# What each seed has its own of, and what says where a model lies.
+# Settings that differ between seeds, or that say where a model lies.
 _LEFT_OUT = ("seed", "model", "model_files")
 _REMEDY = "Remove it, and run the grid again, which writes its refusals anew."
 _FORM = Form("{source!r} is no list of refusals: its {path}", _REMEDY, DataError, is_by_hand=False)
@@ -30,10 +30,10 @@ _FORM = Form("{source!r} is no list of refusals: its {path}", _REMEDY, DataError
 
 @dataclass(frozen=True, order=True)
 class Refusal:
-    """Runs that differ in the seed alone, and that their method refuses.
+    """Runs that differ only in the seed, and that their method refuses.
 
     Attributes:
-        label: What tables call the method with its settings.
+        label: Name in tables of the method with its settings.
         method: Its name.
         task: Name of the task.
         model: Name of the model, as records have it.
@@ -52,7 +52,7 @@ class Refusal:
 
     @property
     def place(self) -> Place:
-        """Label, task, model and size: where a table would have the runs."""
+        """Label, task, model and size: the place of the runs in a table."""
         return (self.label, self.task, self.model, self.train_size)
 
 
@@ -62,7 +62,7 @@ def refusal_of(config: RunConfig, method: str, label: str, num_train: int, reaso
     Args:
         config: The experiment.
         method: One of ``METHODS``.
-        label: What tables call it with these settings.
+        label: Its name in tables with these settings.
         num_train: Number of training examples.
         reason: Why it is refused.
     """

@@ -1,4 +1,4 @@
-"""One run: one method, one task, one model, one seed, from pretrained weights to a record."""
+"""One run: finetune a model by one method on one task and seed, score it, and make its record."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["check_device", "check_method", "check_run", "check_sizes", "run_one"
 
 
 def check_run(config: RunConfig, examples: Examples, seed: int) -> None:
-    """Find mistakes before the first run: sizes, device, model, forms of alpha, patterns.
+    """Raise if a run of the config cannot start: wrong sizes, device, model, form of alpha or patterns.
 
     Raises:
         AgwmError: If a run could not be started.
@@ -80,7 +80,7 @@ def run_one(
     scores_test: bool = True,
     encoded_tests: MutableMapping[tuple, list] | None = None,
 ) -> tuple[Record, Outcome | None]:
-    """Finetune once and score.
+    """Finetune and score one model.
 
     Args:
         config: The experiment.
@@ -88,7 +88,7 @@ def run_one(
         seed: Decides the examples drawn, head, splits, alpha, data order and dropout.
         examples: The task's examples.
         progress: Show bars; None: only on a terminal.
-        label: What tables call the method with these settings; None: the method's name.
+        label: Name in tables of the method with these settings; None: the method's name.
         scores_test: Score on the test examples. If not, they are not even encoded, and whether the run is
             degenerate is told by the dev examples.
         encoded_tests: Encoded test examples, kept for later runs; None: they are encoded anew.
@@ -171,7 +171,7 @@ def run_one(
 def _draw(
     config: RunConfig, examples: Examples, seed: int
 ) -> tuple[datasets.Dataset, datasets.Dataset | None]:
-    """Return the training and the dev examples of a seed; all of them and none without a size."""
+    """Return the training and the dev examples of a seed; without a size, all examples and no dev set."""
     if config.train_size is None:
         return examples.train, None
     drawn = sample_low_resource(examples.train, config.train_size, seed, config.stratified)
@@ -196,7 +196,7 @@ def _encode_test(
 
 
 def _finite(value: Any) -> Any:
-    """Replace numbers that JSON does not have by null."""
+    """Replace numbers that JSON lacks by null."""
     if isinstance(value, Mapping):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -65,7 +65,7 @@ SECTION = "of the wrong type: expected a section"
         (
             "train_info.passes",
             None,
-            "its train_info.passes is out of range: expected a number >= 0, got null",
+            "its train_info.passes is out of range: expected a number >= 0",
         ),
         ("train_info.passes", -1, "its train_info.passes is out of range"),
         ("train_info.total_seconds", "1.5", "its train_info.total_seconds is out of range"),
@@ -98,9 +98,8 @@ def test_other_json_is_no_record(content):
 def test_every_key_is_missed():
     whole = make_record().to_dict()
     for section, values in whole.items():
-        assert reason({k: v for k, v in whole.items() if k != section}).startswith(
-            f"its {section} is missing"
-        )
+        others = {name: one for name, one in whole.items() if name != section}
+        assert reason(others).startswith(f"its {section} is missing: ")
         for key in values:
             content = {**whole, section: {k: v for k, v in values.items() if k != key}}
             assert reason(content).startswith(f"its {section}.{key} is missing: ")
@@ -131,7 +130,5 @@ def test_what_cannot_be_read_is_not_to_be_removed(tmp_path):
     with pytest.raises(DataError, match=r"expected a record, got Is a directory. Make it readable"):
         read_record(tmp_path)
     (tmp_path / "a.json").write_text("{")
-    with pytest.raises(
-        DataError, match=r"a.json' is no record: expected JSON, got JSONDecodeError. Remove"
-    ):
+    with pytest.raises(DataError, match=r"a.json' is no record: expected JSON, got JSONDec.*Remove"):
         read_record(tmp_path / "a.json")

@@ -142,10 +142,10 @@ def test_patterns_of_the_mixing_are_nothing_to_methods_that_do_not_mix():
 BAD = [
     (
         "search.num_resplit=5",
-        "Config key 'search.num_resplit' in .*unknown.*Did you mean 'search.num_resplits'",
+        "Config key 'search.num_resplit' in .*Did you mean 'search.num_resplits'",
     ),
-    ("num_resplits=5", "Config key 'num_resplits' in .*unknown.*Did you mean 'search.num_resplits'"),
-    ("serach.epochs=5", "Config key 'serach' in .*unknown.*Did you mean 'search'"),
+    ("num_resplits=5", "Config key 'num_resplits' in .*Did you mean 'search.num_resplits'"),
+    ("serach.epochs=5", "Config key 'serach' in .*Did you mean 'search'"),
     ("xyz=5", "Config key 'xyz' in .*unknown.*expected one of methods, task"),
     (
         "search.num_resplits=0",
@@ -197,7 +197,7 @@ def test_a_mistake_is_one_clear_line(text, message):
 FILES = [
     (
         "search: {epoch: 1}",
-        "Config key 'search.epoch' in .*a.yaml is unknown.*Did you mean 'search.epochs'",
+        "Config key 'search.epoch' in .*a.yaml is .*Did you mean 'search.epochs'",
     ),
     ("- 1\n- 2", "is no mapping: expected 'key: value' lines, got list"),
     ("a: [", "is not YAML"),

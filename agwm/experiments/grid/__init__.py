@@ -1,1 +1,1 @@
-"""Many runs with one command: cells, who runs them, and settings chosen by dev score."""
+"""Many runs with one command: cells, the workers that run them, and settings chosen by dev score."""

@@ -23,7 +23,7 @@ BACKENDS: tuple[str, ...] = ("threading", "loky", "multiprocessing", "ray")
 
 
 def check_workers(jobs: int, backend: str, threads: int) -> None:
-    """Raise unless there is such a backend, and the numbers are in range.
+    """Raise unless the backend is known and the numbers are in range.
 
     Raises:
         ConfigError: Otherwise.
@@ -41,7 +41,7 @@ def check_workers(jobs: int, backend: str, threads: int) -> None:
 
 
 def run_loops(tickets: Sequence[Ticket], jobs: int, backend: str, threads: int) -> bool:
-    """Run cells that nobody else holds, several at once.
+    """Run the cells that no other process holds, several at once.
 
     Every loop walks through all cells and runs those that it is first to claim: it makes no difference
     whether the others are its own process's or another's.
@@ -53,7 +53,7 @@ def run_loops(tickets: Sequence[Ticket], jobs: int, backend: str, threads: int) 
         threads: Torch threads of a worker.
 
     Returns:
-        Whether the loops came to their end; False where one of them was killed, and all ended with it.
+        True if the loops came to their end; False if one of them was killed, and all ended with it.
         Of ``multiprocessing`` a loop that was killed is not noticed, but waited for.
 
     Raises:

@@ -80,16 +80,16 @@ def finished_records(cells: Iterable[Cell]) -> list[Record]:
 def choose(
     tuning: Tuning, records: Iterable[Record], refused: Iterable[Refusal] = ()
 ) -> tuple[dict[str, Trial], list[Trial]]:
-    """Choose for each label the candidate of the best mean dev score; of equal ones, the cheaper.
+    """Choose for each label the candidate with the best mean dev score; of equal ones, the cheaper.
 
     A candidate with failed runs comes after every one without: its mean would be over fewer seeds. One with
-    refused runs comes after those, and is not chosen if all are refused. A label of which a run is missing
+    refused runs comes after those, and is not chosen if all are refused. A label with a missing run
     gets no choice; a refused one has ended.
 
     Args:
         tuning: The file.
         records: Of its runs.
-        refused: What was refused; other cells and other settings among it do not matter.
+        refused: Refusals; those of other cells and other settings do not matter.
 
     Returns:
         Label -> the chosen candidate; and all candidates of every label that has a run or a refusal.
@@ -122,7 +122,7 @@ def _rank(one: Trial) -> tuple[float, ...]:
 
 
 def tuned_yaml(chosen: Mapping[str, Trial]) -> str:
-    """Write label -> settings, as ``methods:`` of a grid takes it or the file that holds it."""
+    """Write the chosen settings as the ``methods:`` of a grid file."""
     return yaml.safe_dump(
         {label: candidate.settings for label, candidate in chosen.items()},
         sort_keys=False,
@@ -160,7 +160,7 @@ def tuning_table(chosen: Mapping[str, Trial], candidates: Sequence[Trial]) -> st
 
 
 def _notes(chosen: Mapping[str, Trial], candidates: Sequence[Trial]) -> list[str]:
-    """Say why candidates are refused, and why labels have no choice."""
+    """Give the reasons of refused candidates and of labels without a choice."""
     notes: list[str] = []
     others: dict[str, list[Trial]] = {}
     for one in candidates:
@@ -180,7 +180,7 @@ def _notes(chosen: Mapping[str, Trial], candidates: Sequence[Trial]) -> list[str
 def _reasons(
     tuning: Tuning, by_label: Mapping[str, Sequence[Record]], refused: Iterable[Refusal]
 ) -> dict[str, list[str]]:
-    """Return label -> the reason of each of its cells that is refused and has no record."""
+    """Return the reasons of refused cells without a record, by label."""
     known = {(one.place, one.settings): one.reason for one in refused}
     if not known:
         return {}  # fingerprints of all cells would be taken for nothing

@@ -46,7 +46,7 @@ class Cell:
     """One run of a grid.
 
     Attributes:
-        label: What tables call the method with its settings.
+        label: Name in tables of the method with its settings.
         method: One of ``METHODS``.
         seed: The run's seed.
         config: All settings; ``methods`` and ``seeds`` hold this cell's alone.
@@ -116,7 +116,7 @@ def load_grid(
 
 
 def base_values(content: Mapping[str, Any], path: Path, delta: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return what all cells of a file are laid over: its base, its settings, then ``delta``.
+    """Return the settings under all cells of a file: its base, its settings, then ``delta``.
 
     Raises:
         ConfigError: If the base is no file name.
@@ -192,7 +192,7 @@ def read_methods(methods: object, path: Path) -> Mapping[str, Any]:
 
 
 def select_cells(cells: Sequence[Cell], **wanted: Sequence[Any] | None) -> list[Cell]:
-    """Return the cells that have one of the wanted values in everything named.
+    """Return the cells whose label, task, model and size are wanted.
 
     Args:
         cells: All cells.
@@ -232,7 +232,7 @@ def _axis(block: Mapping[str, Any], name: str, path: Path) -> list[Any]:
 
 
 def _settings_of(label: object, settings: object, path: Path) -> tuple[str, dict[str, Any]]:
-    """Return the method of a label, and the settings that are laid over for it.
+    """Return the method of a label, and the settings that the label lays over.
 
     Raises:
         ConfigError: If the label, the method or a setting is wrong.
@@ -256,7 +256,7 @@ def _settings_of(label: object, settings: object, path: Path) -> tuple[str, dict
 
 
 def _check_used(label: str, own: Mapping[str, Any], method: Method, path: Path) -> None:
-    """Raise where a label's own settings hold one that its method does not use.
+    """Raise if a label has a setting that its method does not use.
 
     Raises:
         ConfigError: If they do.
@@ -273,7 +273,7 @@ def _check_used(label: str, own: Mapping[str, Any], method: Method, path: Path) 
 
 
 def check_files(cells: Sequence[Cell], path: Path) -> None:
-    """Raise where two cells have one record.
+    """Raise if two cells would write the same record.
 
     Raises:
         ConfigError: If two cells do.

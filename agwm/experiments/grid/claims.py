@@ -1,4 +1,4 @@
-"""Claims: files that say which process runs which cell, so that no two run the same one."""
+"""Claims: a file for each cell names the process that runs it, so that no two processes do."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ class Owner:
 
 
 def claim(path: Path, worker: int | None = None) -> bool:
-    """Make a claim, unless another process holds it; one of a dead process of this machine is taken over.
+    """Make a claim, unless another process holds it; take over the claim of a dead process of this machine.
 
     Args:
         path: The claim's file; its folder exists.
         worker: Process that will compute.
 
     Returns:
-        Whether the claim is held now. Give it back by :func:`release`.
+        True if this process holds the claim now. Give it back by :func:`release`.
 
     Raises:
         DataError: If the claim cannot be written, as on a full disk.
@@ -65,7 +65,7 @@ def claim(path: Path, worker: int | None = None) -> bool:
         if not is_stale(path):
             return False
         with _takeover(path.parent) as is_alone:
-            # What was stale a moment ago may be another's fresh claim by now.
+            # Another process may have replaced the stale claim by its own in the meantime.
             if not is_alone or not is_stale(path):
                 return False
             path.unlink(missing_ok=True)
@@ -75,7 +75,7 @@ def claim(path: Path, worker: int | None = None) -> bool:
 
 
 def release(path: Path) -> None:
-    """Take a claim back."""
+    """Remove a claim."""
     path.unlink(missing_ok=True)
 
 
@@ -149,7 +149,7 @@ def _is_alive(pid: int) -> bool:
 
 
 def _start_of(pid: int) -> int | None:
-    """Return when a process started: a number may be given to another process later."""
+    """Return the time when a process started: the system may reuse the number of a process."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2]
         parts = fields.split()
@@ -160,7 +160,7 @@ def _start_of(pid: int) -> int | None:
 
 @contextmanager
 def _takeover(folder: Path) -> Iterator[bool]:
-    """Let one process at a time take claims over; the system frees the lock of one that dies."""
+    """Let one process at a time take over claims; the system frees the lock if the process dies."""
     with (folder / _LOCK).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""Start a worker process, hand cells to it, and outlive it; see :mod:`agwm.experiments.grid.worker`."""
+"""Start a worker process, send it cells, and survive its crash; see :mod:`agwm.experiments.grid.worker`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ROOT = Path(__file__).resolve().parents[3]
 
 
 class InProcess:
-    """Runs cells in this very process: for debugging, and without protection against crashes."""
+    """Run cells in this process: for debugging, and without protection against crashes."""
 
     pid: int | None = None
 
@@ -46,7 +46,7 @@ class InProcess:
 
 
 class CellWorker:
-    """A process that runs cells; after a crash the next cell gets a new one.
+    """A process that runs cells; after a crash, a new process runs the next cell.
 
     Args:
         threads: Torch threads of the process.
@@ -62,7 +62,7 @@ class CellWorker:
 
     @property
     def pid(self) -> int | None:
-        """The process, or None where there is none at the moment."""
+        """Number of the process; None if it does not run."""
         return self._process.pid if self._process else None
 
     def start(self) -> None:
@@ -126,7 +126,7 @@ class CellWorker:
 
     @classmethod
     def stop_all(cls) -> None:
-        """End the workers of this process, whatever they do; who waits for their answers gets an error.
+        """Kill the workers of this process; callers that wait for an answer get an error.
 
         Returns when those have given up as well, or after some seconds.
         """

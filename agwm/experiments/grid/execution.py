@@ -118,7 +118,7 @@ def run_grid(
                     "The loops that lead the workers are killed again and again: expected them to end by"
                     " themselves. Choose --backend threading, or fewer --jobs."
                 )
-    # Of what others made meanwhile only that counts which has these very settings.
+    # A record that another process made in the meantime counts only if it has the same settings.
     found = {ticket.path: ticket.record() if ticket.is_done() else None for ticket in tickets}
     return GridResult(
         [record for record in found.values() if record is not None],
@@ -132,7 +132,7 @@ def _is_free(ticket: Ticket) -> bool:
 
 
 def describe_owners(cells: Sequence[Cell]) -> list[str]:
-    """Say of cells that others hold who they are, and which file says so."""
+    """Name the process and the claim of each cell that another process holds."""
     lines = []
     for cell in cells:
         path = Path(cell.config.output_dir) / CLAIMS / cell.path().name

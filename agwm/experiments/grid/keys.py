@@ -11,7 +11,7 @@ from agwm.experiments.yaml_files import lay_over, parse_assignment
 
 __all__ = ["check_keys", "laid_last", "section_settings"]
 
-# What names a cell is no setting of cells -> the flag that chooses among them.
+# Keys that name a cell, so that no settings may hold them -> the flag that chooses cells by them.
 _FLAGS = {
     "methods": "--method",
     "task": "--task",
@@ -22,7 +22,7 @@ _FLAGS = {
 
 
 def check_keys(values: Mapping[str, Any], known: Sequence[str], path: Path, prefix: str = "") -> None:
-    """Raise where a section holds a key that is not known.
+    """Raise if a section has an unknown key.
 
     Raises:
         ConfigError: If it does.
@@ -36,7 +36,7 @@ def check_keys(values: Mapping[str, Any], known: Sequence[str], path: Path, pref
 
 
 def section_settings(content: Mapping[str, Any], path: Path, prefix: str = "") -> Mapping[str, Any]:
-    """Return the section ``settings``, empty where it is not written.
+    """Return the section ``settings``; empty if the file has none.
 
     Args:
         content: The file, or a block of it.
@@ -66,7 +66,7 @@ def section_settings(content: Mapping[str, Any], path: Path, prefix: str = "") -
 
 
 def laid_last(assignments: Iterable[str]) -> dict[str, Any]:
-    """Return what ``--set`` lays over every cell, as nested mappings.
+    """Return the settings of ``--set``, which are laid over every cell, as nested mappings.
 
     Args:
         assignments: Texts such as ``"search.epochs=1"``.

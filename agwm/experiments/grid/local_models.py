@@ -1,4 +1,4 @@
-"""Models of a grid that lie in folders of this machine, where the grid names them as the hub does."""
+"""Read models of a grid from folders of this machine, under the names that they have on the hub."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["local_models"]
 
 
 def local_models(cells: Sequence[Cell], given: Iterable[str] | None) -> list[Cell]:
-    """Return the cells with folders in place of names.
+    """Return the cells with folders in place of the names of models.
 
     Args:
         cells: Cells of a grid.

@@ -20,7 +20,7 @@ _SECONDS_BETWEEN_LOOKS = 0.5
 
 
 def duration(seconds: float) -> str:
-    """Write a time so that it can be read at a glance.
+    """Write a time in seconds, minutes or hours.
 
     Example:
         >>> duration(5), duration(600), duration(10000)
@@ -32,7 +32,7 @@ def duration(seconds: float) -> str:
 
 
 class Monitor:
-    """Looks for records while they are written. The time left is told from passes, not from cells.
+    """Watch for new records while a grid runs, and estimate the time left from passes.
 
     Args:
         tickets: The cells that are awaited.

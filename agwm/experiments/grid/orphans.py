@@ -1,4 +1,4 @@
-"""Processes that end when the one that started them is killed, which leaves it no time to end them."""
+"""End a process when its parent is killed: the parent has no time to end it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SECONDS_BETWEEN_LOOKS = 1.0
 
 @contextmanager
 def ending_with(leader: int) -> Iterator[None]:
-    """Within it, end this process at once when its parent is no more: nobody waits for its results.
+    """Context manager: end this process at once if its parent dies, because nobody waits for its results.
 
     A worker of this process ends with it, and the claims that it held count as left behind.
 

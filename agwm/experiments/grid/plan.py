@@ -24,7 +24,7 @@ __all__ = ["PlanRow", "pass_times", "plan_rows", "plan_summary", "plan_table"]
 
 @dataclass(frozen=True)
 class PlanRow:
-    """Cells that differ in the seed alone.
+    """Cells that differ only in the seed.
 
     Attributes:
         label: Of the method.
@@ -50,20 +50,20 @@ class PlanRow:
 
     @property
     def passes_left(self) -> float:
-        """Passes of the cells that are not finished, with scoring."""
+        """Passes of the unfinished cells, with scoring."""
         return (self.num_cells - self.num_finished) * ((self.passes or 0.0) + self.evaluation)
 
 
 def plan_rows(
     cells: Iterable[Cell], scores_test: bool = True, override: bool = False, retry_failed: bool = False
 ) -> list[PlanRow]:
-    """Group cells by label, task, model and size; neither data nor models are loaded.
+    """Group cells by label, task, model and size, without loading data or models.
 
     Args:
         cells: The grid's.
-        scores_test: Whether they are scored on the test set.
-        override: Whether finished runs are run again.
-        retry_failed: Whether failed ones are.
+        scores_test: The runs are scored on the test set.
+        override: Finished runs are run again.
+        retry_failed: Failed runs are run again.
     """
     groups: dict[tuple, list[Cell]] = {}
     for cell in cells:
@@ -82,7 +82,7 @@ def plan_rows(
 
 
 def _state(cell: Cell, retry_failed: bool) -> str:
-    """Say whether a cell is "finished", "open", or has a record of an "other" run; of any data."""
+    """Return "finished", "open", or, of a record with other settings, "other"; data are not compared."""
     try:
         record = find_finished(cell.path(), run_settings(cell.config, cell.method, cell.seed), None)
     except AgwmError:
@@ -104,7 +104,7 @@ def pass_times(
     grid file assumes. Without any of them a model is left out: nothing is made up.
 
     Args:
-        rows: What :func:`plan_rows` gives.
+        rows: The result of :func:`plan_rows`.
         output_dir: Folder of the records.
         assumed: Model -> seconds, of the grid file; under ``""`` that of every other model.
         given: Seconds, of the command line.
@@ -154,11 +154,11 @@ def plan_table(rows: Sequence[PlanRow], times: Mapping[str, PassTime]) -> str:
 
 
 def plan_summary(rows: Sequence[PlanRow], times: Mapping[str, PassTime], jobs: int = 1) -> str:
-    """Say how many cells and passes are left, and how many hours of a device that is.
+    """Summarize the cells and passes that are left, and the hours of a device that they take.
 
     Args:
-        rows: What :func:`plan_rows` gives.
-        times: What :func:`pass_times` gives.
+        rows: The result of :func:`plan_rows`.
+        times: The result of :func:`pass_times`.
         jobs: Workers at once.
     """
     total = sum(row.num_cells for row in rows)

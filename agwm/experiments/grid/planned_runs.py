@@ -1,4 +1,4 @@
-"""Runs to come, beside those that a folder holds: refused before the first run, not after the last."""
+"""Check the planned runs against the records of their folder, before the first run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["check_folder", "check_planned"]
 
 
 def check_folder(output_dir: str | Path, replaced: Iterable[Path] = ()) -> dict[str, Record]:
-    """Read every record of a folder, which may have none yet.
+    """Read every record of a folder, which may be empty.
 
     Args:
         output_dir: It holds ``results/``.
@@ -38,14 +38,14 @@ def check_planned(
     scores_test: bool = True,
     stores: Stores | None = None,
 ) -> None:
-    """Check that the runs to come can stand in one table with those that their folder holds.
+    """Raise unless the planned runs and the records of their folder can stand in one table.
 
     Loads the examples of each task, and no model.
 
     Args:
         cells: All of one output folder.
-        override: Whether their records are replaced.
-        scores_test: Whether they are scored on the test examples, as records beside them then have to be.
+        override: Their records are replaced.
+        scores_test: They are scored on the test examples; the records beside them then need test scores.
         stores: Keeps the examples for who needs them next; None: they are loaded for this alone.
 
     Raises:

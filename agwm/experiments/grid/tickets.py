@@ -1,4 +1,4 @@
-"""Cells that are ready to run: checked, with all that a worker and a record need."""
+"""Tickets: checked cells, with everything that a worker and a record need."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class Ticket:
     """A cell to run.
 
     Attributes:
-        cell: What to run.
-        settings: What decides its outcome, as :func:`agwm.experiments.records.run_settings` gives it.
+        cell: Method, settings and seed of the run.
+        settings: The result of :func:`agwm.experiments.records.run_settings`.
         data: Fingerprint of its examples.
         metric: Of its task.
         num_train: Number of training examples.
-        passes: What it will take.
+        passes: Passes that it will take.
         scores_test: Score on the test examples.
         stamp: Time of change of a record that is to be replaced; None: there is none.
     """
@@ -60,7 +60,7 @@ class Ticket:
         return self.path.parent.parent / CLAIMS / self.path.name
 
     def refusal(self, reason: str) -> Refusal:
-        """Return what a folder keeps of the cell where its method refuses it."""
+        """Return the refusal to store if the method refuses the cell."""
         return refusal_of(self.cell.config, self.cell.method, self.cell.label, self.num_train, reason)
 
     @property
@@ -74,7 +74,7 @@ class Ticket:
         return _stamp(self.path) not in (None, self.stamp)
 
     def record(self) -> Record | None:
-        """Return the record, or None where there is none.
+        """Return the record; None if there is none.
 
         Raises:
             ConfigError: If another process made it with other settings or other examples.
@@ -90,7 +90,7 @@ class Ticket:
         return record is not None and lacks_model(self.path, record)
 
     def request(self) -> dict[str, Any]:
-        """Return what a worker is asked for."""
+        """Return the request to a worker."""
         config = self.cell.config
         return {
             "config": config.to_dict(),
@@ -102,7 +102,7 @@ class Ticket:
         }
 
     def failed(self, failure: str, seconds: float, threads: int) -> Record:
-        """Return the record of the cell when it has ended without one."""
+        """Return the record of a cell whose worker died."""
         cell = self.cell
         info = run_info(cell.config, cell.method, cell.seed, self.data, self.num_train, cell.label)
         return failed_record(replace(info, threads=threads), self.metric, failure, seconds)
@@ -115,7 +115,7 @@ def make_tickets(
     scores_test: bool = True,
     stores: Stores | None = None,
 ) -> tuple[list[Ticket], list[Refusal]]:
-    """Check all cells, and find out which are finished.
+    """Check all cells, and find the finished ones.
 
     Args:
         cells: All cells.
@@ -168,7 +168,7 @@ def _kind(ticket: Ticket) -> str:
 
 
 def _refusals(tickets: Sequence[Ticket], stores: Stores) -> dict[str, str]:
-    """Check each kind of cell, with one loading of a model for all tasks alike.
+    """Check one cell of each kind, and load each model once.
 
     Raises:
         ConfigError: If a cell's settings do not fit the device or the examples.

@@ -1,4 +1,4 @@
-"""Choice of settings by dev score: the same number of candidates for every method, never a test score.
+"""Choose settings by dev score: as many candidates for every method, and never a test score.
 
 The file::
 
@@ -114,7 +114,7 @@ def _seeds(block: Mapping[str, Any], path: Path) -> object:
 
 
 def _of(seeds: int | list[int] | None) -> list[int] | None:
-    """Return the seeds of the command line, a number of them as the first of ``TUNING_SEEDS``.
+    """Return the seeds of the command line; a number means the first of ``TUNING_SEEDS``.
 
     Raises:
         ConfigError: If there are fewer seeds.

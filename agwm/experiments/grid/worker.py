@@ -1,4 +1,4 @@
-"""The program that runs cells of a grid, one after another, in a process of its own.
+"""The worker program: it runs cells of a grid, one after another, in its own process.
 
 ``python -m agwm.experiments.grid.worker`` reads a JSON request from each line of standard input and
 writes a JSON answer to standard output: one line when it is ready, then one for each request. It ends
@@ -47,7 +47,7 @@ def answer(request: Mapping[str, Any], stores: Stores, progress: bool | None = F
     Args:
         request: ``config`` (nested plain dicts), ``method``, ``label``, ``seed``, ``scores_test``, and
             ``model_folder``: where to save the model, or null.
-        stores: What earlier runs left.
+        stores: Examples that earlier runs loaded.
         progress: Show bars; None: only on a terminal.
 
     Returns:

@@ -1,1 +1,1 @@
-"""Tables, tests, pictures and a page, from records alone."""
+"""Tables, tests, pictures and a page, made only from records."""

@@ -13,7 +13,7 @@ from agwm.experiments.reporting.runs import has_own_alpha, labels_of, learns_alp
 
 __all__ = ["AlphaEffect", "alpha_effects", "start_of_alpha"]
 
-# What a record may hold of each weight beside mean, min and max: mean of |alpha - alpha at the start|.
+# An optional number on each weight, beside mean, min and max: mean of |alpha - alpha at the start|.
 FROM_START = "from_start"
 
 
@@ -23,7 +23,7 @@ class AlphaEffect:
 
     Attributes:
         run: The run that mixed with an alpha of its own.
-        is_learned: Whether it learned alpha; not with a learning rate of 0.
+        is_learned: It learned alpha; not with a learning rate of 0.
         drawn: Label of agwm that differs in learning nothing of alpha; None: there is none.
         held: Label of the control with alpha held at 1; None: there is none.
         moved: Mean of 1 - alpha over the mixed matrices.
@@ -45,7 +45,7 @@ class AlphaEffect:
 
     @property
     def reference(self) -> str | None:
-        """The control that comes closest: the one that learns nothing where there is one."""
+        """The closest control: the one that does not learn alpha, if there is one."""
         return self.held if self.drawn is None else self.drawn
 
     @property
@@ -57,7 +57,7 @@ class AlphaEffect:
 
 
 def alpha_effects(runs: Sequence[Record]) -> list[AlphaEffect]:
-    """Pair every run with an alpha of its own with its controls, by task and seed; only agwm has any.
+    """Compare every run that has its own alpha with its controls, by task and seed; only agwm has controls.
 
     Args:
         runs: Of one model and size.
@@ -94,7 +94,7 @@ def alpha_effects(runs: Sequence[Record]) -> list[AlphaEffect]:
 
 
 def start_of_alpha(run: Record) -> float | None:
-    r"""Return the mean of 1 - alpha that is to be expected before training, from a run's settings.
+    r"""Return the expected mean of 1 - alpha before training, from the settings of a run.
 
     A factor is drawn from :math:`N(1, \sigma)` and cut at 1, so its mean is
     :math:`1 - \sigma/\sqrt{2\pi}`; alpha has two of them in the form ``rank1``, else one.

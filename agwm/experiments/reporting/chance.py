@@ -18,7 +18,7 @@ _ERRORS = 2  # standard errors that are still chance
 
 
 def chance_limit(metric: str, constant: float, num_test: int) -> float | None:
-    """Return the highest score that a model without skill is likely to get, as a fraction.
+    """Return the highest score, as a fraction, that a model without skill is likely to get.
 
     Args:
         metric: A key of ``agwm.data.metrics.METRICS``.
@@ -39,7 +39,7 @@ def chance_limit(metric: str, constant: float, num_test: int) -> float | None:
 
 
 def is_at_chance(run: Record) -> bool | None:
-    """Return whether a run's score is not above chance; None where that cannot be judged."""
+    """Return whether a run's score is not above chance; None if that cannot be judged."""
     constant, num_test = run.scores.constant, run.train_info.num_test
     if run.score is None or constant is None or num_test is None:
         return None
@@ -48,6 +48,6 @@ def is_at_chance(run: Record) -> bool | None:
 
 
 def count_at_chance(runs: Iterable[Record]) -> int | None:
-    """Count the runs whose score is not above chance; None where one of the scores cannot be judged."""
+    """Count the runs whose score is not above chance; None if a score cannot be judged."""
     found = [is_at_chance(run) for run in runs if run.score is not None]
     return None if None in found else found.count(True)

@@ -52,7 +52,7 @@ def draw_cost(runs: Sequence[Record], path: str | Path) -> None:
 
 
 def draw_alpha_effects(runs: Sequence[Record], path: str | Path) -> None:
-    """Draw how far learning moved alpha against the difference to a control of the same seed.
+    """Draw the gain over a control with the same seed against the movement of alpha.
 
     The control is agwm with alpha as it is drawn where there is one, else alpha held at 1. A mark is one
     seed; dotted: where alpha starts. A second line of panels shows the distance from the start, where the

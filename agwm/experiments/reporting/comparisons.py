@@ -1,4 +1,4 @@
-"""Methods against a baseline: which runs are compared, which tests make a family, and their table."""
+"""Compare methods with a baseline: choose the runs, test them by families, and write the tables."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Comparison:
     Attributes:
         task: The task, or ``OVER_TASKS``.
         label: The method.
-        baseline: What it is compared with.
+        baseline: Label of the baseline.
         paired: Paired by seed, on the seeds that gave both a score.
         num_pairs: How many these are.
         welch: On all scores of both.
@@ -105,7 +105,7 @@ def control_of(runs: Sequence[Record], label: str) -> str | None:
 
 
 def unlearned_of(runs: Sequence[Record], label: str) -> str | None:
-    """Return the label of ``agwm`` that differs from this one in learning nothing of alpha, if any.
+    """Return the label of ``agwm`` that differs only in not learning alpha; None if there is none.
 
     Its learning rate of alpha is 0. Its splits, passes, dropout masks and first alpha are the same.
     """
@@ -120,7 +120,7 @@ def unlearned_of(runs: Sequence[Record], label: str) -> str | None:
 
 
 def other_settings(runs: Sequence[Record], label: str, control: str) -> list[str]:
-    """Return the settings of the stages of W in which a control differs, on any common task."""
+    """Return the settings in the stages of W that differ in a control, on any common task."""
     first, second = ({run.task: run for run in runs if run.label == name} for name in (label, control))
     changed: dict[str, None] = {}
     for task in sorted(first.keys() & second.keys()):
@@ -133,7 +133,7 @@ def comparison_table(comparisons: Sequence[Comparison], with_baseline: bool = Fa
     """Write comparisons as a Markdown table; differences are times 100.
 
     Args:
-        comparisons: What :func:`compare` gives.
+        comparisons: The result of :func:`compare`.
         with_baseline: Name the baseline in every line.
     """
     head = ["task", "method", *(["against"] if with_baseline else [])]
@@ -169,7 +169,7 @@ def comparison_table(comparisons: Sequence[Comparison], with_baseline: bool = Fa
 
 
 def verdict_table(comparisons: Sequence[Comparison]) -> str:
-    """Count for each method the tasks on which the corrected paired test tells it from its baseline."""
+    """Count for each method the tasks where the corrected paired test tells it from its baseline."""
     lines = []
     for label in dict.fromkeys(one.label for one in comparisons):
         own = [one for one in comparisons if one.label == label and one.task != OVER_TASKS]
@@ -221,7 +221,7 @@ def _scores(runs: Sequence[Record], task: str) -> Scores:
 
 
 def _means(runs: Sequence[Record], tasks: Sequence[str]) -> Scores:
-    """Return the means over tasks of the labels that have a score on each; None where one run failed."""
+    """Return the means over tasks of the labels that have a score on each task; None if one run failed."""
     on_tasks = [_scores(runs, task) for task in tasks]
     found: dict[str, dict[int, float | None]] = {}
     for label in on_tasks[0]:
@@ -251,7 +251,7 @@ def _stages(run: Record) -> dict[str, object]:
 
 
 def _settings(run: Record, unused: Sequence[str], *sections: str) -> dict[str, object]:
-    """Return the settings of the search but those that do nothing, and of other sections."""
+    """Return the settings of the search that act, and those of other sections."""
     search = {key: value for key, value in run.settings.get("search", {}).items() if key not in unused}
     return flat_settings({"search": search, **{name: run.settings.get(name, {}) for name in sections}})
 

@@ -1,4 +1,4 @@
-"""Dev and test scores of a method's labels, on the same seeds: which one its dev sets would have chosen."""
+"""Dev and test scores of the labels of a method on the same seeds: the choice that dev scores make."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class DevScores:
         label: The variant of it.
         dev: Its dev scores on the seeds, as fractions.
         test: Its test scores on the same seeds.
-        is_chosen: Whether no label of this method has a higher mean dev score on this task.
+        is_chosen: No label of this method has a higher mean dev score on this task.
     """
 
     task: str
@@ -64,7 +64,7 @@ def dev_scores(runs: Sequence[Record]) -> list[DevScores]:
 
 
 def dev_section(runs: Sequence[Record]) -> list[str]:
-    """Show what :func:`dev_scores` gives; nothing where no method has two labels."""
+    """Write the section of :func:`dev_scores`; nothing if no method has two labels."""
     found = dev_scores(runs)
     if not found:
         return []

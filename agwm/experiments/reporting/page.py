@@ -1,4 +1,4 @@
-"""The report: one Markdown page with tables, tests and pictures, made from records alone."""
+"""The report: one Markdown page with tables, tests and pictures, made only from records."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Picture:
 
     Attributes:
         name: Its file.
-        text: What it shows.
+        text: Its caption.
         draw: Writes it to a path.
     """
 
@@ -54,7 +54,7 @@ def report_files(runs: Sequence[Record], command: str, refused: Iterable[Refusal
     """Return the text files of a report.
 
     Args:
-        runs: What :func:`agwm.experiments.reporting.runs.load_runs` gives.
+        runs: The result of :func:`agwm.experiments.reporting.runs.load_runs`.
         command: The command that makes the report, for the page.
         refused: The refusals of :func:`agwm.experiments.refusals.load_refusals`. A run outweighs a refusal.
 
@@ -136,13 +136,13 @@ def pictures_of(runs: Sequence[Record]) -> list[Picture]:
 def write_report(
     runs: Sequence[Record], folder: str | Path, command: str, refused: Iterable[Refusal] = ()
 ) -> list[Path]:
-    """Write the pictures, the tables and the page, each whole.
+    """Write the pictures, the tables and the page.
 
     Args:
-        runs: What :func:`agwm.experiments.reporting.runs.load_runs` gives.
+        runs: The result of :func:`agwm.experiments.reporting.runs.load_runs`.
         folder: Where to; made if it is not there.
         command: The command that makes the report.
-        refused: What :func:`agwm.experiments.refusals.load_refusals` gives.
+        refused: The result of :func:`agwm.experiments.refusals.load_refusals`.
 
     Returns:
         The files written, the page last.
@@ -165,7 +165,7 @@ def write_report(
 
 
 def _by_table(runs: Sequence[Record], refused: Iterable[Refusal]) -> dict[tuple[str, int], list[Refusal]]:
-    """Group refusals by model and size, without those where there is a run."""
+    """Group refusals by model and size, and drop those that have a run."""
     have_run = {(run.label, run.task, run.model, run.train_size) for run in runs}
     groups: dict[tuple[str, int], list[Refusal]] = {}
     for one in refused:

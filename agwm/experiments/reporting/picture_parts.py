@@ -28,7 +28,7 @@ _MARKERS = ("v", "P", "X", "*", "<", ">", "p", "h", "d")
 
 
 def styles_of(labels: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Return a colour and a mark for each label, no two alike for up to 54 of them."""
+    """Return a colour and a mark for each label; up to 54 labels differ."""
     styles, count = {}, 0
     for label in labels:
         if label in _KNOWN:
@@ -60,14 +60,14 @@ def new_figure(width: float, height: float) -> Figure:
 def grid_of_axes(
     count: int, columns: int, width: float, height: float, share_y: bool = False
 ) -> tuple[Figure, Sequence[Axes]]:
-    """Return a figure with so many axes, line by line.
+    """Return a figure and its axes, line by line.
 
     Args:
         count: How many.
         columns: At most so many in a line.
         width: Of one, in inches.
         height: Of one, in inches.
-        share_y: Whether they have the same y, shown at the left only.
+        share_y: Give them the same y, shown only at the left.
     """
     columns = min(columns, count)
     lines = math.ceil(count / columns)
@@ -90,7 +90,7 @@ def add_legend(figure: Figure, styles: Mapping[str, tuple[str, str]]) -> None:
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
-    """Write a figure whole, as PNG, PDF or SVG by the ending of the path; a $ in a name is no formula."""
+    """Save a figure as PNG, PDF or SVG, by the ending of the path; a $ in a name starts no formula."""
     from matplotlib import rc_context
     from matplotlib.text import Text
 

@@ -22,13 +22,13 @@ _NO_LAYER = -1
 
 
 def draw_scores(runs: Iterable[Record], path: str | Path) -> None:
-    """Draw the test score of every run: a strip a method, in it the seeds from top to bottom.
+    """Draw the test score of every run: one strip for each method, with its seeds from top to bottom.
 
     There is a panel for each task, model and size. Bars are means, shades mean ± standard deviation,
     hollow marks degenerate runs, the dotted line the best constant answer.
 
     Args:
-        runs: What :func:`agwm.experiments.reporting.runs.load_runs` gives.
+        runs: The result of :func:`agwm.experiments.reporting.runs.load_runs`.
         path: PNG, PDF or SVG file to write, by its ending.
 
     Raises:
@@ -92,7 +92,7 @@ def draw_alpha(runs: Iterable[Record], path: str | Path) -> None:
     There is a panel for each method that learned it, task, model and size, in one scale of colours.
 
     Args:
-        runs: What :func:`agwm.experiments.reporting.runs.load_runs` gives.
+        runs: The result of :func:`agwm.experiments.reporting.runs.load_runs`.
         path: PNG, PDF or SVG file to write, by its ending.
 
     Raises:

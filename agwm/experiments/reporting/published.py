@@ -1,4 +1,4 @@
-"""The numbers that the paper's authors published, as data: other model, other data, never ours.
+"""Numbers published by the paper's authors, as data; their model and data are not ours.
 
 Scores are times 100: mean and standard deviation (ddof 0) over ten seeds, on the validation sets of GLUE.
 """
@@ -19,11 +19,11 @@ class PublishedTable:
     """One table of published numbers.
 
     Attributes:
-        title: What it shows, with model and data.
+        title: Its content, with model and data.
         source: Where the numbers were published.
         columns: Names of the columns.
         rows: Name of the method as published -> its numbers; None: not published.
-        note: What to know when reading it; "" for nothing.
+        note: Hint for the reader; "" for none.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""Tables from records: mean ± standard deviation over seeds."""
+"""Tables of methods with mean ± standard deviation over seeds, and with their cost."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ScoreRow(Spread):
         task: Name of the task.
         model: Name of the model.
         train_size: Number of training examples.
-        metric: What the score is.
+        metric: Name of the metric.
         method: Label of the method: its name, or that of a variant of it.
         scores: Test scores of the runs that gave one, as fractions, in the order of ``seeds``.
         seeds: Their seeds.
@@ -73,7 +73,7 @@ def summarize(runs: Iterable[Record]) -> list[ScoreRow]:
     """Group records by task, model, size and method.
 
     Args:
-        runs: What :func:`agwm.experiments.reporting.runs.load_runs` gives, of one task or of several.
+        runs: The result of :func:`agwm.experiments.reporting.runs.load_runs`, of one task or of several.
 
     Returns:
         One row a group, by task, model and size, and within these in the order of
@@ -101,7 +101,7 @@ def markdown_table(rows: Sequence[ScoreRow]) -> str:
     """Write rows as a Markdown table that also reads well as plain text; scores are times 100.
 
     Args:
-        rows: What :func:`summarize` gives.
+        rows: The result of :func:`summarize`.
 
     Returns:
         The table and a line that explains it, ending in a newline.

@@ -1,4 +1,4 @@
-"""Records of several folders, checked to belong together: tables, tests and pictures are made from them."""
+"""Read the records of several folders and check that they can stand in one table."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def load_runs(folders: Iterable[str | Path]) -> list[Record]:
 
 
 def check_runs(runs: Mapping[str, Record]) -> None:
-    """Check that runs can stand in one table.
+    """Raise unless the runs can stand in one table.
 
     Every run has a test score or has failed, and :func:`check_settings` does not object.
 
@@ -85,7 +85,7 @@ def check_runs(runs: Mapping[str, Record]) -> None:
 
 
 def check_settings(runs: Mapping[str, Record]) -> None:
-    """Check that runs of one label, and of one task, belong together.
+    """Raise unless the runs of one label, and those on one task, have the settings that they must share.
 
     Seeds aside, all runs of one label on one task, model and size have the same settings, and all runs
     on one task, model and size the same data, metric and limits. No run is there twice.
@@ -121,7 +121,7 @@ def labels_of(runs: Iterable[Record]) -> list[str]:
 
 
 def tables_of(runs: Iterable[Record]) -> dict[tuple[str, int], list[Record]]:
-    """Group runs by model and size, which is what one table holds, in this order."""
+    """Group runs by model and size, in this order: each group is one table."""
     groups: dict[tuple[str, int], list[Record]] = {}
     for run in runs:
         groups.setdefault((run.model, run.train_size), []).append(run)

@@ -1,4 +1,4 @@
-"""Sections of the report: tests, what alpha did, settings and versions."""
+"""Sections of the report: tests, effects of alpha, settings and versions."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def baseline_section(runs: Sequence[Record]) -> list[str]:
 
 
 def control_section(runs: Sequence[Record]) -> list[str]:
-    """Test every label of agwm against its control with alpha held at 1."""
+    """Test every label against its control with alpha held at 1."""
     agwm = labels_of(controlled(runs))
     if not agwm:
         return []
@@ -85,7 +85,7 @@ def control_section(runs: Sequence[Record]) -> list[str]:
 
 
 def unlearned_section(runs: Sequence[Record]) -> list[str]:
-    """Test every label of agwm against the same with alpha as it is drawn, where there is such a label."""
+    """Test every label of agwm against its control that does not learn alpha, if there is one."""
     agwm = labels_of(controlled(runs))
     controls = {label: control for label in agwm if (control := unlearned_of(runs, label)) is not None}
     found = compare(runs, controls)
@@ -152,7 +152,7 @@ def alpha_section(runs: Sequence[Record]) -> list[str]:
 
 
 def failed_section(runs: Sequence[Record]) -> list[str]:
-    """Say of each failed run why it gave no score."""
+    """List the failed runs with the reason of each."""
     failed = [run for run in runs if run.failure is not None]
     if not failed:
         return []
@@ -180,7 +180,7 @@ def refused_section(refused: Sequence[Refusal]) -> list[str]:
 
 
 def settings_section(runs: Sequence[Record]) -> list[str]:
-    """Show the settings of a label that differ between tasks, such as those chosen on each dev set."""
+    """Show the settings of a label that differ between tasks, such as settings chosen by dev score."""
     lines = []
     for label in labels_of(runs):
         own = {run.task: flat_settings(run.settings) for run in runs if run.label == label}
@@ -195,7 +195,7 @@ def settings_section(runs: Sequence[Record]) -> list[str]:
 
 
 def versions_section(runs: Sequence[Record]) -> str:
-    """Say how many runs were made with each version of what computes, and on which device."""
+    """Count the runs by version of each library, and by device."""
     counts: dict[str, dict[str, int]] = {}
     for run in runs:
         info = run.run_info
@@ -216,7 +216,7 @@ def versions_section(runs: Sequence[Record]) -> str:
 
 
 def _tested(found: Sequence[Comparison], with_baseline: bool = False) -> list[str]:
-    """Return the two tables of tests, and a note where their numbers of seeds differ."""
+    """Return the two tables of tests, and a note if their numbers of seeds differ."""
     return [verdict_table(found), comparison_table(found, with_baseline), *_sizes_note(found)]
 
 

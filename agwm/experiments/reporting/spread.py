@@ -14,12 +14,12 @@ class Spread:
 
     @property
     def mean(self) -> float | None:
-        """Mean score, or None where no run gave one."""
+        """Mean score; None if no run gave one."""
         return statistics.fmean(self.scores) if self.scores else None
 
     @property
     def std(self) -> float | None:
-        """Standard deviation of the score with ddof 0, as published; None below two scores.
+        """Standard deviation of the scores with ddof 0, as published; None below two scores.
 
         That of one score would be 0, and look like the steadiest of all.
         """
@@ -27,7 +27,7 @@ class Spread:
 
 
 def spread_text(mean: float | None, std: float | None, plus_minus: str = " ± ") -> str:
-    """Write a mean with its standard deviation, where there is one, both times 100; "-" without a mean."""
+    """Write a mean ± standard deviation, both times 100; "-" without a mean."""
     if mean is None:
         return "-"
     return f"{100 * mean:.2f}" + ("" if std is None else f"{plus_minus}{100 * std:.2f}")

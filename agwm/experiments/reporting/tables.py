@@ -46,7 +46,7 @@ class TableCell(Spread):
         num_failed: Runs that gave none.
         num_degenerate: Runs whose score is no better than the best constant answer; they are in the mean.
         num_at_chance: Runs whose score is not above chance, likewise; None where that cannot be judged.
-        is_complete: Whether every seed of the table gave a score.
+        is_complete: Every seed of the table gave a score.
     """
 
     scores: tuple[float, ...]
@@ -82,7 +82,7 @@ class Table:
     averaged: tuple[str, ...]
 
     def average(self, label: str) -> tuple[float, float | None] | None:
-        """Return the mean over tasks of a row's means and of its standard deviations, as published.
+        """Return the means over tasks of a row's means and of its standard deviations, as published.
 
         The second is None where a cell has no standard deviation; all is None where a score is missing.
         """
@@ -95,14 +95,14 @@ class Table:
         return statistics.fmean(means), statistics.fmean(stds) if len(stds) == len(cells) else None
 
     def best(self, task: str) -> float | None:
-        """Return the highest mean of a column's complete cells, None where fewer than two are."""
+        """Return the highest mean of the complete cells of a column; None below two complete cells."""
         complete = [cell for (_, name), cell in self.cells.items() if name == task and cell.is_complete]
         means = [cell.mean for cell in complete if cell.mean is not None]
         return max(means) if len(means) > 1 else None
 
 
 def common_tasks(runs: Sequence[Record]) -> list[str]:
-    """Return the tasks on which more than half of the methods that have a score anywhere have one.
+    """Return the tasks that more than half of the scored methods have a score on.
 
     A method that lacks one of them is left out of all averages over tasks, and takes none away from the
     others. Empty if that leaves no method.
@@ -118,7 +118,7 @@ def make_table(runs: Sequence[Record]) -> Table:
     """Arrange the runs of one model and size.
 
     Args:
-        runs: What one group of :func:`agwm.experiments.reporting.runs.tables_of` holds.
+        runs: One group of :func:`agwm.experiments.reporting.runs.tables_of`.
 
     Raises:
         DataError: If there is none, or they are of several models or sizes.
@@ -150,7 +150,7 @@ def wide_table(table_: Table) -> str:
 
 
 def latex_table(table_: Table) -> str:
-    r"""Write a table in LaTeX: a plain ``tabular`` with ``\hline``, which needs no package."""
+    r"""Write a table in LaTeX: a plain ``tabular`` with ``\hline``, without packages."""
     head = _head(table_)
     lines = [
         [escape_latex(label), *_line(table_, label, r" $\pm$ ", r"\textbf{{{}}}")[1:]]
@@ -176,7 +176,7 @@ def latex_table(table_: Table) -> str:
 
 
 def escape_latex(text: str) -> str:
-    """Return a text that LaTeX prints as it is; of other letters than ASCII that is up to its fonts."""
+    """Return a text that LaTeX prints literally; letters beyond ASCII depend on its fonts."""
     return "".join(_LATEX.get(character, character) for character in text)
 
 

@@ -113,11 +113,10 @@ def test_a_control_shares_a_task():
 
 def test_what_is_not_learned_is_a_control_too():
     rates = {"agwm_k1_lr0": 0.0, "agwm_k1": 2e-3, "agwm_k1_lr1e-2": 1e-2, "agwm_k5": 2e-3}
-    records = make_records({**SCORES, **dict.fromkeys(rates, SCORES["agwm_k5"])})
-    for record in records:
-        if record.label in rates:
-            record.settings["search"]["attention_learning_rate"] = rates[record.label]
-    runs = records
+    runs = make_records({**SCORES, **dict.fromkeys(rates, SCORES["agwm_k5"])})
+    for run in runs:
+        if run.label in rates:
+            run.settings["search"]["attention_learning_rate"] = rates[run.label]
     assert [unlearned_of(runs, label) for label in ("agwm_k1", "agwm_k1_lr1e-2")] == ["agwm_k1_lr0"] * 2
     assert unlearned_of(runs, "agwm_k5") is None  # of another K
     assert unlearned_of(runs, "agwm_k1_lr0") is None
