@@ -146,7 +146,7 @@ def save_tree(path: str | Path, tree: Any) -> None:
 
     Args:
         path: The file.
-        tree: What to write; the structure goes into the file's metadata as JSON.
+        tree: The content; its structure goes into the file's metadata as JSON.
 
     Raises:
         TypeError: If the tree holds anything else (JSON's message).

@@ -18,7 +18,7 @@ class Progress:
     """A bar on standard error for one phase of a run.
 
     Args:
-        phase: What is running, e.g. ``"search 2/5"``.
+        phase: Name of the running phase, e.g. ``"search 2/5"``.
         total: Number of steps.
         enabled: Show it; None: only where standard error is a terminal.
         initial: Steps already done (after resuming).

@@ -8,12 +8,12 @@ from pathlib import Path
 from agwm.data._labels import class_index, finite_number
 from agwm.errors import DataError
 
-__all__ = ["Cell", "convert_labels", "infer_labels"]
+__all__ = ["RawLabel", "convert_labels", "infer_labels"]
 
-Cell = str | int | float | bool | None
+RawLabel = str | int | float | bool | None
 
 
-def _as_int(cell: Cell) -> int | None:
+def _as_int(cell: RawLabel) -> int | None:
     """Return the whole number that a cell holds, or None."""
     if isinstance(cell, bool) or not isinstance(cell, (str, int)):
         return None
@@ -23,7 +23,7 @@ def _as_int(cell: Cell) -> int | None:
         return None
 
 
-def _is_number(cell: Cell) -> bool:
+def _is_number(cell: RawLabel) -> bool:
     if isinstance(cell, bool) or cell is None:
         return False
     try:
@@ -33,18 +33,18 @@ def _is_number(cell: Cell) -> bool:
     return True
 
 
-def _check_present(cells: Sequence[Cell], path: Path) -> None:
+def _check_present(cells: Sequence[RawLabel], path: Path) -> None:
     for row, cell in enumerate(cells, start=1):
         if cell is None or (isinstance(cell, str) and not cell.strip()):
             raise DataError(f"No label in {path} example {row}: expected a label, got {cell!r}.")
 
 
-def _text(cell: Cell) -> str:
+def _text(cell: RawLabel) -> str:
     return cell.strip() if isinstance(cell, str) else str(cell)
 
 
 def infer_labels(
-    cells: Sequence[Cell],
+    cells: Sequence[RawLabel],
     path: Path,
     label_names: Sequence[str] | None = None,
     regression: bool | None = None,
@@ -85,7 +85,7 @@ def infer_labels(
 
 
 def convert_labels(
-    cells: Sequence[Cell], path: Path, names: tuple[str, ...] | None, hint: str = ""
+    cells: Sequence[RawLabel], path: Path, names: tuple[str, ...] | None, hint: str = ""
 ) -> list[int] | list[float]:
     """Turn labels into class indices, or finite numbers for regression.
 

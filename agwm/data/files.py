@@ -9,7 +9,7 @@ from pathlib import Path
 
 import datasets
 
-from agwm.data._infer import Cell, convert_labels, infer_labels
+from agwm.data._infer import RawLabel, convert_labels, infer_labels
 from agwm.data.quiet import quiet_datasets
 from agwm.data.task_data import TaskData
 from agwm.data.tasks import Task
@@ -78,7 +78,7 @@ def _read_with_datasets(path: Path, kind: str) -> datasets.Dataset:
             raise DataError(f"Cannot read {path} as {kind}: {reason}.") from None
 
 
-def _columns(path: Path, names: Sequence[str]) -> dict[str, list[Cell]]:
+def _columns(path: Path, names: Sequence[str]) -> dict[str, list[RawLabel]]:
     """Read the named columns of a file; row numbers in messages count examples from 1.
 
     Raises:
@@ -94,7 +94,7 @@ def _columns(path: Path, names: Sequence[str]) -> dict[str, list[Cell]]:
                     f"Wrong number of columns in {path} line {number}: expected {len(header)}, "
                     f"got {len(cells)}. Quotes do not protect tabs in a .tsv; save it as .csv."
                 )
-        found: dict[str, list[Cell]] = {
+        found: dict[str, list[RawLabel]] = {
             name: [cells[place] for _, cells in rows] for name, place in zip(names, places, strict=True)
         }
     else:
@@ -111,7 +111,7 @@ def _columns(path: Path, names: Sequence[str]) -> dict[str, list[Cell]]:
     return found
 
 
-def _check_texts(path: Path, name: str, texts: Sequence[Cell]) -> None:
+def _check_texts(path: Path, name: str, texts: Sequence[RawLabel]) -> None:
     for row, text in enumerate(texts, start=1):
         if not isinstance(text, str):
             raise DataError(

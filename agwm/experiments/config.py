@@ -43,7 +43,7 @@ class DataConfig:
         text_columns: One or two columns of texts in the own files.
         label_column: Column of labels in the own files.
         label_names: Class names in index order; null: found in the training file.
-        regression: Whether the labels are scores; null: told from the training file.
+        regression: True: the labels are scores; null: the training file tells.
         metric: accuracy, f1, matthews, spearman or pearson; null: accuracy, or spearman where the
             labels are scores.
     """
@@ -105,11 +105,11 @@ class RunConfig:
         device: ``"auto"`` (CUDA where there is one), or a name that PyTorch knows: ``"cpu"``, ``"cuda:1"``.
         output_dir: Folder of results and pictures.
         save_model: Keep the finetuned models.
-        data: Where the examples come from.
+        data: Source of the examples.
         vanilla: The training of vanilla, and of every method on one level.
-        rivals: What those methods set beside it, each under its name.
+        rivals: Own settings of these methods, each under the method's name.
         mixing: Weights mixup, of agwm and frozen.
-        hypergradient: How alpha is differentiated, of agwm.
+        hypergradient: Settings of the hypergradient, of agwm.
         search: First stage of agwm and frozen.
         final: Second stage of agwm and frozen.
     """

@@ -82,7 +82,7 @@ def describe(record: Record, also: Sequence[str] = ()) -> str:
     """Describe the result of a run in one line.
 
     Args:
-        record: Of the run.
+        record: Record of the run.
         also: Names to add to label, task and seed: ``"model"``, ``"train_size"`` or both.
     """
     scores, train = record.scores, record.train_info

@@ -26,9 +26,9 @@ def keep_model(outcome: Outcome, folder: Path, record: Record) -> Record:
     """Save a finetuned model; if that fails, the run keeps its score.
 
     Args:
-        outcome: Of the run.
-        folder: Where to save it.
-        record: Of the run.
+        outcome: Outcome of the run.
+        folder: Folder of the model.
+        record: Record of the run.
 
     Returns:
         The record; after a failure its ``train_info.model_failure`` holds the reason, in one line.

@@ -55,7 +55,7 @@ def put_between(page: str, name: str, content: str, source: str = "the page") ->
         page: Text of the page.
         name: Name of the two marks.
         content: The text to stand between them, on lines of its own.
-        source: Where the page comes from, for the message.
+        source: Name of the page, for the message.
 
     Raises:
         DataError: If a mark is missing.

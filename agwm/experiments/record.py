@@ -203,7 +203,7 @@ def failed_record(info: RunInfo, metric: str, failure: str, seconds: float) -> R
         info: Method, data, settings and machine.
         metric: Name of the task's metric.
         failure: The reason, in one line.
-        seconds: How long it ran.
+        seconds: Time that it ran.
     """
     return Record(
         info,

@@ -80,7 +80,7 @@ def store_refusals(
     Args:
         output_dir: Folder that holds ``results/``.
         refused: All that were refused this time.
-        checked: Where the others are that were looked at, and are refused no more.
+        checked: Places of the runs that were checked. Their old refusals are dropped.
 
     Raises:
         DataError: If a file of another kind is in the way, or the file cannot be written.

@@ -143,9 +143,9 @@ def build(cls: type[_T], values: Any, source: str, prefix: str = "", form: Form 
     Args:
         cls: The dataclass.
         values: Key -> value; sections are mappings.
-        source: Where the values come from, for messages.
+        source: Name of the file or flag that holds the values, for messages.
         prefix: Dotted path of these values, with its dot.
-        form: How keys are read.
+        form: Rules for the keys.
 
     Returns:
         An instance of ``cls``.
@@ -175,9 +175,9 @@ def checked(cls: Any, values: Any, source: str, prefix: str = "", form: Form = C
     Args:
         cls: The dataclass.
         values: Key -> value; sections are mappings.
-        source: Where the values come from, for messages.
+        source: Name of the file or flag that holds the values, for messages.
         prefix: Dotted path of this section, with its dot.
-        form: How keys are read.
+        form: Rules for the keys.
 
     Raises:
         AgwmError: If a key is unknown or missing, or a value is of the wrong type or out of range; of the
@@ -252,7 +252,7 @@ def _read_text(text: str, source: str) -> Any:
 
     Args:
         text: The YAML.
-        source: Where it comes from, for messages.
+        source: Name of the file or flag, for messages.
 
     Raises:
         ConfigError: If a mapping holds a key twice. YAML itself would take the last one silently.

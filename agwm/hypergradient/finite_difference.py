@@ -130,7 +130,7 @@ def mixed_derivative(
         direction: u.
         step: The number that multiplies u, i.e. epsilon over the norm of u.
         scheme: ``"central"`` or ``"forward"``.
-        base: Where to differentiate; None: at the present weights. Overwritten.
+        base: The point to differentiate at; None: the present weights. Overwritten.
         base_gradient: ``gradient()`` at ``base``, where already known (forward scheme only).
 
     Returns:

@@ -58,7 +58,7 @@ def indirect_term(
         gradient: Evaluates the gradient of the inner loss by ``uppers`` at the present weights, in the
             masks of the recorded step.
         dtype: The coarsest dtype that the passes of ``gradient`` round to.
-        is_last: Whether no other problem needs the trace.
+        is_last: True if no other problem needs the trace.
 
     Returns:
         One tensor for each of ``uppers``, and the norm of u. The term is zero where the gradient scaler

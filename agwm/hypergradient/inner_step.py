@@ -27,7 +27,7 @@ class StepTrace:
         step: The optimizer's step; None before it, and after the hypergradient was taken.
         upper_gradients: Gradient of the inner loss by each upper parameter, from the inner backward
             itself, by the parameter's ``id``; empty where it was not asked for.
-        is_skipped: Whether gradient scaling met an overflow and left W as it was.
+        is_skipped: True if gradient scaling met an overflow and left W unchanged.
     """
 
     batches: list[tuple[Any, RngState]] = field(default_factory=list)

@@ -273,7 +273,7 @@ def finite_difference(
         vector: v, the gradient of the outer loss by the weights of ``curr``; left as it is.
         curr: The inner problem.
         prev: The problem whose parameters take the hypergradient.
-        sync: Whether to add the indirect term to their ``.grad`` instead of returning it.
+        sync: Add the indirect term to their ``.grad`` instead of returning it.
 
     Returns:
         The indirect term, or None when ``sync``.

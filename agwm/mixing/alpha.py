@@ -47,7 +47,7 @@ class Alpha(nn.Module, ABC):
         generator: Source of the initial values; the global one when None.
 
     Class attributes:
-        is_learnable: Whether the form has factors that can be learned.
+        is_learnable: True if the form has factors that can be learned.
     """
 
     is_learnable: ClassVar[bool] = True

@@ -29,7 +29,7 @@ def mixing_function(
     """Make a differentiable function that keeps only its inputs: neither alpha nor its gradient.
 
     Args:
-        name: What profilers call it.
+        name: Name of the function in profilers.
         value: ``value(task, pretrained, *factors)``.
         gradients: ``gradients(needs, grad, task, pretrained, *factors)``.
     """

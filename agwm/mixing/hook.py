@@ -47,7 +47,7 @@ class MixedWeight:
         formula: ``"convex"`` or ``"factored"``.
 
     Attributes:
-        function: What mixes: ``mix_weights`` or its compiled form.
+        function: The mixing function: ``mix_weights`` or its compiled form.
     """
 
     def __init__(self, pretrained: Tensor, alpha: Alpha, formula: str) -> None:
@@ -159,7 +159,7 @@ def install(module: nn.Module, attribute: str, weight: Reparametrized) -> None:
     Args:
         module: A module with a parameter called ``attribute``.
         attribute: Name of the parameter in the module.
-        weight: How to mix it.
+        weight: The mixed weight.
     """
     base: Any = getattr(type(module), "_agwm_base", type(module))
     slots = module.__dict__.setdefault(_SLOTS, {})

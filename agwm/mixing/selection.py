@@ -57,8 +57,8 @@ class Candidate:
         parameter: The parameter, that is the task weights W.
         places: Every ``(module, attribute)`` that holds it.
         num_batch_dims: Leading dimensions that count matrices (stacked experts).
-        is_linear: Whether every place is a linear map.
-        in_backbone: Whether any place is in ``model.base_model``.
+        is_linear: True if every place is a linear map.
+        in_backbone: True if any place is in ``model.base_model``.
         obstacle: Why it cannot be mixed, or an empty string.
     """
 

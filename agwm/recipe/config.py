@@ -81,7 +81,7 @@ class FinetuneConfig:
 
     Attributes:
         mixing: The weights mixup.
-        hypergradient: How alpha is differentiated.
+        hypergradient: Settings of the hypergradient.
         search: First stage.
         final: Second stage: W on the whole training set, alpha fixed.
         seed: Decides splits, alpha, data order and dropout; on a CPU a run repeats bit for bit.

@@ -50,7 +50,7 @@ class FinetuneResult:
     Attributes:
         model: The finetuned model, plain, with the mixed weights, in evaluation mode.
         attention: The learned factors of alpha, averaged over the K searches.
-        initial_attention: What the factors started from, averaged likewise: how far did alpha move?
+        initial_attention: The start of the factors, averaged likewise, to tell how far alpha moved.
         history: Records of ``phase``, ``step``, losses and what ``evaluate`` returned.
         seconds: Wall time of the stages ``search`` and ``final``.
         num_steps: Optimizer steps on W in the stages ``search`` (all K together) and ``final``.

@@ -33,7 +33,7 @@ class MixupEngine(Engine):
         validate: Called with the engine, the model in evaluation mode and without gradient; the mapping
             it returns is appended to ``history`` with the inner step. None: a subclass's ``validation``,
             Betty's hook, if there is one.
-        phase: What the progress bar calls this run.
+        phase: Name of this run in the progress bar.
         progress: Show the bar; None: only on a terminal.
         checkpoint: File to write the state to, every ``checkpoint_step`` steps and at the end.
         checkpoint_step: Inner steps between checkpoints; rounded up to a whole outer step.
@@ -41,7 +41,7 @@ class MixupEngine(Engine):
     Attributes:
         inner: The inner problem.
         outer: The outer problem.
-        history: What validation returned, each with ``step``, the number of inner steps taken.
+        history: Results of the validations, each with ``step``, the number of inner steps taken.
 
     Raises:
         ConfigError: If the problems cannot be wired, or the config asks for what is not supported.

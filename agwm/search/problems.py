@@ -98,10 +98,10 @@ class TaskWeightProblem(_MixupProblem):
     It is the inner class of ``examples/betty/weights_mixup.py``, hardened.
 
     Args:
-        mixup: What ``agwm.inject`` returned.
+        mixup: The result of ``agwm.inject``.
         loader: Batches of the inner split.
         optimizer: Over ``mixup.model.parameters()``; used as it is, param groups included.
-        scheduler: Of that optimizer, stepped once an inner step; None for a constant rate.
+        scheduler: Scheduler of that optimizer, stepped once an inner step; None: a constant rate.
         config: Betty's config; the hypergradient's settings are read from it.
         name: Attribute of the engine by which the problem is found.
 
@@ -130,10 +130,10 @@ class AttentionProblem(_MixupProblem):
     learn, and the outer step is left out.
 
     Args:
-        mixup: What ``agwm.inject`` returned.
+        mixup: The result of ``agwm.inject``.
         loader: Batches of the outer split.
         optimizer: Over ``mixup.attention.parameters()``; used as it is.
-        scheduler: Of that optimizer, stepped once an outer step; None for a constant rate.
+        scheduler: Scheduler of that optimizer, stepped once an outer step; None: a constant rate.
         config: Betty's config.
         name: Attribute of the engine by which the problem is found.
 

@@ -46,7 +46,7 @@ def build_engine(
     """Wire an injected model, two loaders and two optimizers into an engine.
 
     Args:
-        mixup: What ``agwm.inject`` returned.
+        mixup: The result of ``agwm.inject``.
         inner_loader: Batches of the inner split: any iterable of dicts that can be iterated again.
         outer_loader: Batches of the outer split.
         inner_optimizer: Over ``mixup.model.parameters()``; the very object that steps.
@@ -65,7 +65,7 @@ def build_engine(
         roll_back: Undo the inner step after the outer one and take it again with the new alpha.
         validate: See :class:`MixupEngine`.
         valid_step: Inner steps between validations.
-        phase: What the progress bar calls this run.
+        phase: Name of this run in the progress bar.
         progress: Show the bar; None: only on a terminal.
         checkpoint: File to write the state to.
         checkpoint_step: Inner steps between checkpoints; rounded up to a whole outer step.

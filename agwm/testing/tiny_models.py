@@ -82,7 +82,7 @@ def pretrained(family: str, num_labels: int = 2, tmp_path: Path | None = None) -
     Args:
         family: A key of ``FAMILIES``.
         num_labels: Classes; 1 makes it a regression.
-        tmp_path: Where a real tokenizer is written; None: no tokenizer.
+        tmp_path: Folder for a real tokenizer; None: no tokenizer.
 
     Returns:
         The model in evaluation mode; its head counts as fresh.
@@ -107,9 +107,9 @@ def examples(num: int = 24, num_labels: int = 2, side: str | None = None) -> lis
     """Draw encoded examples whose label is told by one token.
 
     Args:
-        num: How many.
+        num: Number of examples.
         num_labels: 1: labels are numbers.
-        side: Where every third one, which is then shorter, is padded; None: all of one length.
+        side: The side on which every third, shorter example is padded; None: all are of one length.
     """
     generator = torch.Generator().manual_seed(1)
     rows = []

@@ -103,7 +103,7 @@ class Scene:
 
     Attributes:
         subject: Who did it.
-        verb: What was done.
+        verb: The action.
         object: The person or thing that the action was done to.
         setting: The walk of life that the scene is from.
         recipient: Who got the object, for verbs of giving.

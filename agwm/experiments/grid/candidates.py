@@ -27,7 +27,7 @@ class Trial:
     """One candidate of a tuning: its settings, its runs and its dev scores.
 
     Attributes:
-        label: Of the method.
+        label: Label of the method.
         number: Among the label's candidates, from 1.
         settings: As a grid file would hold them.
         scores: Task, size and model -> dev score of each seed that gave one.
@@ -88,7 +88,7 @@ def choose(
 
     Args:
         tuning: The file.
-        records: Of its runs.
+        records: Records of its runs.
         refused: Refusals; those of other cells and other settings do not matter.
 
     Returns:

@@ -34,7 +34,7 @@ class Owner:
         pid: Process that made the claim and will take it back.
         started: When that process started, in the kernel's units; None where that is not known.
         worker: Process that computes; None where it is the same.
-        boot: Of the machine, made anew whenever it starts; None where that is not known.
+        boot: Identity of the machine's present boot; None: it is not known.
         pid_space: In which ``pid`` counts, such as a container's; None where that is not known.
     """
 

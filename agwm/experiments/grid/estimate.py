@@ -44,7 +44,7 @@ class PassTime:
 
     Attributes:
         seconds: The time.
-        source: Where it comes from, as it stands after "seconds a pass".
+        source: Its origin, in words that follow "seconds a pass".
     """
 
     seconds: float
@@ -87,7 +87,7 @@ def measured_pass_times(records: Iterable[Record]) -> dict[str, PassTime]:
     """Return the mean time of a pass in finished runs, by the name of the model.
 
     Args:
-        records: What :func:`agwm.experiments.records.load_records` gives.
+        records: The records of :func:`agwm.experiments.records.load_records`.
     """
     totals: dict[str, list[float]] = {}
     for record in records:
@@ -106,8 +106,8 @@ def assumed_seconds(value: object, models: Sequence[str], path: Path) -> dict[st
     """Return what a grid file assumes of the seconds of a pass: model -> seconds.
 
     Args:
-        value: Of the key ``seconds_per_pass``: seconds, or a mapping.
-        models: Of the grid.
+        value: Value of the key ``seconds_per_pass``: seconds, or a mapping.
+        models: Models of the grid.
         path: The file, for messages.
 
     Returns:

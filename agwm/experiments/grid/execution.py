@@ -30,7 +30,7 @@ class GridResult:
     """Outcome of a grid: its records, its refusals, and the cells of other processes.
 
     Attributes:
-        records: Of finished and failed runs, in the order of the cells.
+        records: Records of finished and failed runs, in the order of the cells.
         refused: Cells that their method refuses, one for all seeds, in the order of the cells.
         elsewhere: Cells that another process holds.
     """
@@ -74,7 +74,7 @@ def run_grid(
     Args:
         cells: All of one output folder.
         jobs: Workers at once; 0: no worker and no backend, the cells run in this process.
-        backend: Of joblib: what the loops that lead the workers run in. ``"ray"`` needs the extra ``ray``.
+        backend: Backend of joblib for the loops that lead the workers. ``"ray"`` needs the extra ``ray``.
         threads: Torch threads of a worker.
         override: Run everything again, replacing records.
         retry_failed: Run failed cells again.

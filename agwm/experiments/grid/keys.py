@@ -41,7 +41,7 @@ def section_settings(content: Mapping[str, Any], path: Path, prefix: str = "") -
     Args:
         content: The file, or a block of it.
         path: The file, for messages.
-        prefix: Of the block; empty for the file.
+        prefix: Dotted path of the block; empty for the file.
 
     Raises:
         ConfigError: If it is no section, or sets what it cannot.

@@ -27,11 +27,11 @@ class PlanRow:
     """Cells that differ only in the seed.
 
     Attributes:
-        label: Of the method.
+        label: Label of the method.
         task: Name of the task.
         model: Name or folder of the model.
         size: Number of training examples; None: all of a task whose size is not known.
-        num_cells: How many.
+        num_cells: Number of cells.
         num_finished: Those whose record is there and stays.
         num_other: Those with a record that the run will stop at: of other settings, or no record.
         passes: In training, of one cell; None where the size is not known.

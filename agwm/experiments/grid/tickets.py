@@ -33,7 +33,7 @@ class Ticket:
         cell: Method, settings and seed of the run.
         settings: The result of :func:`agwm.experiments.records.run_settings`.
         data: Fingerprint of its examples.
-        metric: Of its task.
+        metric: Metric of its task.
         num_train: Number of training examples.
         passes: Passes that it will take.
         scores_test: Score on the test examples.
@@ -121,7 +121,7 @@ def make_tickets(
         cells: All cells.
         override: Replace all records.
         retry_failed: Replace those of failed runs.
-        scores_test: Of the runs.
+        scores_test: True if the runs score the test set.
         stores: May hold the examples already; None: they are loaded.
 
     Returns:

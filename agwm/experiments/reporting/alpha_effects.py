@@ -60,7 +60,7 @@ def alpha_effects(runs: Sequence[Record]) -> list[AlphaEffect]:
     """Compare every run that has its own alpha with its controls, by task and seed; only agwm has controls.
 
     Args:
-        runs: Of one model and size.
+        runs: Runs of one model and size.
     """
     scores = {(run.label, run.task, run.seed): run.score for run in runs}
     agwm = labels_of(controlled(runs))

@@ -25,7 +25,7 @@ def draw_cost(runs: Sequence[Record], path: str | Path) -> None:
     """Draw mean score against mean cost of every method: passes on the left, time on the right.
 
     Args:
-        runs: Of one model and size; a line of panels a task.
+        runs: Runs of one model and size; each task has a line of panels.
         path: PNG, PDF or SVG file to write, by its ending.
 
     Raises:
@@ -59,7 +59,7 @@ def draw_alpha_effects(runs: Sequence[Record], path: str | Path) -> None:
     records have it.
 
     Args:
-        runs: Of one model and size; a panel a task.
+        runs: Runs of one model and size; each task has a panel.
         path: PNG, PDF or SVG file to write, by its ending.
 
     Raises:

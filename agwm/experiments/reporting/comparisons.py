@@ -39,9 +39,9 @@ class Comparison:
         label: The method.
         baseline: Label of the baseline.
         paired: Paired by seed, on the seeds that gave both a score.
-        num_pairs: How many these are.
+        num_pairs: Number of these seeds.
         welch: On all scores of both.
-        sizes: How many these are.
+        sizes: Number of these scores, of the method and of the baseline.
         excluded: Failed runs of both, which are in neither test.
         paired_holm: Corrected p-value of ``paired`` in its family; None: not tested.
         welch_holm: The same of ``welch``.
@@ -67,7 +67,7 @@ def compare(runs: Sequence[Record], baselines: Mapping[str, str]) -> list[Compar
     :func:`agwm.experiments.reporting.tables.common_tasks` of the seeds that gave a score on all of them.
 
     Args:
-        runs: Of one model and size.
+        runs: Runs of one model and size.
         baselines: Label of a method -> label that it is compared with.
 
     Returns:

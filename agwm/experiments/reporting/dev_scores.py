@@ -46,7 +46,7 @@ def dev_scores(runs: Sequence[Record]) -> list[DevScores]:
     """Compare the labels of each method on each task, on common seeds.
 
     Args:
-        runs: Of one model and size.
+        runs: Runs of one model and size.
 
     Returns:
         Tasks, methods and labels in order. A method is left out on a task where fewer than two of its

@@ -140,7 +140,7 @@ def write_report(
 
     Args:
         runs: The result of :func:`agwm.experiments.reporting.runs.load_runs`.
-        folder: Where to; made if it is not there.
+        folder: Folder of the report; made if missing.
         command: The command that makes the report.
         refused: The result of :func:`agwm.experiments.refusals.load_refusals`.
 

@@ -63,10 +63,10 @@ def grid_of_axes(
     """Return a figure and its axes, line by line.
 
     Args:
-        count: How many.
+        count: Number of axes.
         columns: At most so many in a line.
-        width: Of one, in inches.
-        height: Of one, in inches.
+        width: Width of one, in inches.
+        height: Height of one, in inches.
         share_y: Give them the same y, shown only at the left.
     """
     columns = min(columns, count)

@@ -54,7 +54,7 @@ def alpha_grid(runs: Iterable[Record]) -> tuple[list[str], list[str], list[list[
     """Arrange the mean of 1 - alpha by layer and kind of matrix, averaged over records.
 
     Args:
-        runs: Of one model; those that learned no alpha are passed over.
+        runs: Runs of one model. Runs that learned no alpha are passed over.
 
     Returns:
         Names of the rows (layers), names of the columns (kinds), and the values row by row; NaN

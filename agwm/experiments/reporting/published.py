@@ -20,7 +20,7 @@ class PublishedTable:
 
     Attributes:
         title: Its content, with model and data.
-        source: Where the numbers were published.
+        source: Publication of the numbers.
         columns: Names of the columns.
         rows: Name of the method as published -> its numbers; None: not published.
         note: Hint for the reader; "" for none.

@@ -48,8 +48,8 @@ class ScoreRow(Spread):
         method: Label of the method: its name, or that of a variant of it.
         scores: Test scores of the runs that gave one, as fractions, in the order of ``seeds``.
         seeds: Their seeds.
-        num_degenerate: How many of them are no better than the best constant answer.
-        num_at_chance: How many are not above chance; None where that cannot be judged.
+        num_degenerate: Number of scores that are no better than the best constant answer.
+        num_at_chance: Number of scores that are not above chance; None: that cannot be judged.
         num_failed: Runs without a score; their records give the reason.
         passes: Mean number of forward and backward passes of a batch in training, over ``seeds``.
         seconds: Mean time of training, over ``seeds``.

@@ -166,7 +166,7 @@ def refused_section(refused: Sequence[Refusal]) -> list[str]:
     """List the refusals of one model and size, with the reason of each.
 
     Args:
-        refused: Of that model and size.
+        refused: Refusals of that model and size.
     """
     if not refused:
         return []
