@@ -13,7 +13,7 @@ from agwm.errors import ConfigError, close_names
 from agwm.experiments.yaml_files import build, checked, construct, lay_over, parse_assignment, read_yaml
 from agwm.hypergradient.settings import Hypergradient
 from agwm.methods import METHODS, RivalsConfig
-from agwm.recipe.config import FinetuneConfig, MixingConfig, SearchConfig
+from agwm.recipe.config import FinetuneConfig, MixingConfig, SearchConfig, plain_dict
 from agwm.training.config import TrainingConfig
 
 __all__ = ["OFFICIAL_SEEDS", "DataConfig", "RunConfig", "load_config"]
@@ -162,7 +162,7 @@ class RunConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return nested plain dicts, as a YAML file would hold them."""
-        return dataclasses.asdict(self)
+        return plain_dict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], source: str = "the config") -> RunConfig:

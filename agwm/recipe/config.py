@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
 from agwm.checks import Count, Interval, NonNegative, Schedule, Seed, check_fields
 from agwm.hypergradient.settings import Hypergradient
@@ -12,7 +12,7 @@ from agwm.mixing.alpha import Alpha, AlphaForm, alpha_class
 from agwm.mixing.functions import Formula
 from agwm.training.config import TrainingConfig
 
-__all__ = ["FinetuneConfig", "MixingConfig", "SearchConfig"]
+__all__ = ["FinetuneConfig", "MixingConfig", "SearchConfig", "plain_dict"]
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,16 @@ class FinetuneConfig:
     def __post_init__(self) -> None:
         check_fields(self)
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, Any]:
         """Return nested plain dicts, for result files and model cards."""
-        return dataclasses.asdict(self)
+        return plain_dict(self)
+
+
+def plain_dict(settings: Any) -> dict[str, Any]:
+    """Return settings as nested dicts of plain values; a class, such as a form of alpha, by its name."""
+    return dataclasses.asdict(
+        settings,
+        dict_factory=lambda items: {
+            key: value.__name__ if isinstance(value, type) else value for key, value in items
+        },
+    )

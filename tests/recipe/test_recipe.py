@@ -278,3 +278,20 @@ def test_precisions_on_the_cpu(precision):
 def test_what_a_record_keeps_of_alpha():
     alpha, start = torch.tensor([[0.5, 1.0], [0.25, 0.75]]), torch.tensor([[1.0, 0.5], [0.25, 0.75]])
     assert summary_of(alpha, start) == {"mean": 0.625, "min": 0.25, "max": 1.0, "from_start": 0.25}
+
+
+class HalfRow(agwm.Alpha):
+    def create_parameters(self):
+        self.a = self.new_factor(self.row_dim)
+
+    def factors(self):
+        return (self.a,)
+
+
+def test_an_own_form_of_alpha_goes_through_the_recipe_and_into_the_card(tmp_path):
+    settings = dataclasses.replace(config(num_resplits=1), mixing=agwm.MixingConfig(alpha=HalfRow))
+    result = run(settings)
+    assert all(isinstance(result.attention[name], HalfRow) for name in result.attention)
+    result.save_pretrained(tmp_path)
+    assert "alpha: HalfRow" in (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert settings.to_dict()["mixing"]["alpha"] == "HalfRow"
