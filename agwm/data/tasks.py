@@ -34,10 +34,10 @@ class Task:
     metric: str = "accuracy"
 
     def __post_init__(self) -> None:
-        """Check that the fields fit together.
+        """Raise unless the fields fit together.
 
         Raises:
-            DataError: If they do not.
+            DataError: If the fields do not fit together.
         """
         if tuple(self.text_columns) not in _TEXT_COLUMNS:
             raise DataError(

@@ -98,10 +98,10 @@ class VirtualTokens(Adapter):
         return self.settings.num_virtual_tokens
 
     def check_length(self, model: PreTrainedModel, max_length: int) -> None:
-        """Raise where examples and virtual tokens together are longer than the model reads.
+        """Raise if examples and virtual tokens together are longer than the model reads.
 
         Raises:
-            MethodError: If they are.
+            MethodError: If they are too long.
         """
         limit, added = positions(model), self.added(model)
         if limit is not None and max_length + added > limit:

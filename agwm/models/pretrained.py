@@ -124,7 +124,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def _locate(name: str) -> tuple[str, bool]:
-    """Return where to load from, and whether that needs no network.
+    """Return the source to load from, and True if loading needs no network.
 
     Raises:
         MissingExtraError: If the packaged model is not installed.
@@ -155,9 +155,9 @@ def _locate(name: str) -> tuple[str, bool]:
 
 
 def _is_cached_only(name: str) -> bool:
-    """Ask the hub once for a model; without an answer the local cache has to have it.
+    """Return True if only the local cache has the model. Ask the hub once before.
 
-    The client itself would retry for half a minute.
+    The hub's own client would retry for half a minute.
 
     Raises:
         ModelError: If neither the hub nor the cache has the model.
