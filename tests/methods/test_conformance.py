@@ -86,7 +86,7 @@ def test_says_where_it_acts_and_has_a_card(name):
 
 def test_the_matrix_of_the_page_is_what_is_tested():
     lines = PAGE.read_text(encoding="utf-8").splitlines()
-    start = next(number for number, line in enumerate(lines) if line.startswith("| | "))
+    start = next(number for number, line in enumerate(lines) if line.startswith("|  | "))
     assert lines[start].strip("| ").split(" | ") == list(FAMILIES)
     rows = [line.strip("| ").split(" | ") for line in lines[start + 2 : start + 2 + len(METHODS)]]
     found = {
