@@ -168,7 +168,7 @@ def check_fields(owner: Any, name: str | None = None) -> None:
     """
     cls: Any = type(owner)
     for key, kind in annotations_of(cls).items():
-        if typing.get_origin(kind) is not ClassVar and not is_a(kind, getattr(owner, key)):
+        if typing.get_origin(kind) is not ClassVar:
             path = f"{name or cls.__name__}.{key}"
             check_value(path, kind, getattr(owner, key), "Correct it in the config.")
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from agwm.methods.method import Job, Method, Outcome
 from agwm.methods.pretrained_weights import inject_pretrained, pretrained_only
 from agwm.mixing.alpha import Attention
+from agwm.models.families import is_regression
 from agwm.models.pretrained import Pretrained
 from agwm.recipe.config import FinetuneConfig, MixingConfig
 from agwm.recipe.finetune import finetune
@@ -88,7 +89,7 @@ class Agwm(Method):
 
         return Outcome(
             model=result.model,
-            passes=finetune_passes(config, len(job.examples)),
+            passes=self.passes(job.training, job.recipe, len(job.examples), is_regression(result.model)),
             history=result.history,
             save=save,
             alpha=summaries(result.attention, result.initial_attention),

@@ -151,7 +151,7 @@ def _number(rng: random.Random, good: bool) -> str:
 
 
 def _question(rng: random.Random, good: bool) -> str:
-    """What did she repair? / *What did she repair the radio?"""
+    """Questions: what did she repair? / *What did she repair the radio?"""
     verb, thing = _action(rng)
     word = "who" if thing.category in PEOPLE else "what"
     kind = int(rng.random() * 2)
