@@ -17,7 +17,8 @@ from agwm.checks import check_precision
 from agwm.data.sampling import split_train
 from agwm.errors import ConfigError, SplitError
 from agwm.mixing.alpha import Attention
-from agwm.mixing.mixup import Mixup, inject
+from agwm.mixing.injection import inject
+from agwm.mixing.mixup import Mixup
 from agwm.recipe.config import FinetuneConfig
 from agwm.recipe.result import FinetuneResult
 from agwm.rng import seed_everything
