@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Mapping, MutableMapping
+from collections.abc import MutableMapping
 from typing import Any
 
 import datasets
@@ -21,6 +20,7 @@ from agwm.experiments.record import Record, Scores, TrainInfo
 from agwm.experiments.records import run_info
 from agwm.methods import METHODS, Job, Outcome, make_method
 from agwm.models.pretrained import Pretrained, load_pretrained, pick_device
+from agwm.scores import finite_or_null
 
 __all__ = ["check_device", "check_method", "check_run", "check_sizes", "run_one"]
 
@@ -155,7 +155,7 @@ def run_one(
             total_seconds=round(seconds, 3),
             seconds=outcome.seconds if outcome else {},
             alpha=outcome.alpha if outcome else {},
-            history=_finite(outcome.history) if outcome else [],
+            history=finite_or_null(outcome.history) if outcome else [],
         ),
         Scores(
             metric=task.metric,
@@ -193,12 +193,3 @@ def _encode_test(
             return encoded
         encoded_tests[key] = encoded
     return encoded_tests[key]
-
-
-def _finite(value: Any) -> Any:
-    """Replace numbers that JSON lacks by null."""
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -22,6 +22,7 @@ from agwm.mixing.mixup import Mixup
 from agwm.recipe.config import FinetuneConfig
 from agwm.recipe.result import FinetuneResult
 from agwm.rng import seed_everything
+from agwm.scores import plain_scores
 from agwm.search.engine import MixupEngine
 from agwm.search.problems import AttentionProblem, TaskWeightProblem
 from agwm.search.wiring import build_engine
@@ -233,7 +234,7 @@ def _validation(evaluate: Evaluate) -> Any:
         losses = {"inner_loss": float(engine.inner.last_loss)}
         if hasattr(engine.outer, "last_loss"):
             losses["outer_loss"] = float(engine.outer.last_loss)
-        return {**losses, **evaluate(engine.inner.model)}
+        return {**losses, **plain_scores(evaluate(engine.inner.model), "evaluate")}
 
     return validate
 

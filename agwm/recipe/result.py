@@ -15,6 +15,7 @@ from agwm.files import make_folder, write_json, write_text
 from agwm.mixing.alpha import Attention
 from agwm.mixing.saving import plain_state, write_hugging_face, write_tensors
 from agwm.recipe.config import FinetuneConfig
+from agwm.scores import finite_or_null
 
 __all__ = ["FinetuneResult"]
 
@@ -96,7 +97,7 @@ class FinetuneResult:
         else:
             write_tensors(folder / "model.safetensors", plain_state(self.model))
         write_tensors(folder / "alpha.safetensors", self.attention.state_dict())
-        write_json(folder / "agwm_history.json", self.history)
+        write_json(folder / "agwm_history.json", finite_or_null(self.history))
         write_text(folder / "README.md", self._card())
 
     def _card(self) -> str:

@@ -15,6 +15,7 @@ from agwm.batches import to_device
 from agwm.checks import Schedule, check_precision
 from agwm.progress import Progress
 from agwm.rng import RngState, seed_everything
+from agwm.scores import plain_scores
 from agwm.training.config import TrainingConfig
 from agwm.training.hooks import TrainingHooks
 
@@ -50,11 +51,15 @@ def make_loader(dataset: Any, batch_size: int, collate: Collate, seed: int) -> D
 
 @torch.no_grad()
 def measure(model: nn.Module, evaluate: Evaluate) -> dict[str, float]:
-    """Evaluate in evaluation mode, then restore the mode and the random state."""
+    """Evaluate in evaluation mode, then restore the mode and the random state.
+
+    Raises:
+        ConfigError: If ``evaluate`` does not return numbers by name.
+    """
     state, was_training = RngState.capture(next(model.parameters()).device), model.training
     model.eval()
     try:
-        return dict(evaluate(model))
+        return plain_scores(evaluate(model), "evaluate")
     finally:
         model.train(was_training)
         state.restore()
@@ -90,7 +95,7 @@ def train(
         ``evaluate``. The model is left in evaluation mode.
 
     Raises:
-        ConfigError: If the precision does not fit the device.
+        ConfigError: If the precision does not fit the device, or ``evaluate`` returns no numbers by name.
     """
     hooks = TrainingHooks() if hooks is None else hooks
     device = next(model.parameters()).device

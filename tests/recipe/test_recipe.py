@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -295,3 +296,28 @@ def test_an_own_form_of_alpha_goes_through_the_recipe_and_into_the_card(tmp_path
     result.save_pretrained(tmp_path)
     assert "alpha: HalfRow" in (tmp_path / "README.md").read_text(encoding="utf-8")
     assert settings.to_dict()["mixing"]["alpha"] == "HalfRow"
+
+
+def test_numbers_of_numpy_and_torch_are_plain_in_the_history_and_nan_is_saved_as_null(tmp_path):
+    def evaluate(model):
+        return {"f1": np.float32(0.5), "right": np.int64(3), "r": torch.tensor(float("nan"))}
+
+    result = run(config(num_resplits=1), evaluate=evaluate)
+    for record in result.history:
+        assert type(record["f1"]) is float and type(record["right"]) is int and np.isnan(record["r"])
+        assert type(record["r"]) is float
+    result.save_pretrained(tmp_path)
+    saved = json.loads((tmp_path / "agwm_history.json").read_text())
+    assert all(record["r"] is None and record["f1"] == 0.5 for record in saved)
+
+
+def test_a_score_that_is_no_number_ends_the_run_at_the_first_evaluation():
+    calls = []
+
+    def evaluate(model):
+        calls.append(1)
+        return {"f1": 0.5, "matrix": np.zeros((2, 2))}
+
+    with pytest.raises(ConfigError, match="Score 'matrix' of evaluate is no number"):
+        run(config(), evaluate=evaluate)
+    assert len(calls) == 1
