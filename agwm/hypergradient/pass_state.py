@@ -42,6 +42,7 @@ _GENERATORS: dict[type, tuple[_Get, _Set]] = {
         lambda g, state: setattr(g.bit_generator, "state", state),
     ),
 }
+_Kept = dict[str, tuple[Tensor, Tensor] | None]
 _FUNCTIONS = (types.FunctionType, types.MethodType, functools.partial)
 
 
@@ -64,6 +65,11 @@ class Scope:
     modules: list[nn.Module] = field(default_factory=list)
     generators: list[Any] = field(default_factory=list)
     copies: dict[tuple[int, str], tuple[Tensor, int, Tensor]] = field(default_factory=dict)
+
+    @functools.cached_property
+    def spectral(self) -> list[nn.Module]:
+        """Modules with spectral normalization, which estimates a norm of W by an iteration in each pass."""
+        return [module for module in self.modules if _is_spectral(module)]
 
     @classmethod
     def of(cls, problem: ImplicitProblem) -> Scope:
@@ -119,6 +125,10 @@ class Scope:
         for part in parts:
             self._search(part, seen, depth - 1)
 
+    def copies_of(self, module: nn.Module) -> _Kept:
+        """Return the buffers of a module by name, each with a copy of its value."""
+        return {name: self.copy(module, name) for name in module._buffers}
+
     def copy(self, module: nn.Module, name: str) -> tuple[Tensor, Tensor] | None:
         """Return a buffer with a copy of its value; of a large one that has not changed, the last copy."""
         buffer = module._buffers[name]
@@ -154,6 +164,12 @@ class Scope:
             self.copies[id(module), name] = (buffer, buffer._version, value)
 
 
+def _is_spectral(module: nn.Module) -> bool:
+    hooks = module._forward_pre_hooks.values()
+    kinds = {type(module).__name__, *(type(hook).__name__ for hook in hooks)}
+    return bool(kinds & {"_SpectralNorm", "SpectralNorm"})
+
+
 @dataclass(frozen=True)
 class PassState:
     """Everything that a forward pass reads and changes, as it is at one moment.
@@ -162,13 +178,15 @@ class PassState:
         scope: Where it was looked for.
         random: State of the global generators.
         generators: State of each generator of the scope.
-        buffers: Of each module with buffers, the buffers by name, each with a copy of its value.
+        buffers: Of each module, its buffers by name, each with a copy of its value.
+        results: The buffers that spectral normalization had after the pass; see :meth:`note_results`.
     """
 
     scope: Scope
     random: RngState
     generators: list[Any]
-    buffers: list[tuple[nn.Module, dict[str, tuple[Tensor, Tensor] | None]]]
+    buffers: list[tuple[nn.Module, _Kept]]
+    results: list[tuple[nn.Module, _Kept]] = field(default_factory=list)
 
     @classmethod
     def capture(cls, scope: Scope) -> PassState:
@@ -177,11 +195,30 @@ class PassState:
             scope,
             RngState.capture(scope.device),
             [_of_kind(generator)[0](generator) for generator in scope.generators],
-            [
-                (module, {name: scope.copy(module, name) for name in module._buffers})
-                for module in scope.modules
-            ],
+            [(module, scope.copies_of(module)) for module in scope.modules],
         )
+
+    def note_results(self) -> None:
+        """Keep the vectors that spectral normalization reached in the pass.
+
+        They depend on W, but autograd takes them for constants. At the displaced weights of a finite
+        difference they would come out otherwise, and the difference would hold what a derivative does not.
+        """
+        self.results[:] = [(module, self.scope.copies_of(module)) for module in self.scope.spectral]
+
+    @contextmanager
+    def holding_results(self) -> Iterator[None]:
+        """Let spectral normalization use the vectors noted, without an iteration, in the body."""
+        modes = [module.training for module, _ in self.results]
+        for module, kept in self.results:
+            for name, pair in kept.items():
+                self.scope.put(module, name, pair)
+            module.training = False
+        try:
+            yield
+        finally:
+            for (module, _), mode in zip(self.results, modes, strict=True):
+                module.training = mode
 
     def restore(self) -> None:
         """Make this the present state; buffers are written in place, into the very tensors."""

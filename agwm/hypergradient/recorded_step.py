@@ -139,7 +139,10 @@ class RecordedStep(WholeStep):
                 now.trace = StepTrace()
             now.trace.batches[number] = moment
         with ForwardPass() as now.forward:
-            return super().get_loss(batch)
+            found = super().get_loss(batch)
+        if moment is not None and self._is_last_before_outer:
+            moment[1].note_results()
+        return found
 
     def clip_grad(self) -> None:
         """Clip the gradients by their norm, and keep the norm."""

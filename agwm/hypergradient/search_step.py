@@ -164,7 +164,7 @@ class SearchStep(RecordedStep):
         total: list[Tensor] = []
         for batch, state in self._recording.trace.batches.values():
             part = first_rows(batch, self.hypergradient.batch_fraction)
-            with replay(state), torch.enable_grad():
+            with replay(state), state.holding_results(), torch.enable_grad():
                 self._recording.is_replaying = True
                 try:
                     with ForwardPass() as forward:

@@ -10,11 +10,12 @@ import torch
 from betty.configs import Config
 from torch import Tensor, nn
 
+import agwm
 from agwm.errors import ConfigError
 from agwm.hypergradient import pass_state
 from agwm.hypergradient.pass_state import PassState, Scope, replay
 from agwm.rng import RngState
-from tests.betty_programs import Inner, engine, problems
+from tests.betty_programs import Inner, Outer, batches, engine, problems
 from tests.search_runs import Search, tiny_classifier, vector_batches
 
 
@@ -227,3 +228,62 @@ def test_a_module_that_only_a_problem_holds():
     inner.teacher.register_forward_hook(lambda module, *_: seen.append(float(module.count)))
     engine(inner, outer, train_iters=2).run()
     assert seen == [1, 1, 1, 2, 2, 2] and float(inner.teacher.count) == 2
+
+
+@pytest.mark.parametrize("scheme", ["central", "forward"])
+@pytest.mark.parametrize(
+    "normed", [nn.utils.spectral_norm, nn.utils.parametrizations.spectral_norm], ids=["old", "new"]
+)
+def test_spectral_norm_is_differentiated_as_autograd_does(normed, scheme):
+    """Its vectors are constants to autograd; the reference has them as buffers of an evaluated layer."""
+    torch.manual_seed(0)
+    data, held_out = batches(1)[0], batches(1, seed=1)[0]
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.hidden = normed(nn.Linear(3, 5).double())
+            self.last = nn.Linear(5, 1).double()
+
+        def forward(self, x):
+            return self.last(torch.tanh(self.hidden(x)))
+
+    def loss(net, rate, batch):
+        logits = net(batch["x"]).squeeze(1)
+        own = torch.nn.functional.binary_cross_entropy_with_logits(logits, batch["y"])
+        return own + (rate.sum() * logits**2).mean()
+
+    class MyInner(Inner):
+        def training_step(self, batch):
+            return loss(self.module, self.outer.module.rate, batch)
+
+    class MyOuter(Outer):
+        def training_step(self, batch):
+            return loss(self.inner.module, torch.zeros(3), batch)
+
+    net = Net()
+    twin = Net()
+    twin.load_state_dict(net.state_dict())
+    config = agwm.HypergradientConfig(hypergradient={"scheme": scheme})
+    inner, outer = problems(inner_config=config, inner=MyInner, outer=MyOuter, module=net)
+    seen = []
+    built = engine(inner, outer)
+    rate = outer.module.rate.detach().clone().requires_grad_()
+    outer.optimizer.register_step_pre_hook(lambda *_: seen.append(outer.module.rate.grad.clone()))
+    built.run()
+    twin.train()
+    twin(data["x"])  # the iteration of the inner pass
+    twin.eval()
+    weights = list(twin.parameters())
+    slopes = torch.autograd.grad(loss(twin, rate, data), weights, create_graph=True)
+    after = Net()
+    after.load_state_dict(twin.state_dict())
+    with torch.no_grad():
+        for weight, slope in zip(after.parameters(), slopes, strict=True):
+            weight.sub_(0.5 * slope)
+    after.train()
+    vectors = torch.autograd.grad(loss(after, torch.zeros(3), held_out), list(after.parameters()))
+    product = sum((slope * vector).sum() for slope, vector in zip(slopes, vectors, strict=True))
+    (expected,) = torch.autograd.grad(-0.5 * product, [rate])
+    assert expected.norm() > 0
+    torch.testing.assert_close(seen[0], expected, rtol=1e-6, atol=0)
