@@ -7,22 +7,23 @@ random state: it must return a tensor of one number and be free of side effects.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from agwm.checks import Precision, check_value
-from agwm.errors import ConfigError
-from agwm.hypergradient._betty import Config, HypergradientConfig, ImplicitProblem, warn_of_misspelt_hooks
+from agwm.errors import ConfigError, DataError
+from agwm.hypergradient._betty import Config, HypergradientConfig
+from agwm.hypergradient.hooks import warn_of_misspelt_hooks
 from agwm.hypergradient.search_step import SearchStep
 from agwm.mixing.mixup import Mixup
 
 __all__ = ["AttentionProblem", "TaskWeightProblem"]
 
 
-class _MixupProblem(SearchStep, ImplicitProblem):
+class _MixupProblem(SearchStep):
     """Base of the two problems: the mixup, the model and the loss."""
 
     def __init__(
@@ -73,7 +74,15 @@ class _MixupProblem(SearchStep, ImplicitProblem):
 
         Returns:
             ``self.model(**batch).loss``: the loss that the Hugging Face model computes from ``labels``.
+
+        Raises:
+            DataError: If the batch is no mapping.
         """
+        if not isinstance(batch, Mapping):
+            raise DataError(
+                f"Batch of problem {self.name!r} is unusable: expected a dict of the model's arguments, got"
+                f" a {type(batch).__name__}. Collate to a dict, or override loss()."
+            )
         return self.model(**batch).loss
 
     def training_step(self, batch: Any) -> Tensor:
@@ -160,6 +169,6 @@ class AttentionProblem(_MixupProblem):
         else:
             self.ready = [False] * len(self._children)
 
-    def param_callback(self) -> None:
-        """Project alpha to [0, 1]; Betty calls it after each outer step."""
+    def _after_step(self) -> None:
+        """Project alpha to [0, 1]: after Betty's hooks, so that a user's hook is no end of it."""
         self.mixup.project_()
