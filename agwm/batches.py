@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import random
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, Subset
 
 from agwm.errors import DataError
-from agwm.rng import RngState, generator_state, set_generator_state
+from agwm.rng import GENERATORS, RngState, generator_state, set_generator_state
 
 __all__ = ["BatchSource", "Place", "Split", "to_device"]
 
 _SHOWN = 64  # examples that a message lists
 _AHEAD = 4096  # batches whose order is kept; workers draw it a few batches ahead
-_GENERATORS = (torch.Generator, random.Random, np.random.Generator, np.random.RandomState)
 
 
 def to_device(batch: Any, device: torch.device | str | None) -> Any:
@@ -125,7 +122,7 @@ def _generators(loader: Any) -> list[Any]:
     found: list[Any] = []
     for part in _parts(loader, with_data=True):
         for value in getattr(part, "__dict__", {}).values():
-            if isinstance(value, _GENERATORS) and not any(value is other for other in found):
+            if isinstance(value, GENERATORS) and not any(value is other for other in found):
                 found.append(value)
     return found
 
@@ -201,12 +198,13 @@ class BatchSource:
         self._starts.append(
             {
                 "random": RngState.capture().to_tree(),
-                "generators": self._generator_states(),
+                "generators": self.generator_states(),
                 "has_workers": getattr(self.loader, "_iterator", None) is not None,
             }
         )
 
-    def _generator_states(self) -> list[Any]:
+    def generator_states(self) -> list[Any]:
+        """Return the states of the generators that the loader, its samplers and its data draw from."""
         return [generator_state(generator) for generator in _generators(self.loader)]
 
     def _set_generators(self, states: list[Any]) -> None:
@@ -219,7 +217,7 @@ class BatchSource:
             "epoch": self.epoch,
             "position": self.position,
             "starts": list(self._starts),
-            "generators": self._generator_states(),
+            "generators": self.generator_states(),
         }
 
     def resume(self, tree: Mapping[str, Any]) -> Iterator[Any]:

@@ -14,7 +14,17 @@ from torch import Tensor
 
 from agwm.errors import ConfigError
 
-__all__ = ["RngState", "generator_state", "replay", "seed_everything", "set_generator_state"]
+__all__ = [
+    "GENERATORS",
+    "RngState",
+    "generator_state",
+    "replay",
+    "seed_everything",
+    "set_generator_state",
+]
+
+# Kinds of generators whose state can be kept.
+GENERATORS = (torch.Generator, random.Random, np.random.Generator, np.random.RandomState)
 
 
 def _accelerator(device: torch.device) -> tuple[Any, tuple[torch.device, ...]] | None:

@@ -147,7 +147,7 @@ class MendedProblem(ImplicitProblem):
     def _next(self, idx: int) -> Any:
         """Take a batch, None at the end of an epoch; a loader that raised is begun anew at its place."""
         source = self.train_data_loader[idx]
-        random, order = RngState.capture(), source._order_now()
+        random, generators = RngState.capture(), source.generator_states()
         try:
             if idx in self._broken:
                 self.train_data_iterator[idx] = source.resume(self._broken[idx])
@@ -155,7 +155,7 @@ class MendedProblem(ImplicitProblem):
             return next(self.train_data_iterator[idx], None)
         except BaseException:
             if idx not in self._broken:
-                self._broken[idx] = {**source.to_tree(), "order_now": order}
+                self._broken[idx] = {**source.to_tree(), "generators": generators}
             random.restore()
             raise
 

@@ -10,19 +10,18 @@ from __future__ import annotations
 import functools
 import random
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
 from agwm.batches import BatchSource
 from agwm.hypergradient._betty import ImplicitProblem
-from agwm.rng import RngState
+from agwm.rng import GENERATORS, RngState, generator_state, set_generator_state
 
 __all__ = ["PassState", "Scope", "replay"]
 
@@ -31,17 +30,6 @@ __all__ = ["PassState", "Scope", "replay"]
 _SMALL = 1 << 16
 _MANY = 256  # a container with more values is data, and is not searched
 
-_Get = Callable[[Any], Any]
-_Set = Callable[[Any, Any], Any]
-_GENERATORS: dict[type, tuple[_Get, _Set]] = {
-    torch.Generator: (lambda g: g.get_state(), lambda g, state: g.set_state(state)),
-    random.Random: (lambda g: g.getstate(), lambda g, state: g.setstate(state)),
-    np.random.RandomState: (lambda g: g.get_state(), lambda g, state: g.set_state(state)),
-    np.random.Generator: (
-        lambda g: g.bit_generator.state,
-        lambda g, state: setattr(g.bit_generator, "state", state),
-    ),
-}
 _Kept = dict[str, tuple[Tensor, Tensor] | None]
 _FUNCTIONS = (types.FunctionType, types.MethodType, functools.partial)
 
@@ -95,7 +83,7 @@ class Scope:
                     self._search(part, seen, 3)
             for child in value._modules.values():
                 self._search(child, seen, 3)
-        elif isinstance(value, tuple(_GENERATORS)):
+        elif isinstance(value, GENERATORS):
             self.generators.append(value)
         elif isinstance(value, Mapping | list | tuple) and len(value) <= _MANY:
             for part in value.values() if isinstance(value, Mapping) else value:
@@ -116,7 +104,7 @@ class Scope:
         else:
             outer, names = function.__globals__, function.__code__.co_names
             named = [outer[name] for name in names if name in outer]
-            parts = [value for value in named if isinstance(value, (nn.Module, *_GENERATORS))]
+            parts = [value for value in named if isinstance(value, (nn.Module, *GENERATORS))]
             for cell in function.__closure__ or ():
                 try:
                     parts.append(cell.cell_contents)
@@ -194,7 +182,7 @@ class PassState:
         return cls(
             scope,
             RngState.capture(scope.device),
-            [_of_kind(generator)[0](generator) for generator in scope.generators],
+            [generator_state(generator) for generator in scope.generators],
             [(module, scope.copies_of(module)) for module in scope.modules],
         )
 
@@ -224,16 +212,12 @@ class PassState:
         """Make this the present state; buffers are written in place, into the very tensors."""
         self.random.restore()
         for generator, state in zip(self.scope.generators, self.generators, strict=True):
-            _of_kind(generator)[1](generator, state)
+            set_generator_state(generator, state)
         for module, kept in self.buffers:
             for name in [name for name in module._buffers if name not in kept]:
                 del module._buffers[name]  # registered by the pass itself, which will do so again
             for name, pair in kept.items():
                 self.scope.put(module, name, pair)
-
-
-def _of_kind(generator: Any) -> tuple[_Get, _Set]:
-    return next(pair for kind, pair in _GENERATORS.items() if isinstance(generator, kind))
 
 
 @contextmanager

@@ -14,9 +14,9 @@ from agwm.hypergradient._betty import Engine, EngineConfig, quiet_betty
 from agwm.processes import broadcast_
 from agwm.progress import Progress
 from agwm.rng import RngState
+from agwm.scores import plain_scores
 from agwm.search.checks import check_engine
 from agwm.search.problems import AttentionProblem, TaskWeightProblem
-from agwm.search.validation import as_numbers
 
 __all__ = ["MixupEngine", "Validate"]
 
@@ -149,12 +149,7 @@ class MixupEngine(Engine):
         finally:
             self.train()
             state.restore()
-        if not isinstance(outcome, Mapping):
-            raise ConfigError(
-                "Result of validate is unusable: expected a dict of numbers by name, got"
-                f" {type(outcome).__name__}. Return a dict."
-            )
-        record = {"step": self.step, **as_numbers(outcome)}
+        record = {"step": self.step, **plain_scores(outcome, "validate")}
         self.history.append(record)
         return record
 

@@ -77,7 +77,7 @@ def test_not_a_number_is_a_number(tmp_path):
 def test_what_is_no_number_is_refused_by_its_key(value, got):
     search = small(validate=lambda engine: {"good": 1.0, "bad": value}, valid_step=2)
     with pytest.raises(
-        ConfigError, match=rf"Result 'bad' of validate is unusable: expected a number, got {got}"
+        ConfigError, match=rf"Score 'bad' of validate is no number: expected one number, got {got}"
     ):
         search.run()
     assert search.engine.history == []
