@@ -169,6 +169,10 @@ class AttentionProblem(_MixupProblem):
         else:
             self.ready = [False] * len(self._children)
 
+    def param_callback(self) -> None:
+        """Project alpha to [0, 1]; a hook of Betty's, here for a ``super()`` in a subclass."""
+        self.mixup.project_()
+
     def _after_step(self) -> None:
-        """Project alpha to [0, 1]: after Betty's hooks, so that a user's hook is no end of it."""
+        # after Betty's hooks: a user's own does not end the projection
         self.mixup.project_()
