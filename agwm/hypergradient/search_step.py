@@ -92,6 +92,9 @@ class SearchStep(MendedProblem):
         with ForwardPass() as self._forward:
             return super().get_loss(batch)
 
+    def check_step(self, total_norm: Tensor | float) -> None:
+        """Look at losses and gradients right before the optimizer's step; for problems that do."""
+
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Step the optimizer after unscaling and clipping; record it where it is differentiated."""
         parameters, weights = self.trainable_parameters(), self.meta_trainable_parameters()
@@ -101,6 +104,7 @@ class SearchStep(MendedProblem):
         total_norm: Tensor | float = 0.0
         if self.gradient_clipping > 0.0:
             total_norm = torch.nn.utils.clip_grad_norm_(parameters, self.gradient_clipping)
+        self.check_step(total_norm)
         records = self._is_last_before_outer and self.hypergradient.order == "second"
         if records:
             trace = self._trace

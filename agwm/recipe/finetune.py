@@ -10,9 +10,9 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader
 
-from agwm.batches import to_device
+from agwm.batches import Split, to_device
 from agwm.checks import check_precision
 from agwm.data.sampling import split_train
 from agwm.errors import ConfigError, SplitError
@@ -69,7 +69,8 @@ def finetune(
         ConfigError: If a setting is wrong.
         SelectionError: If no weight can be mixed.
         SplitError: If the training set cannot be split, or the split is not disjoint.
-        HypergradientError: If the search diverges.
+        DivergenceError: If a loss, a gradient or a weight is not finite; names the examples.
+        HypergradientError: If the hypergradient is not finite.
 
     Reference:
         Somayajula et al., NAACL 2024: search and finetuning phases, K resplits averaged.
@@ -114,6 +115,7 @@ def finetune(
             evaluate=evaluate,
             phase="final",
             progress=progress,
+            section="final",
         )
     except BaseException:
         mixup.remove()
@@ -193,8 +195,8 @@ def _build(mixup: Mixup, given: _Search, k: int) -> MixupEngine:
     search, seed = config.search, config.seed + k
     inner_split, outer_split = _split(dataset, config, seed)
     seed_everything(seed)
-    inner_loader = make_loader(Subset(dataset, inner_split), search.batch_size, given.collate, seed)
-    outer_loader = make_loader(Subset(dataset, outer_split), search.batch_size, given.collate, seed + 1)
+    inner_loader = make_loader(Split(dataset, inner_split), search.batch_size, given.collate, seed)
+    outer_loader = make_loader(Split(dataset, outer_split), search.batch_size, given.collate, seed + 1)
     num_steps = search.epochs * len(inner_loader)
     num_outer_steps = max(1, num_steps // search.unroll_steps)
     inner_optimizer = make_optimizer(mixup.model, search)

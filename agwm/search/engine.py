@@ -10,6 +10,7 @@ import torch
 
 from agwm.errors import ConfigError, DataError
 from agwm.files import load_tree, save_tree
+from agwm.finiteness import check_weights
 from agwm.hypergradient._betty import Engine, EngineConfig, quiet_betty
 from agwm.processes import broadcast_
 from agwm.progress import Progress
@@ -71,6 +72,8 @@ class MixupEngine(Engine):
         dependencies = {"u2l": {outer: [inner]}, "l2u": {inner: [outer]}}
         with quiet_betty():
             super().__init__([outer, inner], config, dependencies)
+        for problem in (inner, outer):
+            problem.watch(phase, config.train_iters // inner.gas)
         mixup = inner.mixup
         broadcast_([*mixup.model.parameters(), *mixup.model.buffers()])
         broadcast_([*mixup.attention.parameters(), *mixup.pretrained.values()])
@@ -87,7 +90,12 @@ class MixupEngine(Engine):
         return self.global_step // self._inner.gas
 
     def run(self) -> None:
-        """Run the remaining steps up to ``train_iters``, from where the engine stands."""
+        """Run the remaining steps up to ``train_iters``, from where the engine stands.
+
+        Raises:
+            DivergenceError: If a loss or a gradient is not finite, before the weights are changed, or a
+                weight is not at the end.
+        """
         self.train()
         gas = self._inner.gas
         with Progress(self.phase, self.train_iters // gas, self.progress, self.step) as bar:
@@ -102,6 +110,8 @@ class MixupEngine(Engine):
                     self.save_checkpoint(self.checkpoint)
         with quiet_betty():
             self.cleanup()
+        for module in (self._inner.module, self._outer.module):
+            check_weights(module, f" at the end of phase {self.phase!r}", "Lower the learning rates.")
 
     @property
     def _is_validated(self) -> bool:
