@@ -122,6 +122,7 @@ def train(
     check = StepCheck(phase, remedy, num_steps)
     source, step = BatchSource(loader), 0
     history: list[dict[str, Any]] = []
+    optimizer.zero_grad()  # the first step would add what an earlier backward left
     model.train()
     ahead = make_loader(train_dataset, config.batch_size, collate, seed)
     hooks.before_training(model, (to_device(batch, device) for batch in ahead), num_steps)
