@@ -6,8 +6,9 @@ from agwm.hypergradient._betty import HypergradientConfig
 from agwm.hypergradient.settings import HYPERGRADIENT_TYPE, Hypergradient
 from agwm.mixing.alpha import Alpha
 from agwm.mixing.functions import mix_weights
+from agwm.mixing.injection import inject, mixup_of
 from agwm.mixing.loading import load
-from agwm.mixing.mixup import Mixup, inject, mixup_of
+from agwm.mixing.mixup import Mixup
 from agwm.recipe.config import FinetuneConfig, MixingConfig, SearchConfig
 from agwm.recipe.finetune import finetune
 from agwm.recipe.result import FinetuneResult

@@ -201,12 +201,13 @@ class BatchSource:
         self._starts.append(
             {
                 "random": RngState.capture().to_tree(),
-                "generators": self._generator_states(),
+                "generators": self.generator_states(),
                 "has_workers": getattr(self.loader, "_iterator", None) is not None,
             }
         )
 
-    def _generator_states(self) -> list[Any]:
+    def generator_states(self) -> list[Any]:
+        """Return the present states of the generators of the loader, its samplers and its data set."""
         return [generator_state(generator) for generator in _generators(self.loader)]
 
     def _set_generators(self, states: list[Any]) -> None:
@@ -219,7 +220,7 @@ class BatchSource:
             "epoch": self.epoch,
             "position": self.position,
             "starts": list(self._starts),
-            "generators": self._generator_states(),
+            "generators": self.generator_states(),
         }
 
     def resume(self, tree: Mapping[str, Any]) -> Iterator[Any]:

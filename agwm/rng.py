@@ -12,7 +12,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from agwm.errors import ConfigError
+
 __all__ = ["RngState", "generator_state", "replay", "seed_everything", "set_generator_state"]
+
+
+def _accelerator(device: torch.device) -> tuple[Any, tuple[torch.device, ...]] | None:
+    """Return the module of torch that keeps a device's random state, and how it is told which device.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    if device.type in ("cpu", "meta"):
+        return None
+    module = getattr(torch, device.type, None)
+    if not (hasattr(module, "get_rng_state") and hasattr(module, "set_rng_state")):
+        raise ConfigError(
+            f"Random state of device {str(device)!r} cannot be kept: expected a device with get_rng_state,"
+            f" such as cuda, xpu or mps, got {device.type!r}. Use another device."
+        )
+    return module, () if device.type == "mps" else (device,)
 
 
 @dataclass(frozen=True)
@@ -30,9 +49,14 @@ class RngState:
 
     @classmethod
     def capture(cls, device: torch.device | str = "cpu") -> RngState:
-        """Read the present state. Of all accelerators, only the state of ``device`` is read."""
+        """Read the present state. Of all accelerators, only the state of ``device`` is read.
+
+        Raises:
+            ConfigError: If ``device`` is an accelerator whose random state torch cannot read.
+        """
         device = torch.device(device)
-        accelerator = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+        found = _accelerator(device)
+        accelerator = None if found is None else found[0].get_rng_state(*found[1])
         return cls(
             random.getstate(),
             np.random.get_state(legacy=False),
@@ -46,8 +70,9 @@ class RngState:
         random.setstate(self.python)
         np.random.set_state(self.numpy)
         torch.set_rng_state(self.cpu)
-        if self.accelerator is not None:
-            torch.cuda.set_rng_state(self.accelerator, self.device)
+        found = _accelerator(self.device)
+        if found is not None and self.accelerator is not None:
+            found[0].set_rng_state(self.accelerator, *found[1])
 
     def to_tree(self) -> dict:
         """Return the state as nested dicts and lists of numbers and tensors, for a checkpoint."""

@@ -135,7 +135,7 @@ def test_no_docstring_promises_an_error_that_nothing_raises():
 def test_a_false_promise_is_seen():
     trees = {m: ast.parse(path.read_text(encoding="utf-8")) for m, path in modules(PACKAGE).items()}
     false = "Do.\n\nRaises:\n    MissingExtraError: Never.\n    ModelError: If the hook is off.\n"
-    places = ("mixing.mixup.merge", "mixing.mixup.inject", "search.wiring.build_engine")
+    places = ("mixing.mixup.merge", "mixing.injection.inject", "search.wiring.build_engine")
     for where in places:
         module, _, name = where.rpartition(".")
         node = next(n for n in ast.walk(trees[module]) if isinstance(n, ast.FunctionDef) and n.name == name)

@@ -13,7 +13,7 @@ from agwm.batches import to_device
 from agwm.data.metrics import compute_metric
 from agwm.data.tasks import Task
 from agwm.errors import DataError, DivergenceError, ShapeError
-from agwm.mixing.mixup import mixup_of
+from agwm.mixing.injection import mixup_of
 
 __all__ = ["constant_score", "evaluate", "model_logits", "predictions_from_logits"]
 

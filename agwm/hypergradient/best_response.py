@@ -12,7 +12,7 @@ Each function here maps v to u for one assumption about F. None of them needs a 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -34,8 +34,10 @@ class InnerStep:
 
     Attributes:
         gradients: The gradients that the optimizer used, after clipping; None: the weight had none.
-        groups: The optimizer's settings (learning rate, betas, ...) of each weight at that step.
-        states: The optimizer's state of each weight after that step; of SGD, whether it is the first.
+        groups: The optimizer's settings (learning rate, betas, ...) of each weight at that step, copies;
+            None: clipping counts the weight, but the optimizer does not step it.
+        states: The optimizer's state of each weight after that step, its very tensors, to be read before
+            the next step; of SGD, whether it is the first.
         kind: Name of the optimizer, as ``optimizer_kind`` gives it.
         total_norm: Norm of all gradients before clipping; 0.0 where there is no clipping.
         max_norm: Clipping threshold; 0.0 where there is none.
@@ -43,7 +45,7 @@ class InnerStep:
     """
 
     gradients: list[Tensor | None]
-    groups: list[dict[str, Any]]
+    groups: list[dict[str, Any] | None]
     states: list[dict[str, Any]]
     kind: str
     total_norm: float = 0.0
@@ -120,6 +122,17 @@ def _times_adam_derivative_(
     vector.mul_(slope.div_(denominator))
 
 
+def _numbers(group: dict[str, Any]) -> dict[str, Any]:
+    """Return settings with tensors of one number as numbers."""
+
+    def number(value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return tuple(map(number, value))
+        return value.item() if isinstance(value, Tensor) and value.numel() == 1 else value
+
+    return {key: number(value) for key, value in group.items()}
+
+
 def _sgd_derivative(group: dict[str, Any], state: dict[str, Any], is_first: bool) -> float:
     """Derivative of SGD's update by the gradient: a number, ``-lr`` without momentum."""
     momentum = group["momentum"]
@@ -187,7 +200,7 @@ def _through_optimizer_(vector: Sequence[Tensor], step: InnerStep) -> None:
     """
     for i, (v, gradient) in enumerate(zip(vector, step.gradients, strict=True)):
         group, state = step.groups[i], step.states[i]
-        if gradient is None:
+        if gradient is None or group is None:
             v.zero_()
         elif step.kind == "SGD":
             v.mul_(_sgd_derivative(group, state, state.get("is_first", False)) * _sign(group))
@@ -256,9 +269,11 @@ def response_vector(kind: BestResponse, vector: Sequence[Tensor], step: InnerSte
     if kind == "identity":
         torch._foreach_neg_(vector)
         return vector
+    known = {id(group): _numbers(group) for group in step.groups if group is not None}
+    step = replace(step, groups=[None if group is None else known[id(group)] for group in step.groups])
     if kind == "sgd":
         for v, group in zip(vector, step.groups, strict=True):
-            v.mul_(-float(group["lr"]) * _sign(group))
+            v.mul_(0.0 if group is None else -float(group["lr"]) * _sign(group))
         return vector
     _through_optimizer_(vector, step)
     _through_clipping_(vector, step)

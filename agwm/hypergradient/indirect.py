@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from agwm.errors import HypergradientError
 from agwm.hypergradient.best_response import response_vector
-from agwm.hypergradient.finite_difference import default_epsilon, global_norm, mixed_derivative
+from agwm.hypergradient.finite_difference import default_epsilon, global_norm
 from agwm.hypergradient.inner_step import StepTrace
+from agwm.hypergradient.resumed_difference import Difference
 from agwm.hypergradient.settings import Hypergradient
 
 __all__ = ["check_finite", "indirect_term"]
@@ -53,7 +54,8 @@ def indirect_term(
         vector: v, the gradient of the outer loss by W; overwritten.
         weights: W. Displaced during the call; the same storage with the same bits afterwards.
         uppers: The parameters that take the hypergradient.
-        trace: The inner step. Its large tensors are dropped when ``is_last``.
+        trace: The inner step. Its large tensors are dropped when ``is_last``. A difference that was
+            interrupted goes on where it was.
         settings: Scheme, best response and epsilon.
         gradient: Evaluates the gradient of the inner loss by ``uppers`` at the present weights, in the
             masks of the recorded step.
@@ -66,25 +68,34 @@ def indirect_term(
         finite.
     """
     indirect, norm = [torch.zeros_like(upper) for upper in uppers], 0.0
-    if trace.step is not None and not trace.is_skipped:
+    if trace.difference is None and trace.step is not None and not trace.is_skipped:
         direction = response_vector(settings.best_response, vector, trace.step)
         norm = float(global_norm(direction))
-    if is_last:
-        trace.step = None  # its gradients are as large as W, and not needed in the passes below
-    if not norm < float("inf"):
+        if is_last:
+            trace.step = None  # its gradients are as large as W, and not needed in the passes below
+        if 0.0 < norm < float("inf"):
+            base = trace.weights
+            if base is not None and not is_last:
+                base = [weight.clone() for weight in base]
+            known = trace.upper_gradients
+            epsilon = settings.epsilon
+            if epsilon is None:
+                epsilon = default_epsilon(settings.scheme, dtype, weights)
+            trace.difference = Difference(
+                weights,
+                direction,
+                norm,
+                epsilon / norm,
+                settings.scheme,
+                base,
+                [known[id(upper)] for upper in uppers] if known else None,
+            )
+    if trace.difference is not None:
+        norm = trace.difference.norm
+        indirect = trace.difference.take(gradient)
+        trace.difference = None
+    elif not norm < float("inf"):
         indirect = [torch.full_like(upper, float("nan")) for upper in uppers]
-    elif norm > 0.0:
-        epsilon = settings.epsilon
-        if epsilon is None:
-            epsilon = default_epsilon(settings.scheme, dtype, weights)
-        base = trace.weights
-        if base is not None and not is_last:
-            base = [weight.clone() for weight in base]
-        known = trace.upper_gradients
-        base_gradient = [known[id(upper)] for upper in uppers] if known else None
-        indirect = mixed_derivative(
-            gradient, weights, direction, epsilon / norm, settings.scheme, base, base_gradient
-        )
     if is_last:
-        trace.weights, trace.upper_gradients = None, {}
+        trace.step, trace.weights, trace.upper_gradients = None, None, {}
     return indirect, norm

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from agwm.errors import HypergradientError
 from agwm.hypergradient.best_response import InnerStep, optimizer_kind
-from agwm.rng import RngState
+from agwm.hypergradient.pass_state import PassState
 
-__all__ = ["StepTrace", "filled", "first_rows", "inner_step", "owned"]
+__all__ = ["StepTrace", "dense", "filled", "first_rows", "inner_step", "owned"]
 
 
 @dataclass
@@ -22,19 +22,23 @@ class StepTrace:
     """Record of an inner step.
 
     Attributes:
-        batches: Its micro-batches, each with the random state before its forward pass.
+        batches: Its micro-batches by their number, each with the state before its forward pass.
         weights: W before the step, where the mixed derivative is taken there.
         step: The optimizer's step; None before it, and after the hypergradient was taken.
         upper_gradients: Gradient of the inner loss by each upper parameter, from the inner backward
             itself, by the parameter's ``id``; empty where it was not asked for.
         is_skipped: True if gradient scaling met an overflow and left W unchanged.
+        count: Number of the micro-batch that completed the step.
+        difference: The finite difference that is being taken; None: none is.
     """
 
-    batches: list[tuple[Any, RngState]] = field(default_factory=list)
+    batches: dict[int, tuple[Any, PassState]] = field(default_factory=dict)
     weights: list[Tensor] | None = None
     step: InnerStep | None = None
     upper_gradients: dict[int, Tensor] = field(default_factory=dict)
     is_skipped: bool = False
+    count: int = 0
+    difference: Any = None
 
 
 def _leaves(batch: Any) -> Iterator[Any]:
@@ -99,6 +103,24 @@ def filled(gradients: Sequence[Tensor | None], like: Sequence[Tensor]) -> list[T
     ]
 
 
+def dense(
+    gradients: Sequence[Tensor | None], parameters: Sequence[Tensor], module: nn.Module
+) -> Sequence[Tensor | None]:
+    """Return the gradients, none of which may be sparse.
+
+    Raises:
+        HypergradientError: If one is; names its parameter.
+    """
+    for gradient, parameter in zip(gradients, parameters, strict=True):
+        if gradient is not None and gradient.layout != torch.strided:
+            names = [name for name, own in module.named_parameters() if own is parameter]
+            raise HypergradientError(
+                f"Gradient of {names[0] if names else 'a parameter'!r} is unusable: expected a dense"
+                f" tensor, got {gradient.layout}. Build the embedding with sparse=False."
+            )
+    return gradients
+
+
 def owned(gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
     """Clone gradients that share memory, so that each can be changed in place.
 
@@ -118,6 +140,15 @@ def owned(gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
     return result
 
 
+def _kept(value: Any) -> Any:
+    """Copy a setting: a scheduler may change a tensor or a list in place before it is read."""
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    if isinstance(value, list | tuple):
+        return type(value)(map(_kept, value))
+    return value
+
+
 def inner_step(
     optimizer: torch.optim.Optimizer,
     weights: Sequence[torch.nn.Parameter],
@@ -129,7 +160,7 @@ def inner_step(
 
     Args:
         optimizer: The inner optimizer; gradients are in ``.grad``, clipped already.
-        weights: W.
+        weights: W: all that the optimizer steps or clipping counts.
         before: W before the step, where it is kept.
         total_norm: Norm of all gradients before clipping; 0.0 where there is no clipping.
         max_norm: Clipping threshold; 0.0 where there is none.
@@ -137,18 +168,17 @@ def inner_step(
     Returns:
         The step; the states of Adam are to be taken after it (``InnerStep.take_states``).
     """
-    groups = {
-        id(p): {key: value for key, value in group.items() if key != "params"}
-        for group in optimizer.param_groups
-        for p in group["params"]
-    }
+    groups = {}
+    for group in optimizer.param_groups:
+        settings = {key: _kept(value) for key, value in group.items() if key != "params"}
+        groups.update({id(p): settings for p in group["params"]})
     kind = optimizer_kind(optimizer)
     states = [optimizer.state[w] if w in optimizer.state else {} for w in weights]
     if kind == "SGD":
         states = [{"is_first": state.get("momentum_buffer") is None} for state in states]
     return InnerStep(
-        gradients=[w.grad if id(w) in groups else None for w in weights],
-        groups=[groups.get(id(w), {"lr": 0.0}) for w in weights],
+        gradients=[w.grad for w in weights],
+        groups=[groups.get(id(w)) for w in weights],
         states=states,
         kind=kind,
         total_norm=total_norm,

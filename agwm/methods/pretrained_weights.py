@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from agwm.mixing.mixup import Mixup, inject
+from agwm.mixing.injection import inject
+from agwm.mixing.mixup import Mixup
 from agwm.mixing.selection import select
 from agwm.models.pretrained import Pretrained
 from agwm.recipe.config import MixingConfig

@@ -2,7 +2,8 @@
 
 from agwm.mixing.alpha import Alpha
 from agwm.mixing.functions import mix_weights
+from agwm.mixing.injection import inject, mixup_of
 from agwm.mixing.loading import load
-from agwm.mixing.mixup import Mixup, inject, mixup_of
+from agwm.mixing.mixup import Mixup
 
 __all__ = ["Alpha", "Mixup", "inject", "load", "mix_weights", "mixup_of"]

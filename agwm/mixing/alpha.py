@@ -175,7 +175,7 @@ class FrozenAlpha(Alpha):
 
     def create_parameters(self) -> None:
         """Create a parameter that no formula reads, so that the module has a device."""
-        self.a = nn.Parameter(torch.ones([1] * len(self.shape)), requires_grad=False)
+        self.a = nn.Parameter(torch.ones([1] * len(self.shape), dtype=torch.float32), requires_grad=False)
 
     def factors(self) -> tuple[Tensor, ...]:
         """Return no factor: alpha is 1."""

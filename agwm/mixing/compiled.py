@@ -18,7 +18,14 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from agwm.mixing.formulas import convex, convex_gradients, factored, factored_gradients
+from agwm.mixing.formulas import (
+    convex,
+    convex_gradients,
+    convex_tangent,
+    factored,
+    factored_gradients,
+    factored_tangent,
+)
 from agwm.mixing.functions import Formula, mix_weights, mixing_function
 
 __all__ = ["mix_weights_compiled"]
@@ -47,7 +54,7 @@ def _of_both(gradients: Gradients, *tensors: Tensor) -> tuple[Tensor | None, ...
 
 
 def _function(
-    name: str, value: Callable[..., Tensor], gradients: Gradients
+    name: str, value: Callable[..., Tensor], gradients: Gradients, tangent: Callable[..., Tensor]
 ) -> type[torch.autograd.Function]:
     compiled = partial(torch.compile, dynamic=True, fullgraph=True)
     fused_value = compiled(value)
@@ -67,12 +74,12 @@ def _function(
     def forward(*tensors: Tensor) -> Tensor:
         return fused_value(*(tensor.detach() for tensor in tensors))
 
-    return mixing_function(name, forward, fused_gradients)
+    return mixing_function(name, forward, fused_gradients, tangent)
 
 
 _FUNCTIONS = {
-    "convex": _function("ConvexCompiled", convex, convex_gradients),
-    "factored": _function("FactoredCompiled", factored, factored_gradients),
+    "convex": _function("ConvexCompiled", convex, convex_gradients, convex_tangent),
+    "factored": _function("FactoredCompiled", factored, factored_gradients, factored_tangent),
 }
 
 

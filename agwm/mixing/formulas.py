@@ -13,7 +13,14 @@ from functools import reduce
 import torch
 from torch import Tensor, nn
 
-__all__ = ["convex", "convex_gradients", "factored", "factored_gradients"]
+__all__ = [
+    "convex",
+    "convex_gradients",
+    "convex_tangent",
+    "factored",
+    "factored_gradients",
+    "factored_tangent",
+]
 
 Reduce = Callable[[Tensor, "Tensor | None", torch.Size], Tensor]
 
@@ -175,6 +182,55 @@ def _factored_sums(
     losses = _reduced(grad * pretrained, complements, needs, reduced)
     pairs = zip(gains, losses, strict=True)
     return [None if gain is None or loss is None else gain - loss for gain, loss in pairs]
+
+
+Tangents = Sequence["Tensor | None"]
+
+
+def convex_tangent(tensors: Sequence[Tensor], tangents: Tangents) -> Tensor:
+    """Return the derivative of :func:`convex` along a direction, for forward-mode differentiation.
+
+    Args:
+        tensors: The inputs of :func:`convex`: W, W0 and the factors.
+        tangents: The direction, one tensor for each input; None: the input does not move.
+    """
+    task, pretrained, *factors = _widen(tensors[0], tensors[2:], tensors[1])
+    alpha = _product(factors)
+    terms = [
+        _scaled_tangent(alpha, tangents[0]),
+        _scaled_tangent(1 - alpha, tangents[1]),
+        _scaled_tangent(task - pretrained, _product_tangent(factors, tangents[2:])),
+    ]
+    return _total(terms, task).to(tensors[0].dtype)
+
+
+def factored_tangent(tensors: Sequence[Tensor], tangents: Tangents) -> Tensor:
+    """Return the derivative of :func:`factored` along a direction, as :func:`convex_tangent` does."""
+    task, pretrained, *factors = _widen(tensors[0], tensors[2:], tensors[1])
+    complements = [1 - factor for factor in factors]
+    opposite = [None if tangent is None else -tangent for tangent in tangents[2:]]
+    terms = [
+        _scaled_tangent(_product(factors), tangents[0]),
+        _scaled_tangent(_product(complements), tangents[1]),
+        _scaled_tangent(task, _product_tangent(factors, tangents[2:])),
+        _scaled_tangent(pretrained, _product_tangent(complements, opposite)),
+    ]
+    return _total(terms, task).to(tensors[0].dtype)
+
+
+def _scaled_tangent(scale: Tensor, tangent: Tensor | None) -> Tensor | None:
+    return None if tangent is None else scale * tangent
+
+
+def _product_tangent(factors: Sequence[Tensor], tangents: Tangents) -> Tensor | None:
+    terms = [
+        _times(tangent, _others(factors, i)) for i, tangent in enumerate(tangents) if tangent is not None
+    ]
+    return reduce(torch.add, terms) if terms else None
+
+
+def _total(terms: Tangents, like: Tensor) -> Tensor:
+    return reduce(torch.add, [term for term in terms if term is not None], torch.zeros_like(like))
 
 
 def _narrow(

@@ -16,7 +16,14 @@ from torch import Tensor
 from agwm.checks import check_value
 from agwm.errors import ShapeError
 from agwm.forward_pass import needed, note_inputs
-from agwm.mixing.formulas import convex, convex_gradients, factored, factored_gradients
+from agwm.mixing.formulas import (
+    convex,
+    convex_gradients,
+    convex_tangent,
+    factored,
+    factored_gradients,
+    factored_tangent,
+)
 
 __all__ = ["Formula", "check_factors", "check_formula", "mix_weights", "mixing_function"]
 
@@ -24,7 +31,10 @@ Formula = Literal["convex", "factored"]
 
 
 def mixing_function(
-    name: str, value: Callable[..., Tensor], gradients: Callable[..., tuple[Tensor | None, ...]]
+    name: str,
+    value: Callable[..., Tensor],
+    gradients: Callable[..., tuple[Tensor | None, ...]],
+    tangent: Callable[..., Tensor],
 ) -> type[torch.autograd.Function]:
     """Make a differentiable function that keeps only its inputs: neither alpha nor its gradient.
 
@@ -32,25 +42,30 @@ def mixing_function(
         name: Name of the function in profilers.
         value: ``value(task, pretrained, *factors)``.
         gradients: ``gradients(needs, grad, task, pretrained, *factors)``.
+        tangent: ``tangent((task, pretrained, *factors), tangents)``, for forward-mode differentiation.
     """
 
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         # the inputs as they came: half-precision weights are widened again in backward, not kept wide
         ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
         note_inputs(ctx, inputs)
 
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         return gradients(needed(ctx), grad, *ctx.saved_tensors)
 
+    def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:
+        return tangent(ctx.saved_tensors, tangents)
+
     body: dict[str, Callable[..., Any]]
-    body = {"forward": value, "setup_context": setup_context, "backward": backward}
+    body = {"forward": value, "setup_context": setup_context, "backward": backward, "jvp": jvp}
     methods: dict[str, Any] = {key: staticmethod(method) for key, method in body.items()}
     return type(name, (torch.autograd.Function,), {"generate_vmap_rule": True, **methods})
 
 
 _FUNCTIONS = {
-    "convex": mixing_function("Convex", convex, convex_gradients),
-    "factored": mixing_function("Factored", factored, factored_gradients),
+    "convex": mixing_function("Convex", convex, convex_gradients, convex_tangent),
+    "factored": mixing_function("Factored", factored, factored_gradients, factored_tangent),
 }
 
 

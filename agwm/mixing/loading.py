@@ -16,7 +16,8 @@ from agwm._version import __version__
 from agwm.errors import ConfigError, DataError, ModelError, ShapeError
 from agwm.files import read_json
 from agwm.mixing.alpha import ALPHA_FORMS, Alpha, alpha_class
-from agwm.mixing.mixup import Mixup, check_plain
+from agwm.mixing.injection import check_plain, ordinary_tensors
+from agwm.mixing.mixup import Mixup
 from agwm.mixing.saving import ATTENTION_FILE, FORMAT, INDEX_FILE, PRETRAINED_FILE, TASK_FILE
 from agwm.mixing.selection import find_candidates
 
@@ -200,7 +201,7 @@ def load(
 
     Example:
         >>> import tempfile
-        >>> from agwm.mixing.mixup import inject
+        >>> from agwm.mixing.injection import inject
         >>> mixup = inject(nn.Linear(2, 3), include="weight", seed=0)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     mixup.save_pretrained(folder)
@@ -211,8 +212,9 @@ def load(
     folder = Path(directory)
     index = _read_index(folder)
     form = _alpha_form(index, alpha)
-    pretrained = _read_tensors(folder / PRETRAINED_FILE)
-    attention = _read_tensors(folder / ATTENTION_FILE)
+    with ordinary_tensors():
+        pretrained = _read_tensors(folder / PRETRAINED_FILE)
+        attention = _read_tensors(folder / ATTENTION_FILE)
     model = _load_model(folder, index, model)
     known = {candidate.name: candidate for candidate in find_candidates(model)}
     candidates, alphas = [], {}
@@ -234,8 +236,9 @@ def load(
         left[ATTENTION_FILE].difference_update(prefix + key for key in state)
         entry = entry | {"init_std": index["init_std"]}
         device = candidate.parameter.device
-        alphas[name] = _load_alpha(form, name, pretrained[name].shape, entry, state).to(device)
-        pretrained[name] = pretrained[name].to(device)
+        with ordinary_tensors():
+            alphas[name] = _load_alpha(form, name, pretrained[name].shape, entry, state).to(device)
+            pretrained[name] = pretrained[name].to(device)
     for file, keys in left.items():
         _refuse_keys("unexpected", keys, folder / file, f"those of the weights in {INDEX_FILE}")
     mixup = Mixup(model, candidates, index["formula"], index["alpha"])

@@ -1,41 +1,26 @@
-"""Inject weights mixup into a model, and hold its W0 and alpha."""
+"""The mixup of one model: its W0 and alpha, how they come off again, and how they are saved."""
 
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
-from agwm.errors import ConfigError, ModelError, ShapeError
-from agwm.mixing.alpha import Alpha, AlphaForm, Attention, alpha_class, check_start
-from agwm.mixing.functions import Formula, check_factors, check_formula
-from agwm.mixing.hook import MixedWeight, install, is_hooked, recomputing, uninstall
+from agwm.errors import AgwmWarning, ConfigError, ModelError, ShapeError
+from agwm.mixing.alpha import ALPHA_FORMS, Alpha, Attention
+from agwm.mixing.candidates import Candidate
+from agwm.mixing.functions import check_factors
+from agwm.mixing.hook import MIXUP, MixedWeight, hooked_places, install, is_hooked, recomputing, uninstall
+from agwm.mixing.merging import Place, places_outside, write_mixed
+from agwm.mixing.pretrained import PretrainedWeights
 from agwm.mixing.saving import save
-from agwm.mixing.selection import Candidate, Patterns, select
+from agwm.mixing.saving_notice import notice_saving, stop_noticing
 
-__all__ = ["Mixup", "check_plain", "inject", "mixup_of"]
-
-_MIXUP = "_agwm_mixup"
-
-
-class _PretrainedWeights(Mapping[str, Tensor]):
-    """Read-only view: weight name -> pretrained weights W0."""
-
-    def __init__(self, weights: dict[str, MixedWeight]) -> None:
-        self._weights = weights
-
-    def __getitem__(self, name: str) -> Tensor:
-        return self._weights[name].pretrained
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._weights)
-
-    def __len__(self) -> int:
-        return len(self._weights)
+__all__ = ["Mixup"]
 
 
 class Mixup:
@@ -46,6 +31,9 @@ class Mixup:
         attention: An ``nn.Module`` owning the factors of alpha, and nothing else. Not part of ``model``.
         formula: ``"convex"`` or ``"factored"``.
         alpha_form: Name of the form of alpha, or the name of the user's class.
+        candidates: The mixed weights by name, each with the places that hold it.
+        weights: W0, alpha and formula of each mixed weight, by name.
+        has_noticed_saving: True once the user was told what the model's ``save_pretrained`` writes.
     """
 
     def __init__(
@@ -55,9 +43,10 @@ class Mixup:
         self.formula = formula
         self.alpha_form = alpha_form
         self.attention = Attention()
-        self._weights: dict[str, MixedWeight] = {}
-        self._candidates = {candidate.name: candidate for candidate in candidates}
+        self.weights: dict[str, MixedWeight] = {}
+        self.candidates = {candidate.name: candidate for candidate in candidates}
         self._is_attached = False
+        self.has_noticed_saving = False
 
     def __repr__(self) -> str:
         numbers = sum(parameter.numel() for parameter in self.attention.parameters())
@@ -69,25 +58,25 @@ class Mixup:
     @property
     def names(self) -> list[str]:
         """Names of the mixed weights, in the order of ``model.named_parameters()``."""
-        return list(self._candidates)
+        return list(self.candidates)
 
     @property
     def pretrained(self) -> Mapping[str, Tensor]:
         """Pretrained weights W0 by name; frozen, they never receive gradient."""
-        return _PretrainedWeights(self._weights)
+        return PretrainedWeights(self.weights, self.candidates)
 
     def alpha(self, name: str) -> Tensor:
-        """Return alpha in full, of the shape of the weight called ``name``.
+        """Return alpha in full, of the shape of the weight called ``name`` (any of its names).
 
         Raises:
             ConfigError: If no weight of that name is mixed.
         """
-        if name not in self._weights:
-            raise ConfigError(
-                f"Weight is not mixed: expected one of {len(self.names)} names in mixup.names,"
-                f" got {name!r}."
-            )
-        return self.attention[name]()
+        for known, candidate in self.candidates.items():
+            if name == known or name in candidate.aliases:
+                return self.attention[known]()
+        raise ConfigError(
+            f"Weight is not mixed: expected one of {len(self.names)} names in mixup.names, got {name!r}."
+        )
 
     def mixed_weights(self) -> dict[str, Tensor]:
         """Return the mixed weights by name, with the graph to W and alpha.
@@ -97,8 +86,8 @@ class Mixup:
         """
         self.check_attached()
         return {
-            name: self._weights[name].mix(candidate.task_weights)
-            for name, candidate in self._candidates.items()
+            name: self.weights[name].mix(candidate.task_weights)
+            for name, candidate in self.candidates.items()
         }
 
     def project_(self) -> None:
@@ -109,15 +98,17 @@ class Mixup:
     def cached(self) -> Iterator[None]:
         """Mix each weight once while the body runs without gradient, e.g. for ``generate``.
 
-        The weights must not change in the body; passes with gradient enabled are not cached.
+        A weight that is changed in the body is mixed anew, unless it is changed through ``.data``, which
+        nobody sees. Passes with gradient enabled are not cached.
         """
-        for weight in self._weights.values():
+        outside = [weight for weight in self.weights.values() if not weight.caching]
+        for weight in outside:
             weight.caching = True
         try:
             yield
         finally:
-            for weight in self._weights.values():
-                weight.caching, weight.cache = False, None
+            for weight in outside:
+                weight.forget()
 
     def recomputing(self) -> AbstractContextManager[None]:
         """Keep no mixed weights of forward passes in the body; backward mixes them again (opt-in).
@@ -130,22 +121,33 @@ class Mixup:
         """Mix by ``torch.compile`` from now on (opt-in): see :mod:`agwm.mixing.compiled`."""
         from agwm.mixing.compiled import mix_weights_compiled  # only here: it sets up the compiler
 
-        for weight in self._weights.values():
+        for weight in self.weights.values():
             weight.function = mix_weights_compiled
 
-    @torch.no_grad()
     def merge(self) -> nn.Module:
         """Write the mixed weights into the parameters and take the hook off.
+
+        Every place is written: those of a tie that came apart, and copies of parts that were put into the
+        model.
 
         Returns:
             The model, now a plain one that needs agwm no more.
 
         Raises:
-            ModelError: If the hook is off already.
+            ModelError: If the hook is off already, or weights have no values.
         """
         self.check_attached()
-        for name, candidate in self._candidates.items():
-            candidate.task_weights.copy_(self._weights[name].mix(candidate.task_weights))
+        places = self._places()
+        outside = places_outside(self.model, places)
+        write_mixed(places)
+        if outside:
+            warnings.warn(
+                f"Mixed weights are used outside of the {type(self.model).__name__} that was injected:"
+                f" expected no other place, got {', '.join(map(repr, outside))}, which read W so far and"
+                " reads the mixed weights now. Inject the model that holds all places.",
+                AgwmWarning,
+                stacklevel=2,
+            )
         return self.remove()
 
     def remove(self) -> nn.Module:
@@ -158,12 +160,24 @@ class Mixup:
             ModelError: If the hook is off already.
         """
         self.check_attached()
-        modules = {id(m): m for c in self._candidates.values() for m, _ in c.places}
-        for module in modules.values():
+        for module in {id(module): module for module, _, _ in self._places()}.values():
             uninstall(module)
-        del self.model.__dict__[_MIXUP]
+        stop_noticing(self.model)
+        self.model.__dict__.pop(MIXUP, None)
         self._is_attached = False
         return self.model
+
+    def _places(self) -> list[Place]:
+        """Return every place of a mixed weight: in the model as it is now, and those that left it."""
+        present = [place for place in hooked_places(self.model) if isinstance(place[2], MixedWeight)]
+        seen = {id(module) for module, _, _ in present}
+        gone = [
+            (module, attribute, self.weights[name])
+            for name, candidate in self.candidates.items()
+            for module, attribute in candidate.places
+            if id(module) not in seen and is_hooked(module)
+        ]
+        return present + gone
 
     def save_pretrained(self, directory: str | Path) -> None:
         """Save W, W0 and alpha so that :func:`agwm.load` gives them back (safetensors and JSON).
@@ -173,10 +187,11 @@ class Mixup:
 
         Raises:
             DataError: If the folder cannot be written.
-            ModelError: If the hook is off the model.
+            ModelError: If the hook is off the model, or the model holds copies of mixed parts.
         """
-        self.check_attached()
-        save(directory, self.model, self.formula, self.alpha_form, self.pretrained, self.attention)
+        self.check_whole()
+        pretrained = {name: weight.pretrained for name, weight in self.weights.items()}
+        save(directory, self.model, self.formula, self.alpha_form, pretrained, self.attention)
 
     def __deepcopy__(self, memo: dict[int, object]) -> Mixup:
         """Copy the model along, so that the copy is independent."""
@@ -190,13 +205,44 @@ class Mixup:
         """Raise unless the hook is on the model.
 
         Raises:
-            ModelError: If ``merge`` or ``remove`` took it off.
+            ModelError: If ``merge`` or ``remove`` took it off, of a part or of all.
         """
-        if not self._is_attached:
+        places = [place for candidate in self.candidates.values() for place in candidate.places]
+        if not (self._is_attached and all(is_hooked(module) for module, _ in places)):
             raise ModelError(
                 "Mixup is no longer on the model: expected the hook to be on, got one that merge()"
                 " or remove() took off. Call agwm.inject(model) again."
             )
+
+    def check_whole(self) -> None:
+        """Raise unless the hook is on the model and every mixed weight in the model is of this mixup.
+
+        Raises:
+            ModelError: Otherwise: nobody learns or saves alpha of a layer that was copied into the model,
+                and alpha of one that left it has no effect.
+        """
+        self.check_attached()
+        present = set(map(id, self.model.modules()))
+        for name, candidate in self.candidates.items():
+            if not any(id(module) in present for module, _ in candidate.places):
+                raise ModelError(
+                    f"Model lost a mixed weight: expected {name!r} in it, got a model whose layer was"
+                    " replaced. Call merge() and inject the model as it is now."
+                )
+        own = set(map(id, self.weights.values()))
+        for module, attribute, weight in hooked_places(self.model):
+            if isinstance(weight, MixedWeight) and id(weight) not in own:
+                raise ModelError(
+                    f"Model holds a copy of a mixed part: expected the weights in mixup.names alone, got"
+                    f" another {attribute!r} in a {type(module).__name__}. Call merge() and inject the"
+                    " model as it is now."
+                )
+
+    def follow_model_(self) -> None:
+        """Move W0 and alpha to the devices of W. A pass does so for itself alone, each time."""
+        for name, candidate in self.candidates.items():
+            if not candidate.task_weights.is_meta:
+                self.weights[name].move_(candidate.task_weights.device)
 
     def attach(self, alphas: Mapping[str, Alpha], pretrained: Mapping[str, Tensor]) -> None:
         """Take alpha and W0 of every mixed weight and put the hook on; for ``inject`` and ``load``.
@@ -204,7 +250,7 @@ class Mixup:
         Raises:
             ShapeError: If one does not fit its weight.
         """
-        for name, candidate in self._candidates.items():
+        for name, candidate in self.candidates.items():
             shape, alpha = candidate.parameter.shape, alphas[name]
             check_factors(name, shape, alpha.factors())
             if pretrained[name].shape != shape:
@@ -213,88 +259,27 @@ class Mixup:
                     f" {tuple(pretrained[name].shape)}. Load the model the weights were saved from."
                 )
             self.attention.add(name, alpha)
-            self._weights[name] = MixedWeight(pretrained[name], alpha, self.formula)
-        for name, candidate in self._candidates.items():
-            for module, attribute in candidate.places:
-                install(module, attribute, self._weights[name])
-        self.model.__dict__[_MIXUP] = self
+            self.weights[name] = MixedWeight(pretrained[name], alpha, self.formula)
+        try:
+            for name, candidate in self.candidates.items():
+                for module, attribute in candidate.places:
+                    install(module, attribute, self.weights[name])
+        except BaseException:
+            for module in {id(module): module for module, _, _ in hooked_places(self.model)}.values():
+                uninstall(module)
+            raise
+        self.model.__dict__[MIXUP] = self
+        notice_saving(self.model, self)
         self._is_attached = True
 
-
-def mixup_of(model: nn.Module) -> Mixup | None:
-    """Return the mixup that is on a model, or None; works on a deep copy of an injected model too."""
-    return model.__dict__.get(_MIXUP)
-
-
-def check_plain(model: nn.Module) -> None:
-    """Raise if any weight of the model is mixed already.
-
-    Raises:
-        ModelError: If one is.
-    """
-    if any(is_hooked(module) for module in model.modules()):
-        raise ModelError(
-            "Model is injected already: expected a plain model, got one with mixed weights."
-            " Call remove() or merge() of its mixup (agwm.mixup_of(model)) first."
-        )
-
-
-def inject(
-    model: nn.Module,
-    include: Patterns = None,
-    exclude: Patterns = None,
-    formula: Formula = "convex",
-    alpha: AlphaForm | type[Alpha] = "rank1",
-    init_std: float = 0.005,
-    seed: int | None = None,
-) -> Mixup:
-    r"""Make every call of a model see mixed weights :math:`\hat W = \alpha W + (1 - \alpha) W_0`.
-
-    The model stays the same object of the same class with the same parameters (they are W, optimizers
-    built before still work) and the same ``state_dict`` keys. W0 is a copy of the weights as they are
-    now. At W = W0 the model's output is bit for bit what it was (convex formula).
-
-    Args:
-        model: Any Hugging Face ``PreTrainedModel`` or ``nn.Module``. Changed in place.
-        include: Weights to mix: glob pattern(s) or ``predicate(name, parameter)``, over parameters of
-            at least two dimensions. None: the linear maps of ``model.base_model``.
-        exclude: Weights to leave out, the same way.
-        formula: ``"convex"`` (definition) or ``"factored"`` (official code).
-        alpha: Form of alpha: ``"rank1"``, ``"full"``, ``"row"``, ``"column"``, ``"scalar"``,
-            ``"frozen"``, or a subclass of :class:`agwm.Alpha`.
-        init_std: Standard deviation of the factors' initial values around 1, before projection.
-        seed: Seed of the initial values; the global generator is used when None.
-
-    Returns:
-        The :class:`Mixup`.
-
-    Raises:
-        SelectionError: If a pattern matches nothing, or nothing can be mixed.
-        ModelError: If weights are on the meta device, or the model is injected already.
-        ConfigError: If ``formula``, ``alpha``, ``init_std`` or ``seed`` is wrong.
-        ShapeError: If a user's form of alpha does not fit a weight.
-
-    Reference:
-        Somayajula et al., NAACL 2024: the weights mixup g(W, alpha, W0) with rank-1 factors.
-
-    Example:
-        >>> model = nn.Sequential(nn.Linear(2, 3, bias=False))
-        >>> mixup = inject(model, include="*", alpha="scalar", init_std=0.0)
-        >>> w0, w = mixup.pretrained["0.weight"], next(model.parameters())
-        >>> w.data, mixup.attention["0.weight"].a.data = w0 + 1, torch.full((1, 1), 0.25)
-        >>> assert torch.allclose(model[0].weight, w0 + 0.25)  # a read sees the mixed weights
-    """
-    form = alpha_class(alpha)
-    check_formula(formula)
-    check_start(init_std, seed)
-    check_plain(model)
-    candidates = select(model, include, exclude)
-    generator = None if seed is None else torch.Generator().manual_seed(seed)
-    alphas = {
-        c.name: form(c.parameter.shape, c.num_batch_dims, init_std, generator).to(c.parameter.device)
-        for c in candidates
-    }
-    pretrained = {c.name: c.parameter.detach().clone() for c in candidates}
-    mixup = Mixup(model, candidates, formula, alpha if isinstance(alpha, str) else form.__name__)
-    mixup.attach(alphas, pretrained)
-    return mixup
+    @classmethod
+    def around(cls, model: nn.Module, candidates: list[Candidate], weights: list[MixedWeight]) -> Mixup:
+        """Return a mixup of hooks that are there already, as in a copy of a part of an injected model."""
+        form = type(weights[0].alpha)
+        name = next((key for key, known in ALPHA_FORMS.items() if known is form), form.__name__)
+        mixup = cls(model, candidates, weights[0].formula, name)
+        for candidate, weight in zip(candidates, weights, strict=True):
+            mixup.attention.add(candidate.name, weight.alpha)
+            mixup.weights[candidate.name] = weight
+        mixup._is_attached = True
+        return mixup

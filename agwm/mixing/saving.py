@@ -42,7 +42,7 @@ def write_hugging_face(model: PreTrainedModel, folder: Path) -> None:
     """Let the model write itself aside, then move its files in and delete the files of an older save."""
     temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".saving."))
     try:
-        model.save_pretrained(temporary)
+        type(model).save_pretrained(model, temporary)  # W is what is meant: no notice of it
         fresh = sorted(path for path in temporary.iterdir() if path.is_file())
         kept = {path.name for path in fresh}
         for stale in folder.glob("model*.safetensors*"):

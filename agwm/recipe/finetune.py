@@ -16,7 +16,8 @@ from agwm.checks import check_precision
 from agwm.data.sampling import split_train
 from agwm.errors import ConfigError, SplitError
 from agwm.mixing.alpha import Attention
-from agwm.mixing.mixup import Mixup, check_plain, inject, mixup_of
+from agwm.mixing.injection import check_plain, inject, mixup_of
+from agwm.mixing.mixup import Mixup
 from agwm.recipe.averaging import Mean, averaged
 from agwm.recipe.config import FinetuneConfig
 from agwm.recipe.inner_loss import InnerLoss, MeanLoss, check_problem

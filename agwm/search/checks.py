@@ -78,7 +78,7 @@ def _check_weights(inner: ImplicitProblem) -> None:
         ModelError: If the mixup is off the model, or trainable weights are in half precision where a
             finite difference is taken.
     """
-    inner.mixup.check_attached()
+    inner.mixup.check_whole()
     is_differentiated = inner.config.type == HYPERGRADIENT_TYPE and inner.hypergradient.order == "second"
     if not (is_differentiated and inner.mixup.attention.is_trainable):
         return

@@ -17,6 +17,7 @@ from agwm.progress import Progress
 from agwm.rng import RngState
 from agwm.search.checks import check_engine
 from agwm.search.problems import AttentionProblem, TaskWeightProblem
+from agwm.search.validation import as_numbers
 
 __all__ = ["MixupEngine", "Validate"]
 
@@ -68,6 +69,7 @@ class MixupEngine(Engine):
         self.checkpoint = checkpoint
         self.checkpoint_step = checkpoint_step
         self._validate = validate
+        self._due: list[str] = []
         self._inner, self._outer = inner, outer
         dependencies = {"u2l": {outer: [inner]}, "l2u": {inner: [outer]}}
         with quiet_betty():
@@ -92,6 +94,10 @@ class MixupEngine(Engine):
     def run(self) -> None:
         """Run the remaining steps up to ``train_iters``, from where the engine stands.
 
+        After an interruption (Ctrl-C, an error in a loss or in ``validate``) it goes on inside of the step
+        that was interrupted, and ends as if nothing had been. What cannot be had so, such as an
+        interruption in the middle of an optimizer's step, is refused by a ``HypergradientError``.
+
         Raises:
             DivergenceError: If a loss or a gradient is not finite, before the weights are changed, or a
                 weight is not at the end.
@@ -99,19 +105,35 @@ class MixupEngine(Engine):
         self.train()
         gas = self._inner.gas
         with Progress(self.phase, self.train_iters // gas, self.progress, self.step) as bar:
+            self._report()
             while self.global_step < self.train_iters:
-                self.global_step += 1
-                self.train_step()
+                self._step_once()
                 if self.global_step % gas == 0:
                     bar.step(inner=self._inner.last_loss, outer=getattr(self._outer, "last_loss", None))
-                if self._is_validated and self.global_step % self.valid_step == 0:
-                    self.validate()
-                if self.checkpoint is not None and self._is_checkpoint_due():
-                    self.save_checkpoint(self.checkpoint)
+                self._report()
         with quiet_betty():
             self.cleanup()
         for module in (self._inner.module, self._outer.module):
             check_weights(module, f" at the end of phase {self.phase!r}", "Lower the learning rates.")
+
+    def _step_once(self) -> None:
+        """Take a step, or the rest of one that was interrupted."""
+        self.global_step += 1
+        try:
+            self.train_step()
+        except BaseException:
+            self.global_step -= 1
+            raise
+        self._due = ["validate", "checkpoint"]
+
+    def _report(self) -> None:
+        """Validate and write a checkpoint, where they are due and were not done before an interruption."""
+        if "validate" in self._due and self._is_validated and self.global_step % self.valid_step == 0:
+            self.validate()
+        self._due = [name for name in self._due if name != "validate"]
+        if "checkpoint" in self._due and self.checkpoint is not None and self._is_checkpoint_due():
+            self.save_checkpoint(self.checkpoint)
+        self._due = []
 
     @property
     def _is_validated(self) -> bool:
@@ -122,7 +144,7 @@ class MixupEngine(Engine):
         """Validate in evaluation mode; append the result to ``history`` and return it.
 
         Raises:
-            ConfigError: If there is nothing to call, or it does not return a mapping.
+            ConfigError: If there is nothing to call, or it does not return a mapping of numbers.
         """
         if not self._is_validated:
             raise ConfigError(
@@ -141,7 +163,7 @@ class MixupEngine(Engine):
                 "Result of validate is unusable: expected a dict of numbers by name, got"
                 f" {type(outcome).__name__}. Return a dict."
             )
-        record = {"step": self.step, **outcome}
+        record = {"step": self.step, **as_numbers(outcome)}
         self.history.append(record)
         return record
 
@@ -164,12 +186,13 @@ class MixupEngine(Engine):
             path: A file; safetensors, the structure in its metadata.
 
         Raises:
-            ConfigError: If the step is not the end of an outer step.
+            ConfigError: If the step is not the end of an outer step, or was interrupted.
         """
-        if self.global_step % self._window:
+        if self.global_step % self._window or self._inner.is_unfinished:
+            got = "one that was interrupted" if self._inner.is_unfinished else self.global_step
             raise ConfigError(
-                f"Checkpoint inside an outer step: expected a step divisible by {self._window}, got"
-                f" {self.global_step}. Save after a whole outer step."
+                f"Checkpoint inside an outer step: expected a step divisible by {self._window}, got {got}."
+                " Save after a whole outer step."
             )
         save_tree(
             path,
@@ -197,7 +220,7 @@ class MixupEngine(Engine):
                 f"Cannot resume from {str(path)!r}: expected a checkpoint that an engine wrote, got"
                 " another file. Check the path."
             )
-        self.global_step = tree["global_step"]
+        self.global_step, self._due = tree["global_step"], []
         self.history = tree["history"]
         self._inner.load_tree(tree["inner"])
         self._outer.load_tree(tree["outer"])

@@ -8,23 +8,24 @@ random state: it must return a tensor of one number and be free of side effects.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from agwm.checks import Precision, check_value
-from agwm.errors import ConfigError, HypergradientError, OuterDivergenceError
+from agwm.errors import ConfigError, DataError, HypergradientError, OuterDivergenceError
 from agwm.finiteness import StepCheck, largest_gradient
-from agwm.hypergradient._betty import Config, HypergradientConfig, ImplicitProblem, warn_of_misspelt_hooks
+from agwm.hypergradient._betty import Config, HypergradientConfig
+from agwm.hypergradient.hooks import warn_of_misspelt_hooks
 from agwm.hypergradient.search_step import SearchStep
 from agwm.mixing.mixup import Mixup
 
 __all__ = ["AttentionProblem", "TaskWeightProblem"]
 
 
-class _MixupProblem(SearchStep, ImplicitProblem):
+class _MixupProblem(SearchStep):
     """Base of the two problems: the mixup, the model and the loss."""
 
     _remedy = (
@@ -50,7 +51,7 @@ class _MixupProblem(SearchStep, ImplicitProblem):
         self.mixup = mixup
         self.phase = name
         self._check: StepCheck | None = None
-        self._losses: list[Tensor] = []
+        self._losses: dict[int, Tensor] = {}
         self._places: dict[int, str] = {}
 
     def patch_optimizer(self) -> None:
@@ -84,9 +85,11 @@ class _MixupProblem(SearchStep, ImplicitProblem):
     def get_loss(self, batch: Any) -> tuple[Tensor, dict[str, Any]]:
         """Note the loss of each batch of a step, and where the batch comes from."""
         outcome = super().get_loss(batch)
-        if (self._count - 1) % self.gas == 0:
-            self._losses = []
-        self._losses.append(self.last_loss)
+        if self._recording.is_replaying:
+            return outcome
+        first = self._count - (self._count - 1) % self.gas
+        self._losses = {n: loss for n, loss in self._losses.items() if first <= n < self._count}
+        self._losses[self._count] = self.last_loss
         if not self._is_retaking:
             sources = self.train_data_loader or ()
             self._places[self._count] = "; ".join(str(source.place) for source in sources) or "its batch"
@@ -99,8 +102,10 @@ class _MixupProblem(SearchStep, ImplicitProblem):
             return
         if not self.gradient_clipping > 0.0:
             total_norm = largest_gradient(self.trainable_parameters())
-        places = [self._places[self._count - ago] for ago in reversed(range(len(self._losses)))]
-        self._check.look(self.step_number, self._losses, total_norm, places, self.scaler is not None)
+        places = [self._places[number] for number in self._losses]
+        self._check.look(
+            self.step_number, [*self._losses.values()], total_norm, places, self.scaler is not None
+        )
 
     @property
     def model(self) -> nn.Module:
@@ -115,7 +120,15 @@ class _MixupProblem(SearchStep, ImplicitProblem):
 
         Returns:
             ``self.model(**batch).loss``: the loss that the Hugging Face model computes from ``labels``.
+
+        Raises:
+            DataError: If the batch is no mapping.
         """
+        if not isinstance(batch, Mapping):
+            raise DataError(
+                f"Batch of problem {self.name!r} is unusable: expected a dict of the model's arguments, got"
+                f" a {type(batch).__name__}. Collate to a dict, or override loss()."
+            )
         return self.model(**batch).loss
 
     def training_step(self, batch: Any) -> Tensor:
@@ -225,6 +238,6 @@ class AttentionProblem(_MixupProblem):
                 f"{error} The outer loss in phase {phase!r} is {value} on {place}."
             ) from None
 
-    def param_callback(self) -> None:
-        """Project alpha to [0, 1]; Betty calls it after each outer step."""
+    def _after_step(self) -> None:
+        """Project alpha to [0, 1]: after Betty's hooks, so that a user's hook is no end of it."""
         self.mixup.project_()

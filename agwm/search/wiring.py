@@ -79,7 +79,7 @@ def build_engine(
         ModelError: If the mixup is off its model, or W is in half precision.
 
     Example:
-        >>> from agwm.mixing.mixup import inject
+        >>> from agwm.mixing.injection import inject
         >>> from agwm.testing import batch, pretrained
         >>> model, split = pretrained("bert").model, [batch(), batch()]
         >>> mixup = inject(model, seed=0)
@@ -102,7 +102,7 @@ def build_engine(
         check_value(name, Count, count)
     check_precision(precision, device)
     check_value("gradient_clipping", NonNegative, gradient_clipping, "Use 0 for no clipping.")
-    mixup.attention.to(device)
+    mixup.follow_model_()
     inner_problem = inner(
         mixup,
         inner_loader,

@@ -10,7 +10,8 @@ import torch
 from betty.configs import Config
 
 import agwm
-from agwm.hypergradient._betty import MendedProblem, quiet_betty
+from agwm.hypergradient._betty import quiet_betty
+from agwm.hypergradient.mended_problem import MendedProblem
 
 FOLDER = Path(__file__).parents[2] / "examples" / "betty"
 PROGRAMS = ("logistic_hyperparameters", "data_reweighting")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import agwm
 from agwm.errors import HypergradientError
-from agwm.hypergradient._betty import MendedProblem
+from agwm.hypergradient.mended_problem import MendedProblem
 from benchmarks import oracles
 from tests.betty_programs import Decay, DirectOuter, Inner, batches, engine, linear, problems
 

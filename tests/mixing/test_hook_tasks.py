@@ -77,16 +77,16 @@ def test_generation_mixes_each_weight_once_when_cached(name, monkeypatch):
     tiny = TINY_MODELS[name]
     mixup, _ = injected_and_twin(tiny.build)
     num_mixed = 0
-    from agwm.mixing import hook
+    from agwm.mixing import mixed_weight
 
-    mix_weights = hook.mix_weights
+    mix_weights = mixed_weight.mix_weights
 
     def counted(*args):
         nonlocal num_mixed
         num_mixed += 1
         return mix_weights(*args)
 
-    monkeypatch.setattr(hook, "mix_weights", counted)
+    monkeypatch.setattr(mixed_weight, "mix_weights", counted)
     with mixup.cached():
         mixup.model.generate(tiny.batch()["input_ids"][:1, :5], max_new_tokens=6, do_sample=False)
     assert num_mixed <= len(mixup.names)

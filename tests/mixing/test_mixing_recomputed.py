@@ -122,6 +122,23 @@ def test_mixed_weights_are_gone_after_the_forward_pass(monkeypatch):
     assert x.grad.norm() > 0
 
 
+@pytest.mark.parametrize("is_swapped", [True, False])
+@pytest.mark.parametrize("owner", ["model", "attention"])
+def test_weights_that_changed_since_the_forward_pass_are_refused(owner, is_swapped):
+    layer = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+    mixup = agwm.inject(layer, seed=0)
+    with mixup.recomputing():
+        loss = layer(torch.ones(5, 3, requires_grad=True)).square().sum()
+    with torch.no_grad():
+        for parameter in getattr(mixup, owner).parameters():
+            if is_swapped:
+                parameter.data = parameter * 0.5
+            else:
+                parameter.mul_(0.5)
+    with pytest.raises(RuntimeError, match="Cannot mix weights again.*changed since"):
+        loss.backward()
+
+
 def test_search_is_the_same_bit_for_bit():
     class MyTask(agwm.TaskWeightProblem):
         def loss(self, batch):

@@ -1,0 +1,146 @@
+"""One mixed weight: its W0, its alpha and formula, and what is kept between passes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from agwm.mixing.alpha import Alpha
+from agwm.mixing.functions import mix_weights
+
+__all__ = ["MixedWeight", "in_transform", "recomputing"]
+
+_RECIPE = "_agwm_recipe"
+_present = threading.local()
+Stamp = list[tuple[Tensor, int, int]]
+
+
+def in_transform() -> bool:
+    """Return whether a transform of ``torch.func`` is at work: its tensors have no memory of their own."""
+    return torch._C._are_functorch_transforms_active()
+
+
+class MixedWeight:
+    """W0, alpha and formula of one mixed weight; all modules that hold W share it.
+
+    Args:
+        pretrained: Pretrained weights W0 (same shape as W). A pass reads them and never changes them.
+        alpha: Attention parameters of this weight.
+        formula: ``"convex"`` or ``"factored"``.
+
+    Attributes:
+        function: The mixing function: ``mix_weights`` or its compiled form.
+        caching: True while passes without gradient keep the mixed weights.
+    """
+
+    def __init__(self, pretrained: Tensor, alpha: Alpha, formula: str) -> None:
+        self.pretrained = pretrained
+        self.alpha = alpha
+        self.formula = formula
+        self.function: Callable[..., Tensor] = mix_weights
+        self.caching = False
+        self._cache: tuple[bool, Stamp, Tensor] | None = None
+        self._converted: dict[tuple[torch.device, torch.dtype], tuple[int, Tensor]] = {}
+
+    def pretrained_like(self, task: Tensor) -> Tensor:
+        """Return W0 in device and dtype of W: W0 itself, or a copy that is kept for the next pass.
+
+        W0 stays as it is: a pass in half precision would round it for good, and one on the meta device
+        would lose it.
+        """
+        own = self.pretrained
+        if own.device == task.device and own.dtype == task.dtype:
+            return own
+        if torch.compiler.is_compiling():
+            return own.to(device=task.device, dtype=task.dtype)
+        key = (task.device, task.dtype)
+        version, converted = self._converted.get(key, (-1, own))
+        if version != own._version:
+            # made in inference mode, it could not be used in training afterwards
+            with torch.inference_mode(False), torch.no_grad():
+                converted = own.to(device=task.device, dtype=task.dtype)
+            self._converted[key] = (own._version, converted)
+        return converted
+
+    def move_(self, device: torch.device) -> None:
+        """Move W0 and alpha to a device for good."""
+        self.pretrained, self._converted = self.pretrained.to(device), {}
+        self.alpha.to(device)
+
+    def mix(self, task: Tensor) -> Tensor:
+        """Return the mixed weights for task weights W, with the graph to W and alpha."""
+        is_free = torch.is_grad_enabled() or torch.compiler.is_compiling()
+        if not self.caching or is_free or in_transform():
+            return self._mix(task)
+        is_inference = torch.is_inference_mode_enabled()
+        if self._cache is None or self._cache[0] is not is_inference or not _is_current(self._cache[1]):
+            self._cache = None
+        if self._cache is None or self._cache[1][0][0] is not task:
+            self._cache = (is_inference, self._stamp(task), self._mix(task))
+        return self._cache[2]
+
+    def forget(self) -> None:
+        """Keep the mixed weights no longer."""
+        self.caching, self._cache = False, None
+
+    def _mix(self, task: Tensor) -> Tensor:
+        device = task.device
+        factors = [f if f.device == device else f.to(device) for f in self.alpha.factors()]
+        mixed = self.function(task, self.pretrained_like(task), factors, self.formula)
+        if factors and getattr(_present, "is_recomputing", False) and not in_transform():
+            setattr(mixed, _RECIPE, (self, task, self._stamp(task)))
+        return mixed
+
+    def _stamp(self, task: Tensor) -> Stamp:
+        """Return everything that the mixed weights depend on, W first, with its version and memory."""
+        return [
+            (tensor, -1 if tensor.is_inference() else tensor._version, tensor.data_ptr())
+            for tensor in (task, self.pretrained, *self.alpha.parameters(), *self.alpha.buffers())
+        ]
+
+
+def _is_current(stamp: Stamp) -> bool:
+    """Return whether no tensor was changed since; in inference mode torch does not count changes."""
+    return all(
+        (version == -1 or tensor._version == version) and tensor.data_ptr() == memory
+        for tensor, version, memory in stamp
+    )
+
+
+def _pack(saved: Tensor) -> Any:
+    """Put a recipe in place of mixed weights, or of a view of them such as their transpose."""
+    owner = saved if saved._base is None else saved._base
+    recipe = getattr(owner, _RECIPE, None)
+    if recipe is None:
+        return saved
+    return (*recipe, saved.size(), saved.stride(), saved.storage_offset())
+
+
+@torch.no_grad()
+def _unpack(packed: Any) -> Tensor:
+    if isinstance(packed, Tensor):
+        return packed
+    weight, task, stamp, *place = packed
+    if not _is_current(stamp):
+        raise RuntimeError(
+            "Cannot mix weights again for backward: expected W and alpha of the forward pass, got ones"
+            " that were changed since. Call backward() before the weights change."
+        )
+    return weight._mix(task).as_strided(*place)
+
+
+@contextmanager
+def recomputing() -> Iterator[None]:
+    """Let forward passes in the body keep no mixed weights for backward, but mix them again there."""
+    outside = getattr(_present, "is_recomputing", False)
+    _present.is_recomputing = True
+    try:
+        with torch.autograd.graph.saved_tensors_hooks(_pack, _unpack):
+            yield
+    finally:
+        _present.is_recomputing = outside
