@@ -76,27 +76,29 @@ LIMITS = """
 
 `layer.weight` of an injected model is computed for the read. So:
 
-* **Reads change nothing.** W0 keeps the dtype and device it was taken in; a pass in another dtype or on another
-  device uses a converted copy, which is kept for the next pass, beside the first. Alpha stays where it is and is
-  copied over in each pass: `mixup.follow_model_()` moves both for good, and `build_engine` does so.
-* **Writes raise.** `nn.init`, `model.apply(model._init_weights)`, `.data.fill_`, `clamp_`, `requires_grad_`,
-  `register_hook`, an assigned `nn.Parameter`, peft's `merge_and_unload()`, `torch.nn.utils` reparametrizations and
-  pruning: each is one line that names `merge()`. W itself is written by optimizers, by `load_state_dict`
-  (`assign=True` too), `.to()`, and through `dict(model.named_parameters())[name]`. `.grad` of what was read is
-  None; the gradient is W's.
-* A **copy** of the model has a mixup of its own. A copy of a part has its hooks: `agwm.mixup_of(part)` is their
-  mixup, which can merge or remove them.
-* `model.save_pretrained`, and `Trainer` by it, **write W** and say so once: `Trainer` loads its checkpoints into
-  the injected model again. `merge()` first for a model to use, or `mixup.save_pretrained` for W, W0 and alpha.
-  `state_dict()` is W, so a plain `torch.save` of it, and `Trainer` over a model that is not Hugging Face's, are
-  W without a word.
-* **What alpha is not in.** Alpha and W0 are in no `parameters()`, `buffers()` or `state_dict()` of the model. So
-  `AveragedModel` averages W and keeps the alpha of the moment at which it was made: right while alpha is fixed,
-  stale while it is learned. `torch.func.stack_module_state` stacks W, and every member is mixed with the alpha of
-  the model that is called. Merge the members first.
+* **Reads change nothing.** W0 keeps the dtype and device it was taken in; a pass in another dtype or on
+  another device uses a converted copy, which is kept for the next pass, beside the first. Alpha stays
+  where it is and is copied over in each pass: `mixup.follow_model_()` moves both for good, and
+  `build_engine` does so.
+* **Writes raise.** `nn.init`, `model.apply(model._init_weights)`, `.data.fill_`, `clamp_`,
+  `requires_grad_`, `register_hook`, an assigned `nn.Parameter`, peft's `merge_and_unload()`,
+  `torch.nn.utils` reparametrizations and pruning: each is one line that names `merge()`. W itself is
+  written by optimizers, by `load_state_dict` (`assign=True` too), `.to()`, and through
+  `dict(model.named_parameters())[name]`. `.grad` of what was read is None; the gradient is W's.
+* A **copy** of the model has a mixup of its own. A copy of a part has its hooks: `agwm.mixup_of(part)` is
+  their mixup, which can merge or remove them.
+* `model.save_pretrained`, and `Trainer` by it, **write W** and say so once: `Trainer` loads its
+  checkpoints into the injected model again. `merge()` first for a model to use, or
+  `mixup.save_pretrained` for W, W0 and alpha. `state_dict()` is W, so a plain `torch.save` of it, and
+  `Trainer` over a model that is not Hugging Face's, are W without a word.
+* **What alpha is not in.** Alpha and W0 are in no `parameters()`, `buffers()` or `state_dict()` of the
+  model. So `AveragedModel` averages W and keeps the alpha of the moment at which it was made: right while
+  alpha is fixed, stale while it is learned. `torch.func.stack_module_state` stacks W, and every member is
+  mixed with the alpha of the model that is called. Merge the members first.
 * TorchScript is refused; `torch.export`, `torch.fx` and `torch.compile` work, and so do the transforms of
   `torch.func`. Changes through `.data` are seen by nobody: not by `cached()`, not by autograd.
-* A weight that a module outside of the injected part holds too reads W there until `merge()`, which says so.
+* A weight that a module outside of the injected part holds too reads W there until `merge()`, which says
+  so.
 """
 
 
