@@ -18,6 +18,7 @@ __all__ = [
     "MethodError",
     "MissingExtraError",
     "ModelError",
+    "OuterDivergenceError",
     "SelectionError",
     "ShapeError",
     "SplitError",
@@ -58,7 +59,11 @@ class HypergradientError(AgwmError, RuntimeError):
 
 
 class DivergenceError(AgwmError, RuntimeError):
-    """Training gave a model whose outputs are not finite."""
+    """A loss, gradient, weight or output of a model is not finite: training diverged."""
+
+
+class OuterDivergenceError(DivergenceError, HypergradientError):
+    """The outer loss is not finite, and so neither is the hypergradient."""
 
 
 class MethodError(AgwmError, ValueError):

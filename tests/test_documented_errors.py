@@ -134,7 +134,7 @@ def test_no_docstring_promises_an_error_that_nothing_raises():
 
 def test_a_false_promise_is_seen():
     trees = {m: ast.parse(path.read_text(encoding="utf-8")) for m, path in modules(PACKAGE).items()}
-    false = "Do.\n\nRaises:\n    DivergenceError: Never.\n    ModelError: If the hook is off.\n"
+    false = "Do.\n\nRaises:\n    MissingExtraError: Never.\n    ModelError: If the hook is off.\n"
     places = ("mixing.mixup.merge", "mixing.injection.inject", "search.wiring.build_engine")
     for where in places:
         module, _, name = where.rpartition(".")
@@ -142,4 +142,4 @@ def test_a_false_promise_is_seen():
         node.body[0].value.value = false
     found = broken_promises(trees)
     assert sorted(line.split(":")[0] for line in found) == sorted(places)
-    assert all(line.endswith(": DivergenceError") for line in found)
+    assert all(line.endswith(": MissingExtraError") for line in found)

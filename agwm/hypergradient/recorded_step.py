@@ -153,6 +153,9 @@ class RecordedStep(WholeStep):
         now.total_norm = torch.nn.utils.clip_grad_norm_(parameters, self.gradient_clipping)
         now.mark(parameters)
 
+    def check_step(self, total_norm: Tensor | float) -> None:
+        """Look at losses and gradients right before the optimizer's step; for problems that do."""
+
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Step the optimizer after unscaling and clipping; record it where it is differentiated."""
         now, parameters, settings = self._recording, learning(self), self.hypergradient
@@ -169,6 +172,7 @@ class RecordedStep(WholeStep):
             self.clip_grad()
             if is_exact and not ("clip_grad" in now.reached and now.is_marked(parameters)):
                 refuse_opaque(self, "clip_grad")
+        self.check_step(now.total_norm)
         if records:
             weights = self._answering()
             if settings.differentiates_before_step:

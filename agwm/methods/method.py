@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from agwm.checks import Interval, NonNegative, check_fields
 from agwm.errors import MethodError
+from agwm.finiteness import check_weights
 from agwm.models.families import is_regression
 from agwm.models.pretrained import Pretrained
 from agwm.recipe.config import FinetuneConfig
@@ -267,12 +268,14 @@ class OneLevelMethod(TrainingHooks, Method[S]):
             phase=self.name,
             progress=job.progress,
             hooks=self,
+            rate_section=f"rivals.{self.name}" if "learning_rate" in self._own() else None,
         )
         alpha = self.alpha()
         finished: Any = self.finish(model)
         seconds = {self.name: round(time.perf_counter() - start, 3)}
 
         def save(folder: Path) -> None:
+            check_weights(finished, "", "It is not saved: train again with a lower learning rate.")
             finished.save_pretrained(folder)
             job.loaded.tokenizer.save_pretrained(folder)
 

@@ -48,6 +48,12 @@ def _read_index(folder: Path) -> dict[str, Any]:
             f"Cannot load {str(folder)!r}: expected format {FORMAT} in {INDEX_FILE}, got {got!r}."
             f" This is agwm {__version__}; use the release that wrote it."
         )
+    needed = {"model_class", "is_hugging_face", "formula", "alpha", "is_own_alpha", "init_std", "weights"}
+    if not needed <= set(index):
+        raise DataError(
+            f"Cannot load {str(folder)!r}: expected {INDEX_FILE} with all its keys, got none of name"
+            f" {min(needed - set(index))!r}. Save the model again with mixup.save_pretrained."
+        )
     return index
 
 
@@ -59,7 +65,48 @@ def _from_transformers(folder: Path, name: str) -> PreTrainedModel:
             f" {transformers.__version__}, got none of that name. Pass a model of that class as"
             " agwm.load(directory, model=...)."
         )
-    return cls.from_pretrained(folder)
+    return _read_model(cls, folder)
+
+
+def _read_model(cls: type[PreTrainedModel], folder: Path) -> PreTrainedModel:
+    """Build a model from a folder, all of whose weights are those of the folder.
+
+    Raises:
+        DataError: If a file is damaged, or a weight is missing, left over, or of another shape.
+    """
+    try:
+        loaded: Any = cls.from_pretrained(folder, output_loading_info=True)
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(
+            f"Cannot read W from {str(folder)!r}: expected the {cls.__name__} that was saved, got"
+            f" {type(error).__name__} ({reason}). Save the model again with mixup.save_pretrained."
+        ) from None
+    model, info = loaded
+    names: dict[int, set[str]] = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        names.setdefault(id(tensor), set()).add(name)
+    missing = set(info["missing_keys"])
+    # a weight of two names is saved under one of them
+    missing -= set().union(*(group for group in names.values() if not group <= missing))
+    mismatched = {key if isinstance(key, str) else key[0] for key in info["mismatched_keys"]}
+    problems = (
+        ("missing", missing),
+        ("unexpected", set(info["unexpected_keys"])),
+        ("misshapen", mismatched),
+    )
+    for kind, keys in problems:
+        _refuse_keys(kind, keys, folder, f"the weights of {cls.__name__}")
+    return model
+
+
+def _refuse_keys(kind: str, keys: set[str], where: Path, expected: str) -> None:
+    if keys:
+        listed = ", ".join(map(repr, sorted(keys)[:5])) + (", ..." if len(keys) > 5 else "")
+        raise DataError(
+            f"Tensors are {kind} in {str(where)!r}: expected {expected} and no others, got {len(keys)}"
+            f" {kind}: {listed}. Save the model again with mixup.save_pretrained."
+        )
 
 
 def _load_model(folder: Path, index: dict[str, Any], model: nn.Module | None) -> nn.Module:
@@ -84,7 +131,7 @@ def _load_model(folder: Path, index: dict[str, Any], model: nn.Module | None) ->
             " Pass a model of the class that was saved."
         )
     if isinstance(model, PreTrainedModel):
-        state = type(model).from_pretrained(folder).state_dict()
+        state = _read_model(type(model), folder).state_dict()
     else:
         state = _read_tensors(folder / TASK_FILE)
     try:
@@ -146,7 +193,8 @@ def load(
         The mixup, on its model (``mixup.model``).
 
     Raises:
-        DataError: If the folder is missing, was not written by agwm, or is damaged.
+        DataError: If the folder is missing, was not written by agwm, or is damaged: a weight that it lacks
+            would stay random.
         ModelError: If the model cannot be built, is of another class, or lacks a mixed weight.
         ConfigError: If the form of alpha has to be passed, or another one is passed.
         ShapeError: If shapes of the model and of the saved tensors differ.
@@ -170,6 +218,7 @@ def load(
     model = _load_model(folder, index, model)
     known = {candidate.name: candidate for candidate in find_candidates(model)}
     candidates, alphas = [], {}
+    left = {PRETRAINED_FILE: set(pretrained), ATTENTION_FILE: set(attention)}
     for entry in index["weights"]:
         name = entry["name"]
         if name not in known or name not in pretrained:
@@ -183,11 +232,15 @@ def load(
         candidates.append(candidate)
         prefix = name.replace(".", "/") + "."
         state = {k.removeprefix(prefix): v for k, v in attention.items() if k.startswith(prefix)}
+        left[PRETRAINED_FILE].discard(name)
+        left[ATTENTION_FILE].difference_update(prefix + key for key in state)
         entry = entry | {"init_std": index["init_std"]}
         device = candidate.parameter.device
         with ordinary_tensors():
             alphas[name] = _load_alpha(form, name, pretrained[name].shape, entry, state).to(device)
             pretrained[name] = pretrained[name].to(device)
+    for file, keys in left.items():
+        _refuse_keys("unexpected", keys, folder / file, f"those of the weights in {INDEX_FILE}")
     mixup = Mixup(model, candidates, index["formula"], index["alpha"])
     mixup.attach(alphas, pretrained)
     return mixup

@@ -5,22 +5,24 @@ from __future__ import annotations
 import copy
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, Subset
+from torch import nn
 
-from agwm.batches import to_device
+from agwm.batches import Split
 from agwm.checks import check_precision
 from agwm.data.sampling import split_train
 from agwm.errors import ConfigError, SplitError
 from agwm.mixing.alpha import Attention
-from agwm.mixing.injection import inject
+from agwm.mixing.injection import check_plain, inject, mixup_of
 from agwm.mixing.mixup import Mixup
+from agwm.recipe.averaging import Mean, averaged
 from agwm.recipe.config import FinetuneConfig
+from agwm.recipe.inner_loss import InnerLoss, MeanLoss, check_problem
 from agwm.recipe.result import FinetuneResult
+from agwm.recipe.snapshot import Snapshot
 from agwm.rng import seed_everything
 from agwm.scores import plain_scores
 from agwm.search.engine import MixupEngine
@@ -48,8 +50,9 @@ def finetune(
 
     First stage, ``K = config.search.num_resplits`` times: a fresh random split of the training set into
     inner and outer part, fresh alpha, and the search of W and alpha from the pretrained weights and the
-    same head. Then W and the factors of alpha are averaged over the K. Second stage: W is finetuned on
-    the whole training set with alpha fixed, and the mixed weights are written into the model.
+    same head. Then W, the factors of alpha and running statistics are averaged over the K; what is equal
+    in all of them, as frozen parameters are, stays to the bit. Second stage: W is finetuned on the whole
+    training set with alpha fixed, and the mixed weights are written into the model.
 
     Args:
         model: A pretrained model whose output has ``loss``, on its device; changed in place.
@@ -60,17 +63,20 @@ def finetune(
         eval_dataset: Without ``evaluate``: examples whose mean loss is recorded as ``eval_loss``.
         config: Settings; None: the defaults.
         progress: Show progress bars; None: only on a terminal.
-        inner: ``TaskWeightProblem`` or a subclass of it, for the search.
+        inner: ``TaskWeightProblem`` or a subclass of it. Its ``loss`` is the loss of both stages, and of
+            ``eval_dataset``.
         outer: ``AttentionProblem`` or a subclass of it, for the search.
 
     Returns:
-        The result, with the model as a plain one.
+        The result, with the model as a plain one. A run that fails or is interrupted leaves the model as it
+        was given: weights, buffers, gradients, flags and the mode of each module.
 
     Raises:
         ConfigError: If a setting is wrong.
         SelectionError: If no weight can be mixed.
         SplitError: If the training set cannot be split, or the split is not disjoint.
-        HypergradientError: If the search diverges.
+        DivergenceError: If a loss, a gradient or a weight is not finite; names the examples.
+        HypergradientError: If the hypergradient is not finite.
 
     Reference:
         Somayajula et al., NAACL 2024: search and finetuning phases, K resplits averaged.
@@ -88,37 +94,47 @@ def finetune(
         19
     """
     config = FinetuneConfig() if config is None else config
-    if not isinstance(config, FinetuneConfig):
-        raise ConfigError(
-            f"Config is of the wrong type: expected FinetuneConfig, got {type(config).__name__}. Build one:"
-            " agwm.FinetuneConfig(search=agwm.SearchConfig(...))."
-        )
-    for stage in (config.search, config.final):
-        check_precision(stage.precision, next(model.parameters()).device)
+    _check(model, config, inner, outer)
+    mean_loss = None
     if evaluate is None and eval_dataset is not None:
-        evaluate = _mean_loss(eval_dataset, collate, config.final.batch_size)
+        evaluate = mean_loss = MeanLoss(eval_dataset, collate, config.final.batch_size)
+    given = Snapshot(model)
+    search = _Search(train_dataset, collate, evaluate, mean_loss, config, progress, inner, outer, given)
+    try:
+        return _finetune(model, search)
+    except BaseException:
+        mixup = mixup_of(model)
+        if mixup is not None:
+            mixup.remove()
+        given.restore()
+        raise
+
+
+def _finetune(model: nn.Module, given: _Search) -> FinetuneResult:
+    config = given.config
     seconds: dict[str, float] = {}
     history: list[dict[str, Any]] = []
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.grad = None  # the first step would add what an earlier backward left
     start = time.perf_counter()
-    search = _Search(train_dataset, collate, evaluate, config, progress, inner, outer)
-    mixup, initial, num_search = _search_all(model, search, history)
+    problem, initial, num_search = _search_all(model, given, history)
+    mixup = problem.mixup
     seconds["search"] = time.perf_counter() - start
     start = time.perf_counter()
     mixup.attention.requires_grad_(False)
-    try:
-        final = train(
-            model,
-            train_dataset,
-            collate=collate,
-            config=config.final,
-            seed=config.seed,
-            evaluate=evaluate,
-            phase="final",
-            progress=progress,
-        )
-    except BaseException:
-        mixup.remove()
-        raise
+    final = train(
+        model,
+        given.dataset,
+        collate=given.collate,
+        config=config.final,
+        seed=config.seed,
+        evaluate=given.evaluate,
+        phase="final",
+        progress=given.progress,
+        hooks=InnerLoss(problem),
+        section="final",
+    )
     seconds["final"] = time.perf_counter() - start
     mixup.merge()
     return FinetuneResult(
@@ -129,8 +145,26 @@ def finetune(
         seconds=seconds,
         num_steps={"search": num_search, "final": final[-1]["step"] if final else 0},
         config=config,
-        num_examples=len(train_dataset),
+        num_examples=len(given.dataset),
     )
+
+
+def _check(model: nn.Module, config: object, inner: object, outer: object) -> None:
+    """Raise for what can be seen before the search.
+
+    Raises:
+        ConfigError: If the config is none, a precision cannot be had, or a problem is of a wrong kind.
+    """
+    if not isinstance(config, FinetuneConfig):
+        raise ConfigError(
+            f"Config is of the wrong type: expected FinetuneConfig, got {type(config).__name__}. Build one:"
+            " agwm.FinetuneConfig(search=agwm.SearchConfig(...))."
+        )
+    for stage in (config.search, config.final):
+        check_precision(stage.precision, next(model.parameters()).device)
+    check_problem("inner", inner, TaskWeightProblem)
+    check_problem("outer", outer, AttentionProblem)
+    check_plain(model)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,52 +174,50 @@ class _Search:
     dataset: Any
     collate: Collate
     evaluate: Evaluate | None
+    mean_loss: MeanLoss | None
     config: FinetuneConfig
     progress: bool | None
     inner: type[TaskWeightProblem]
     outer: type[AttentionProblem]
+    given: Snapshot
 
 
 def _search_all(
     model: nn.Module, search: _Search, history: list[dict[str, Any]]
-) -> tuple[Mixup, Attention, int]:
+) -> tuple[TaskWeightProblem, Attention, int]:
     """Search K times, and leave the averages in the model and the mixup.
 
     Returns:
-        The mixup, the average of what alpha started from, and the number of inner steps.
+        The inner problem of the last search, the average start of alpha, and the number of inner steps.
     """
     config = search.config
-    num = config.search.num_resplits
-    # Only a second search has to go back.
-    state = model.state_dict() if num > 1 else {}
-    start = {name: tensor.detach().clone() for name, tensor in state.items()}
-    task_mean: list[Tensor] = []
-    attention_mean: list[Tensor] = []
-    initial_mean: list[Tensor] = []
+    weights, factors, starts = Mean(), Mean(), Mean()
     num_steps = 0
-    mixup: Mixup | None = None
-    for k in range(num):
-        if mixup is not None:
-            mixup.remove()
-            model.load_state_dict(start)
+    problem: TaskWeightProblem | None = None
+    for k in range(config.search.num_resplits):
+        if problem is not None:
+            problem.mixup.remove()
+            search.given.restore_tensors()
         mixup = inject(model, **dataclasses.asdict(config.mixing), seed=config.seed + k)
-        initial_mean = _add(initial_mean, list(mixup.attention.parameters()))
-        try:
-            engine = _build(mixup, search, k)
-            engine.run()
-        except BaseException:
-            mixup.remove()
-            raise
+        starts.add(mixup.attention.parameters())
+        engine = _build(mixup, search, k)
+        problem = engine._inner
+        if search.mean_loss is not None:
+            search.mean_loss.problem = problem
+        engine.run()
         num_steps += engine.step
         history += [{"phase": engine.phase, **record} for record in engine.history]
-        task_mean = _add(task_mean, list(model.parameters()))
-        attention_mean = _add(attention_mean, list(mixup.attention.parameters()))
-    mixup = cast(Mixup, mixup)  # there is at least one search
-    _write_mean(list(model.parameters()), task_mean, num)
-    _write_mean(list(mixup.attention.parameters()), attention_mean, num)
-    initial = copy.deepcopy(mixup.attention)
-    _write_mean(list(initial.parameters()), initial_mean, num)
-    return mixup, initial, num_steps
+        for optimizer in (engine._inner.optimizer, engine._outer.optimizer):
+            optimizer.state.clear()  # the problem is kept for its loss; moments are twice as large as W
+        weights.add(averaged(model))
+        factors.add(mixup.attention.parameters())
+    problem = cast(TaskWeightProblem, problem)  # there is at least one search
+    attention = problem.mixup.attention
+    weights.write(averaged(model))
+    factors.write(attention.parameters())
+    initial = copy.deepcopy(attention)
+    starts.write(initial.parameters())
+    return problem, initial, num_steps
 
 
 def _build(mixup: Mixup, given: _Search, k: int) -> MixupEngine:
@@ -194,8 +226,8 @@ def _build(mixup: Mixup, given: _Search, k: int) -> MixupEngine:
     search, seed = config.search, config.seed + k
     inner_split, outer_split = _split(dataset, config, seed)
     seed_everything(seed)
-    inner_loader = make_loader(Subset(dataset, inner_split), search.batch_size, given.collate, seed)
-    outer_loader = make_loader(Subset(dataset, outer_split), search.batch_size, given.collate, seed + 1)
+    inner_loader = make_loader(Split(dataset, inner_split), search.batch_size, given.collate, seed)
+    outer_loader = make_loader(Split(dataset, outer_split), search.batch_size, given.collate, seed + 1)
     num_steps = search.epochs * len(inner_loader)
     num_outer_steps = max(1, num_steps // search.unroll_steps)
     inner_optimizer = make_optimizer(mixup.model, search)
@@ -231,10 +263,10 @@ def _build(mixup: Mixup, given: _Search, k: int) -> MixupEngine:
 
 def _validation(evaluate: Evaluate) -> Any:
     def validate(engine: MixupEngine) -> dict[str, float]:
-        losses = {"inner_loss": float(engine.inner.last_loss)}
-        if hasattr(engine.outer, "last_loss"):
-            losses["outer_loss"] = float(engine.outer.last_loss)
-        return {**losses, **plain_scores(evaluate(engine.inner.model), "evaluate")}
+        losses = {"inner_loss": float(engine._inner.last_loss)}
+        if hasattr(engine._outer, "last_loss"):
+            losses["outer_loss"] = float(engine._outer.last_loss)
+        return {**losses, **plain_scores(evaluate(engine._inner.model), "evaluate")}
 
     return validate
 
@@ -253,31 +285,3 @@ def _split(dataset: Sequence[Any], config: FinetuneConfig, seed: int) -> tuple[l
         if all(label.is_integer() for label in labels):
             labels = [int(label) for label in labels]
     return split_train(labels, search.outer_fraction, seed=seed, stratified=search.stratified)
-
-
-def _mean_loss(dataset: Any, collate: Collate, batch_size: int) -> Evaluate:
-    def evaluate(model: nn.Module) -> Mapping[str, float]:
-        device = next(model.parameters()).device
-        total, count = 0.0, 0
-        for batch in DataLoader(dataset, batch_size, collate_fn=collate):
-            size = len(next(iter(batch.values())))
-            loss = model(**to_device(batch, device)).loss
-            if loss is None:
-                raise ConfigError(
-                    "Model gives no loss: expected batches with labels, got none. Add labels to the data."
-                )
-            total, count = total + float(loss) * size, count + size
-        return {"eval_loss": total / max(1, count)}
-
-    return evaluate
-
-
-def _add(total: list[Tensor], tensors: list[nn.Parameter]) -> list[Tensor]:
-    new = [tensor.detach().clone() for tensor in tensors]
-    return new if not total else list(torch._foreach_add(total, new))
-
-
-@torch.no_grad()
-def _write_mean(parameters: list[nn.Parameter], total: list[Tensor], num: int) -> None:
-    for parameter, tensor in zip(parameters, total, strict=True):
-        parameter.copy_(tensor / num)

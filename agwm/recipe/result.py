@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from agwm._version import __version__
 from agwm.files import make_folder, write_json, write_text
+from agwm.finiteness import check_tensors, check_weights
 from agwm.mixing.alpha import Attention
 from agwm.mixing.saving import plain_state, write_hugging_face, write_tensors
 from agwm.recipe.config import FinetuneConfig
@@ -81,6 +82,8 @@ class FinetuneResult:
     def save_pretrained(self, directory: str | Path) -> None:
         """Save a plain Hugging Face checkpoint, the factors of alpha and a model card.
 
+        Nothing is written unless all weights are finite. A score that is not finite is null in the history.
+
         Writes ``config.json`` and ``model.safetensors`` (for a plain ``nn.Module`` only the latter),
         ``alpha.safetensors``, ``agwm_history.json`` and ``README.md``, each file whole.
 
@@ -89,8 +92,12 @@ class FinetuneResult:
 
         Raises:
             DataError: If the folder cannot be written.
+            DivergenceError: If a weight or alpha is not finite.
             ModelError: If the state of a plain ``nn.Module`` holds more than tensors.
         """
+        remedy = "Nothing is written: finetune again with a lower learning rate."
+        check_weights(self.model, " in the finetuned model", remedy)
+        check_tensors(dict(self.attention.named_parameters()), " in the learned alpha", remedy)
         folder = make_folder(directory)
         if isinstance(self.model, PreTrainedModel):
             write_hugging_face(self.model, folder)

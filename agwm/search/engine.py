@@ -10,6 +10,7 @@ import torch
 
 from agwm.errors import ConfigError, DataError
 from agwm.files import load_tree, save_tree
+from agwm.finiteness import check_weights
 from agwm.hypergradient._betty import Engine, EngineConfig, quiet_betty
 from agwm.processes import broadcast_
 from agwm.progress import Progress
@@ -73,6 +74,8 @@ class MixupEngine(Engine):
         dependencies = {"u2l": {outer: [inner]}, "l2u": {inner: [outer]}}
         with quiet_betty():
             super().__init__([outer, inner], config, dependencies)
+        for problem in (inner, outer):
+            problem.watch(phase, config.train_iters // inner.gas)
         mixup = inner.mixup
         broadcast_([*mixup.model.parameters(), *mixup.model.buffers()])
         broadcast_([*mixup.attention.parameters(), *mixup.pretrained.values()])
@@ -94,6 +97,10 @@ class MixupEngine(Engine):
         After an interruption (Ctrl-C, an error in a loss or in ``validate``) it goes on inside of the step
         that was interrupted, and ends as if nothing had been. What cannot be had so, such as an
         interruption in the middle of an optimizer's step, is refused by a ``HypergradientError``.
+
+        Raises:
+            DivergenceError: If a loss or a gradient is not finite, before the weights are changed, or a
+                weight is not at the end.
         """
         self.train()
         gas = self._inner.gas
@@ -106,6 +113,8 @@ class MixupEngine(Engine):
                 self._report()
         with quiet_betty():
             self.cleanup()
+        for module in (self._inner.module, self._outer.module):
+            check_weights(module, f" at the end of phase {self.phase!r}", "Lower the learning rates.")
 
     def _step_once(self) -> None:
         """Take a step, or the rest of one that was interrupted."""

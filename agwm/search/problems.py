@@ -7,6 +7,7 @@ random state: it must return a tensor of one number and be free of side effects.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from agwm.checks import Precision, check_value
-from agwm.errors import ConfigError, DataError
+from agwm.errors import ConfigError, DataError, HypergradientError, OuterDivergenceError
+from agwm.finiteness import StepCheck, largest_gradient
 from agwm.hypergradient._betty import Config, HypergradientConfig
 from agwm.hypergradient.hooks import warn_of_misspelt_hooks
 from agwm.hypergradient.search_step import SearchStep
@@ -25,6 +27,11 @@ __all__ = ["AttentionProblem", "TaskWeightProblem"]
 
 class _MixupProblem(SearchStep):
     """Base of the two problems: the mixup, the model and the loss."""
+
+    _remedy = (
+        "Lower the inner learning rate (search.learning_rate in a config) or the norm that gradients are"
+        " clipped at (search.clipping), use precision 'fp32', and look at these examples."
+    )
 
     def __init__(
         self,
@@ -42,6 +49,10 @@ class _MixupProblem(SearchStep):
         loader = None if loader is None else (loader,)
         super().__init__(name, config, module, optimizer, scheduler, loader)
         self.mixup = mixup
+        self.phase = name
+        self._check: StepCheck | None = None
+        self._losses: dict[int, Tensor] = {}
+        self._places: dict[int, str] = {}
 
     def patch_optimizer(self) -> None:
         """Keep the user's optimizer, if it can do this problem's work.
@@ -60,6 +71,41 @@ class _MixupProblem(SearchStep):
                 f" {type(self.module).__name__}, got {got}. The inner one is over"
                 " mixup.model.parameters(), the outer one over mixup.attention.parameters()."
             )
+
+    def watch(self, phase: str, num_steps: int) -> None:
+        """Check each step from now on: loss and gradient have to be finite, or the run ends.
+
+        Args:
+            phase: Name of the run in messages.
+            num_steps: Inner steps of the run.
+        """
+        self.phase = phase
+        self._check = StepCheck(phase, self._remedy, num_steps)
+
+    def get_loss(self, batch: Any) -> tuple[Tensor, dict[str, Any]]:
+        """Note the loss of each batch of a step, and where the batch comes from."""
+        outcome = super().get_loss(batch)
+        if self._recording.is_replaying:
+            return outcome
+        first = self._count - (self._count - 1) % self.gas
+        self._losses = {n: loss for n, loss in self._losses.items() if first <= n < self._count}
+        self._losses[self._count] = self.last_loss
+        if not self._is_retaking:
+            sources = self.train_data_loader or ()
+            self._places[self._count] = "; ".join(str(source.place) for source in sources) or "its batch"
+            self._places.pop(self._count - self.gas * self._unroll_steps, None)
+        return outcome
+
+    def check_step(self, total_norm: Tensor | float) -> None:
+        """Raise unless losses and gradient of the step are finite."""
+        if self._check is None:
+            return
+        if not self.gradient_clipping > 0.0:
+            total_norm = largest_gradient(self.trainable_parameters())
+        places = [self._places[number] for number in self._losses]
+        self._check.look(
+            self.step_number, [*self._losses.values()], total_norm, places, self.scaler is not None
+        )
 
     @property
     def model(self) -> nn.Module:
@@ -150,6 +196,11 @@ class AttentionProblem(_MixupProblem):
         Somayajula et al., NAACL 2024, the outer level.
     """
 
+    _remedy = (
+        "Lower the learning rates (search.attention_learning_rate in a config) or hypergradient.epsilon,"
+        " and look at these examples."
+    )
+
     def __init__(
         self,
         mixup: Mixup,
@@ -168,6 +219,24 @@ class AttentionProblem(_MixupProblem):
             super().step_normal(global_step)
         else:
             self.ready = [False] * len(self._children)
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Set the hypergradient; see :meth:`agwm.hypergradient.search_step.SearchStep.backward`.
+
+        Raises:
+            HypergradientError: If it is not finite.
+            OuterDivergenceError: If the outer loss is not; names the batch.
+        """
+        try:
+            super().backward(loss, *args, **kwargs)
+        except HypergradientError as error:
+            value = float(self.last_loss)
+            if math.isfinite(value):
+                raise
+            place, phase = self._places[self._count], self.phase
+            raise OuterDivergenceError(
+                f"{error} The outer loss in phase {phase!r} is {value} on {place}."
+            ) from None
 
     def param_callback(self) -> None:
         """Project alpha to [0, 1]; a hook of Betty's, here for a ``super()`` in a subclass."""

@@ -11,8 +11,9 @@ import transformers
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from agwm.batches import to_device
+from agwm.batches import BatchSource, to_device
 from agwm.checks import Schedule, check_precision
+from agwm.finiteness import StepCheck, check_weights, largest_gradient
 from agwm.progress import Progress
 from agwm.rng import RngState, seed_everything
 from agwm.scores import plain_scores
@@ -76,6 +77,8 @@ def train(
     phase: str = "vanilla",
     progress: bool | None = None,
     hooks: TrainingHooks | None = None,
+    section: str = "vanilla",
+    rate_section: str | None = None,
 ) -> list[dict[str, Any]]:
     """Finetune the parameters of a model in place, by AdamW unless ``hooks`` make another optimizer.
 
@@ -89,6 +92,8 @@ def train(
         phase: Name of this training in the progress bar and in the records.
         progress: True to show the bar; None: only on a terminal.
         hooks: The method's changes to the training; None: vanilla finetuning.
+        section: Name that the user knows ``config`` by, for the advice in messages.
+        rate_section: The section that the learning rate is from; None: the same.
 
     Returns:
         One record per epoch: ``phase``, ``step``, ``loss`` (mean of the epoch) and the scores from
@@ -96,6 +101,8 @@ def train(
 
     Raises:
         ConfigError: If the precision does not fit the device, or ``evaluate`` returns no numbers by name.
+        DivergenceError: If a loss or a gradient is not finite. The weights are then those before the step.
+            Under fp16, steps whose gradient overflows are left out, as gradient scaling has it.
     """
     hooks = TrainingHooks() if hooks is None else hooks
     device = next(model.parameters()).device
@@ -110,34 +117,62 @@ def train(
     autocast = torch.autocast(
         device.type, _DTYPES.get(config.precision), enabled=config.precision != "fp32"
     )
+    others = _others(optimizer, parameters)
+    remedy = _remedy(section, rate_section or section, config)
+    check = StepCheck(phase, remedy, num_steps)
+    source, step = BatchSource(loader), 0
     history: list[dict[str, Any]] = []
+    optimizer.zero_grad()  # the first step would add what an earlier backward left
     model.train()
     ahead = make_loader(train_dataset, config.batch_size, collate, seed)
     hooks.before_training(model, (to_device(batch, device) for batch in ahead), num_steps)
     with Progress(phase, num_steps, progress) as bar:
         for epoch in range(1, config.epochs + 1):
             losses = []
-            for batch in loader:
+            for batch in source:
+                step += 1
                 with autocast:
                     loss = hooks.loss(model, to_device(batch, device))
                 scaler.scale(loss).backward()
                 scaler.unscale_(optimizer)
                 hooks.edit_gradients(model)
                 if config.clipping > 0:
-                    torch.nn.utils.clip_grad_norm_(parameters, config.clipping)
+                    norm = torch.nn.utils.clip_grad_norm_(parameters, config.clipping)
+                else:
+                    norm = largest_gradient(parameters)
+                if others:
+                    norm = norm + largest_gradient(others).to(norm.device)
+                if check.look(step, [loss], norm, [source.place], scaler.is_enabled()):
+                    losses.append(loss.detach())
                 hooks.before_step(optimizer)
                 scaler.step(optimizer)
                 scaler.update()
                 hooks.after_step(model)
                 optimizer.zero_grad()
                 scheduler.step()
-                losses.append(loss.detach())
-                bar.step(loss=losses[-1])
+                bar.step(loss=loss.detach())
             record = {
                 "phase": phase,
                 "step": epoch * len(loader),
-                "loss": float(torch.stack(losses).mean()),
+                "loss": float(torch.stack(losses).mean()) if losses else math.nan,
             }
             history.append(record | (measure(model, evaluate) if evaluate is not None else {}))
+    if step:
+        check_weights(model, f" at the end of phase {phase!r}", remedy)
     model.eval()
     return history
+
+
+def _others(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> list[nn.Parameter]:
+    """Return the parameters of an optimizer that are not among the model's, such as those of alpha."""
+    known = {id(parameter) for parameter in parameters}
+    return [p for group in optimizer.param_groups for p in group["params"] if id(p) not in known]
+
+
+def _remedy(section: str, rate_section: str, config: TrainingConfig) -> str:
+    clipping = "lower" if config.clipping > 0 else "set"
+    precision = "" if config.precision == "fp32" else f", or set {section}.precision to 'fp32'"
+    return (
+        f"Lower {rate_section}.learning_rate, {clipping} {section}.clipping{precision}, and look at these"
+        " examples."
+    )

@@ -1,0 +1,61 @@
+"""A model as it was given: the state that a failed run puts back."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Snapshot"]
+
+
+class Snapshot:
+    """Copy of a model's weights, buffers and flags. The copies are in the CPU's memory.
+
+    Args:
+        model: The model, plain.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._parameters = [(parameter, _copy(parameter)) for parameter in model.parameters()]
+        self._flags = [(p, p.requires_grad, p.device) for p, _ in self._parameters]
+        self._gradients = [
+            (p, p.grad, None if p.grad is None else _copy(p.grad)) for p, _ in self._parameters
+        ]
+        self._buffers = [
+            (module, {n: (b, None if b is None else _copy(b)) for n, b in module._buffers.items()})
+            for module in model.modules()
+        ]
+        self._modes = [(module, module.training) for module in model.modules()]
+
+    @torch.no_grad()
+    def restore_tensors(self) -> None:
+        """Put parameters and buffers back, into the very tensors that held them."""
+        for (parameter, value), (_, _, device) in zip(self._parameters, self._flags, strict=True):
+            if parameter.device != device or parameter.dtype != value.dtype:
+                parameter.data = torch.empty_like(value, device=device)
+            parameter.copy_(value)
+        for module, buffers in self._buffers:
+            for name in set(module._buffers) - set(buffers):
+                del module._buffers[name]
+            for name, (buffer, kept) in buffers.items():
+                if buffer is not None and kept is not None:
+                    buffer.copy_(kept)
+                module._buffers[name] = buffer
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Put everything back: tensors, ``.grad``, ``requires_grad`` and the mode of each module."""
+        self.restore_tensors()
+        for parameter, is_trained, _ in self._flags:
+            parameter.requires_grad_(is_trained)
+        for parameter, gradient, value in self._gradients:
+            if gradient is not None and value is not None:
+                gradient.copy_(value)
+            parameter.grad = gradient
+        for module, is_training in self._modes:
+            module.training = is_training
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    tensor = tensor.detach()
+    return tensor if tensor.is_meta else tensor.to("cpu", copy=True)  # of meta, inject says why not
