@@ -80,7 +80,7 @@ def indirect_term(
             known = trace.upper_gradients
             epsilon = settings.epsilon
             if epsilon is None:
-                epsilon = default_epsilon(settings.scheme, dtype, weights)
+                epsilon = default_epsilon(settings.scheme, dtype, weights, direction)
             trace.difference = Difference(
                 weights,
                 direction,
