@@ -12,6 +12,7 @@ from agwm.hypergradient.best_response import response_vector
 from agwm.hypergradient.finite_difference import default_epsilon, global_norm
 from agwm.hypergradient.inner_step import StepTrace
 from agwm.hypergradient.resumed_difference import Difference
+from agwm.hypergradient.rounding import RoundingWatch, is_first_of_adam
 from agwm.hypergradient.settings import Hypergradient
 
 __all__ = ["check_finite", "indirect_term"]
@@ -44,6 +45,7 @@ def indirect_term(
     gradient: Callable[[], list[Tensor]],
     dtype: torch.dtype,
     is_last: bool,
+    watch: RoundingWatch,
 ) -> tuple[list[Tensor], float]:
     r"""Return the indirect term :math:`\partial_\alpha \partial_W L_{tr} \cdot u` and the norm of u.
 
@@ -61,6 +63,7 @@ def indirect_term(
             masks of the recorded step.
         dtype: The coarsest dtype that the passes of ``gradient`` round to.
         is_last: True if no other problem needs the trace.
+        watch: Looks at the difference; not at one through Adam's first step.
 
     Returns:
         One tensor for each of ``uppers``, and the norm of u. The term is zero where the gradient scaler
@@ -69,6 +72,8 @@ def indirect_term(
     """
     indirect, norm = [torch.zeros_like(upper) for upper in uppers], 0.0
     if trace.difference is None and trace.step is not None and not trace.is_skipped:
+        if settings.best_response == "optimizer" and watch.left and is_first_of_adam(trace.step):
+            trace.is_flat = True
         direction = response_vector(settings.best_response, vector, trace.step)
         norm = float(global_norm(direction))
         if is_last:
@@ -80,7 +85,7 @@ def indirect_term(
             known = trace.upper_gradients
             epsilon = settings.epsilon
             if epsilon is None:
-                epsilon = default_epsilon(settings.scheme, dtype, weights)
+                epsilon = default_epsilon(settings.scheme, dtype, weights, direction)
             trace.difference = Difference(
                 weights,
                 direction,
@@ -93,6 +98,9 @@ def indirect_term(
     if trace.difference is not None:
         norm = trace.difference.norm
         indirect = trace.difference.take(gradient)
+        if watch.left and not trace.is_flat:
+            above, below = trace.difference.ends
+            watch.look(above, below, dtype, trace.difference.step * norm)
         trace.difference = None
     elif not norm < float("inf"):
         indirect = [torch.full_like(upper, float("nan")) for upper in uppers]

@@ -30,6 +30,7 @@ class StepTrace:
         is_skipped: True if gradient scaling met an overflow and left W unchanged.
         count: Number of the micro-batch that completed the step.
         difference: The finite difference that is being taken; None: none is.
+        is_flat: True if the step has next to no derivative, as Adam's first one.
     """
 
     batches: dict[int, tuple[Any, PassState]] = field(default_factory=dict)
@@ -39,6 +40,7 @@ class StepTrace:
     is_skipped: bool = False
     count: int = 0
     difference: Any = None
+    is_flat: bool = False
 
 
 def _leaves(batch: Any) -> Iterator[Any]:

@@ -13,6 +13,7 @@ from agwm.forward_pass import ForwardPass
 from agwm.hypergradient.hooks import owner_of
 from agwm.hypergradient.inner_step import StepTrace
 from agwm.hypergradient.pass_state import PassState
+from agwm.hypergradient.rounding import RoundingWatch
 from agwm.hypergradient.whole_step import Moment
 
 __all__ = ["Recording", "refuse_unrecorded"]
@@ -33,6 +34,7 @@ class Recording:
         total_norm: Norm of all gradients before clipping.
         terms: Indirect terms that this problem's present micro-batch has got, by the ``id`` of the problem
             below: one that is interrupted does not ask for them again.
+        rounding: Looks at the first finite differences.
     """
 
     trace: StepTrace = field(default_factory=StepTrace)
@@ -44,6 +46,7 @@ class Recording:
     reached: set[str] = field(default_factory=set)
     total_norm: Tensor | float = 0.0
     terms: dict[int, list[Tensor]] = field(default_factory=dict)
+    rounding: RoundingWatch = field(default_factory=RoundingWatch)
     _mark: list[tuple[int, int]] = field(default_factory=list)
 
     def mark(self, parameters: Sequence[Tensor]) -> None:

@@ -44,6 +44,13 @@ class Difference:
     is_begun: bool = False
     in_pass: bool = False
 
+    @property
+    def ends(self) -> tuple[list[Tensor], list[Tensor]]:
+        """The gradients whose difference was taken, the farther end first."""
+        if self.scheme == "central":
+            return self.found[0], self.found[1]
+        return self.found[-1], self.found[0] if self.base_gradient is None else self.base_gradient
+
     def take(self, gradient: Gradient) -> list[Tensor]:
         """Return the derivative; make the passes that are left.
 
@@ -86,9 +93,5 @@ class Difference:
                 if scale != displaced.at:
                     displaced.move_to(scale)
                 gradient()
-        if self.scheme == "central":
-            above, below, width = self.found[0], self.found[1], 2.0 * self.step
-        else:
-            above, width = self.found[-1], self.step
-            below = self.found[0] if self.base_gradient is None else self.base_gradient
+        (above, below), width = self.ends, 2.0 * self.step if self.scheme == "central" else self.step
         return [(high - low).div_(width) for high, low in zip(above, below, strict=True)]

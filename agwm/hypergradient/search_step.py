@@ -125,6 +125,7 @@ class SearchStep(RecordedStep):
             lambda: self._upper_gradient(uppers),
             self._coarsest_dtype(weights, uppers),
             is_last=outer is self._parents[-1],
+            watch=self._recording.rounding,
         )
         indirect = average_(indirect)
         if outer.scaler is None:

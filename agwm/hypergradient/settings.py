@@ -29,7 +29,7 @@ class Hypergradient:
             writes it) or ``"optimizer"`` (exact through the inner AdamW, Adam or SGD step taken, with
             its clipping, at W before the step).
         epsilon: Norm of the displacement of W: the finite difference takes steps of
-            ``epsilon / norm(u)`` along u. None: chosen from the norm of W and the dtype.
+            ``epsilon / norm(u)`` along u. None: chosen from W, u and the dtype.
         order: ``"second"``, or ``"first"`` to drop the indirect term.
         batch_fraction: Part of each inner micro-batch, its first examples, on which the finite difference
             is taken; in (0, 1]. Below 1 either scheme takes two passes of that part: the gradient that
