@@ -21,7 +21,7 @@ def largest_gradient(parameters: Iterable[Tensor]) -> Tensor:
     """Return the largest absolute value in all gradients: finite only if each is. 0 without gradient."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     if not gradients:
-        return torch.zeros(())
+        return torch.zeros((), device="cpu")
     return torch.nn.utils.get_total_norm(gradients, math.inf)
 
 
@@ -65,7 +65,7 @@ class StepCheck:
         """
         device = losses[0].device
         numbers = [loss.detach().reshape(()) for loss in losses]
-        numbers.append(torch.as_tensor(gradient).detach().to(device))
+        numbers.append(torch.as_tensor(gradient, device=device).detach())
         values = torch.stack(numbers).tolist()
         bad = [number for number, value in enumerate(values[:-1]) if not math.isfinite(value)]
         self._bad = self._bad + 1 if bad else 0

@@ -35,8 +35,9 @@ def average_gradients_(parameters: Sequence[torch.nn.Parameter]) -> None:
     """
     if num_processes() == 1 or not parameters:
         return
-    used = torch.tensor([p.grad is not None for p in parameters], dtype=torch.float32)
-    used = used.to(parameters[0].device)
+    used = torch.tensor(
+        [p.grad is not None for p in parameters], dtype=torch.float32, device=parameters[0].device
+    )
     dist.all_reduce(used)
     for parameter, count in zip(parameters, used.tolist(), strict=True):
         if count and parameter.grad is None:

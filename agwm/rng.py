@@ -88,7 +88,7 @@ class RngState:
         """Return the state as nested dicts and lists of numbers and tensors, for a checkpoint."""
         version, words, gauss = self.python
         return {
-            "python": [version, torch.tensor(words, dtype=torch.int64), gauss],
+            "python": [version, torch.tensor(words, dtype=torch.int64, device="cpu"), gauss],
             "numpy": {
                 **{k: v for k, v in self.numpy.items() if k != "state"},
                 "state": {

@@ -43,7 +43,7 @@ def _norms(tensors: Sequence[Tensor], order: int = 2) -> Tensor:
 
 def global_norm(tensors: Sequence[Tensor]) -> Tensor:
     """Return the 2-norm of all tensors together without concatenating them."""
-    return torch.linalg.vector_norm(_norms(tensors)) if tensors else torch.zeros(())
+    return torch.linalg.vector_norm(_norms(tensors)) if tensors else torch.zeros((), device="cpu")
 
 
 def default_epsilon(
