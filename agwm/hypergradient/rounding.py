@@ -52,10 +52,10 @@ def is_first_of_adam(step: InnerStep) -> bool:
 class RoundingWatch:
     """Looks at the first differences of a problem, and warns at most once.
 
-    The limit is measured on the models in the table of ``default_epsilon``. Above 10 units of float32 the
-    error of the difference is below 10 % on small programs, and with the default epsilon none has fewer
-    than 40 where the error is below 10 %. Under autocast the gradients are means of many roundings: the
-    error is a few percent down to 0.2 units, and 40 % and more below 0.1.
+    The limits are measured with the default epsilon on the models of ``default_epsilon`` and on a
+    pretrained MiniLM, its biases and LoRA, 178 differences in float32 and 114 under autocast. Below 10
+    units in float32 the error was 10 % or more. Under autocast gradients average many roundings: below 0.1
+    units it was 30 % or more, and down to 0.2 it can be 5 %.
 
     Attributes:
         left: Outer steps that are still looked at.
