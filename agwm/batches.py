@@ -197,7 +197,7 @@ class BatchSource:
             self._starts = []
         self._starts.append(
             {
-                "random": RngState.capture().to_tree(),
+                "random": RngState.capture(),
                 "generators": self.generator_states(),
                 "has_workers": getattr(self.loader, "_iterator", None) is not None,
             }
@@ -216,7 +216,7 @@ class BatchSource:
         return {
             "epoch": self.epoch,
             "position": self.position,
-            "starts": list(self._starts),
+            "starts": [{**start, "random": start["random"].to_tree()} for start in self._starts],
             "generators": self.generator_states(),
         }
 
