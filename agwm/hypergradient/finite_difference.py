@@ -60,6 +60,7 @@ def default_epsilon(
         100\,r\,\min\!\big(3,\ (0.005 / \text{rms } W)^4\big)\,e .
 
     * A fraction of the norm of W alone suits a million weights and more; of fewer, a larger part moves.
+      Not in half precision, whose fraction is capped where truncation begins.
     * An update of Adam is steep where its gradient is next to nothing. A few such entries can carry the
       norm of u, and they change no gradient; e is then large, and the others would move by less than
       rounding. Entries of u = -v have e of 6 to 20 in a transformer. :math:`e_0` is 16 in the forward
@@ -108,7 +109,8 @@ def default_epsilon(
     typical = norm / every**0.5
     unevenness = min(length * count**0.5 / total, _MOST_UNEVEN)
     fraction = relative_epsilon(scheme, dtype)
-    scale = max(norm * max(1.0, 100.0 / every ** (1 / 3)), _LEAST)
+    is_capped = torch.finfo(dtype).bits < 32
+    scale = max(norm * (1.0 if is_capped else max(1.0, 100.0 / every ** (1 / 3))), _LEAST)
     from_zero = min(3.0, (_NEAR_ZERO / typical) ** 4) if typical > 0.0 else 3.0
     return max(
         fraction * scale * max(1.0, unevenness / _EVEN[scheme]),
