@@ -71,7 +71,9 @@ class _Hooked(nn.Module):
 
     def __delattr__(self, name: str) -> None:
         if name in self.__dict__[_SLOTS]:
-            raise ModelError(_refusal(self, name, "a deletion", "Call merge() or remove()"))
+            raise ModelError(
+                _refusal(self, name, "a deletion (as by FullyShardedDataParallel)", "Call merge()")
+            )
         super().__delattr__(name)
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
