@@ -47,7 +47,11 @@ def global_norm(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def default_epsilon(
-    scheme: Scheme, dtype: torch.dtype, weights: Sequence[Tensor], direction: Sequence[Tensor]
+    scheme: Scheme,
+    dtype: torch.dtype,
+    weights: Sequence[Tensor],
+    direction: Sequence[Tensor],
+    is_flat: bool = False,
 ) -> float:
     r"""Return the default norm of the displacement of all of W.
 
@@ -96,6 +100,8 @@ def default_epsilon(
         dtype: The coarsest that the passes round to: of W, of alpha, and the autocast dtype.
         weights: W.
         direction: u, one tensor a weight; not zero.
+        is_flat: True at Adam's first step, whose u is uneven everywhere: e counts as 1, since a larger
+            step is truncation there.
 
     Returns:
         The norm, in the units of W.
@@ -107,7 +113,7 @@ def default_epsilon(
     norm, length, total, count = torch.stack(both).tolist()  # one wait for a GPU
     every = sum(weight.numel() for weight in weights)
     typical = norm / every**0.5
-    unevenness = min(length * count**0.5 / total, _MOST_UNEVEN)
+    unevenness = 1.0 if is_flat else min(length * count**0.5 / total, _MOST_UNEVEN)
     fraction = relative_epsilon(scheme, dtype)
     is_capped = torch.finfo(dtype).bits < 32
     scale = max(norm * (1.0 if is_capped else max(1.0, 100.0 / every ** (1 / 3))), _LEAST)

@@ -85,7 +85,7 @@ def indirect_term(
             known = trace.upper_gradients
             epsilon = settings.epsilon
             if epsilon is None:
-                epsilon = default_epsilon(settings.scheme, dtype, weights, direction)
+                epsilon = default_epsilon(settings.scheme, dtype, weights, direction, trace.is_flat)
             trace.difference = Difference(
                 weights,
                 direction,

@@ -89,3 +89,5 @@ def test_few_entries_that_carry_u_do_not_hide_the_others(scheme, room):
     length, spread = direction[0].norm(), direction[0].abs().sum() / direction[0].numel() ** 0.5
     assert uneven == pytest.approx(even * float(length / spread) / room, rel=1e-2)
     assert uneven > 3 * even
+    flat = default_epsilon(scheme, torch.float32, weights, direction, is_flat=True)
+    assert flat == pytest.approx(relative_epsilon(scheme, torch.float32) * float(global_norm(weights)))
