@@ -42,7 +42,7 @@ class Split(Subset):
 
 @dataclass(frozen=True)
 class Place:
-    """Where a batch comes from.
+    """Place of a batch: its epoch, its number and its examples.
 
     Attributes:
         epoch: Its epoch, counted from 1.
@@ -152,7 +152,7 @@ class BatchSource:
 
     @property
     def place(self) -> Place:
-        """Where the batch comes from that was taken last."""
+        """Return the place of the batch that was taken last."""
         return Place(self.epoch + 1, self.position, self._examples)
 
     def __iter__(self) -> Iterator[Any]:

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -75,6 +75,10 @@ class RngState:
             accelerator,
         )
 
+    def present(self) -> RngState:
+        """Capture the present state, of the same device."""
+        return RngState.capture(self.device)
+
     def restore(self) -> None:
         """Make this the present state."""
         random.setstate(self.python)
@@ -118,13 +122,23 @@ class RngState:
         )
 
 
+class Replayable(Protocol):
+    """Interface of a state that can be kept and made the present one."""
+
+    def present(self) -> Replayable:
+        """Capture the present state of the same things."""
+
+    def restore(self) -> None:
+        """Make this the present state."""
+
+
 @contextmanager
-def replay(state: RngState) -> Iterator[None]:
-    """Run the body from ``state``: a forward pass in it sees the masks of the captured one.
+def replay(state: Replayable) -> Iterator[None]:
+    """Run the body from ``state``: a forward pass in it sees what the captured one saw, such as its masks.
 
     The state before the call is put back afterwards, so that a replay changes no later draw.
     """
-    present = RngState.capture(state.device)
+    present = state.present()
     state.restore()
     try:
         yield

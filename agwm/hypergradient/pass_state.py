@@ -2,7 +2,7 @@
 
 A pass that is made again, with other weights, must see what the first one saw: dropout masks, but also
 ``spectral_norm``'s vectors, a counter, the ranges of an observer. :class:`PassState` is kept before a pass;
-:func:`replay` puts it back for another one, and the present state afterwards.
+:func:`agwm.rng.replay` puts it back for another one, and the present state afterwards.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from agwm.batches import BatchSource
 from agwm.hypergradient._betty import ImplicitProblem
 from agwm.rng import GENERATORS, RngState, generator_state, set_generator_state
 
-__all__ = ["PassState", "Scope", "replay"]
+__all__ = ["PassState", "Scope"]
 
 # Entries. BatchNorm and observers write into their buffers without a trace in ``_version``: a small buffer
 # is copied at each pass. A larger one (a causal mask) is copied again only when its version has changed.
@@ -208,6 +208,10 @@ class PassState:
             for (module, _), mode in zip(self.results, modes, strict=True):
                 module.training = mode
 
+    def present(self) -> PassState:
+        """Keep the present state, of the same scope."""
+        return PassState.capture(self.scope)
+
     def restore(self) -> None:
         """Make this the present state; buffers are written in place, into the very tensors."""
         self.random.restore()
@@ -218,17 +222,3 @@ class PassState:
                 del module._buffers[name]  # registered by the pass itself, which will do so again
             for name, pair in kept.items():
                 self.scope.put(module, name, pair)
-
-
-@contextmanager
-def replay(state: PassState) -> Iterator[None]:
-    """Run the body from ``state``: a forward pass in it sees the masks and buffers of the one kept.
-
-    The state before the call is put back afterwards: a replay changes no later draw and no statistics.
-    """
-    present = PassState.capture(state.scope)
-    state.restore()
-    try:
-        yield
-    finally:
-        present.restore()

@@ -13,11 +13,12 @@ from agwm.forward_pass import ForwardPass
 from agwm.hypergradient.best_response import check_optimizer
 from agwm.hypergradient.hooks import check_names, owner_of
 from agwm.hypergradient.inner_step import StepTrace, inner_step
-from agwm.hypergradient.pass_state import PassState, replay
+from agwm.hypergradient.pass_state import PassState
 from agwm.hypergradient.recording import Recording, refuse_opaque, refuse_unrecorded
 from agwm.hypergradient.settings import HYPERGRADIENT_TYPE, Hypergradient
 from agwm.hypergradient.whole_step import WholeStep
 from agwm.processes import average_gradients_
+from agwm.rng import replay
 
 __all__ = ["RecordedStep", "learning"]
 

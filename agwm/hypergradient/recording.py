@@ -21,7 +21,7 @@ __all__ = ["Recording", "refuse_unrecorded"]
 
 @dataclass
 class Recording:
-    """What a problem keeps of its present step.
+    """Record that a problem keeps of its present step.
 
     Attributes:
         trace: The inner step that is to be differentiated.

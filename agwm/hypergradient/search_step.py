@@ -20,11 +20,11 @@ from agwm.hypergradient._betty import register
 from agwm.hypergradient.finite_difference import global_norm
 from agwm.hypergradient.indirect import check_finite, indirect_term
 from agwm.hypergradient.inner_step import dense, filled, first_rows, owned
-from agwm.hypergradient.pass_state import replay
 from agwm.hypergradient.recorded_step import RecordedStep, learning
 from agwm.hypergradient.recording import refuse_unrecorded
 from agwm.hypergradient.settings import HYPERGRADIENT_TYPE
 from agwm.processes import average_
+from agwm.rng import replay
 
 __all__ = ["SearchStep"]
 

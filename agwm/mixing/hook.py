@@ -52,7 +52,7 @@ class Reparametrized(Protocol):
 
 
 class _Hooked(nn.Module):
-    """What all hooked classes add to a module's own class, which comes after it among the bases."""
+    """Methods of all hooked classes; the module's own class comes after it among the bases."""
 
     _agwm_base: type[nn.Module]
 

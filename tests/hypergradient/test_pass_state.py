@@ -13,8 +13,8 @@ from torch import Tensor, nn
 import agwm
 from agwm.errors import ConfigError
 from agwm.hypergradient import pass_state
-from agwm.hypergradient.pass_state import PassState, Scope, replay
-from agwm.rng import RngState
+from agwm.hypergradient.pass_state import PassState, Scope
+from agwm.rng import RngState, replay
 from tests.betty_programs import Inner, Outer, batches, engine, problems
 from tests.search_runs import Search, tiny_classifier, vector_batches
 
