@@ -15,14 +15,14 @@ from agwm.data.quiet import quiet_datasets
 from agwm.errors import DivergenceError, HypergradientError
 from agwm.experiments.config import RunConfig
 from agwm.experiments.evaluation import constant_score, evaluate
-from agwm.experiments.examples import Examples
+from agwm.experiments.examples import Examples, drawn, num_train
 from agwm.experiments.record import Record, Scores, TrainInfo
 from agwm.experiments.records import run_info
 from agwm.methods import METHODS, Job, Outcome, make_method
 from agwm.models.pretrained import Pretrained, load_pretrained, pick_device
 from agwm.scores import finite_or_null
 
-__all__ = ["check_device", "check_method", "check_run", "check_sizes", "run_one"]
+__all__ = ["check_device", "check_method", "check_run", "run_one"]
 
 
 def check_run(config: RunConfig, examples: Examples, seed: int) -> None:
@@ -32,7 +32,7 @@ def check_run(config: RunConfig, examples: Examples, seed: int) -> None:
         AgwmError: If a run could not be started.
     """
     check_device(config)
-    check_sizes(config, examples, seed)
+    num_train(config, examples)
     loaded = load_pretrained(config.model, examples.task.label_names, seed, config.trust_remote_code)
     for name in config.methods:
         check_method(config, name, loaded)
@@ -47,15 +47,6 @@ def check_device(config: RunConfig) -> None:
     device = pick_device(config.device)
     for section in {section for method in config.methods for section in METHODS[method].sections}:
         check_precision(getattr(getattr(config, section), "precision", "fp32"), device)
-
-
-def check_sizes(config: RunConfig, examples: Examples, seed: int) -> None:
-    """Raise if the data set has fewer examples than `train_size` asks for.
-
-    Raises:
-        AgwmError: If not.
-    """
-    _draw(config, examples, seed)
 
 
 def check_method(config: RunConfig, method: str, loaded: Pretrained) -> None:
@@ -171,11 +162,11 @@ def run_one(
 def _draw(
     config: RunConfig, examples: Examples, seed: int
 ) -> tuple[datasets.Dataset, datasets.Dataset | None]:
-    """Return the training and the dev examples of a seed; without a size, all examples and no dev set."""
-    if config.train_size is None:
+    """Return the training and the dev examples of a seed; of the whole training set there is no dev set."""
+    if config.train_size == "whole":
         return examples.train, None
-    drawn = sample_low_resource(examples.train, config.train_size, seed, config.stratified)
-    train, dev = (examples.train.select(indices) for indices in drawn)
+    parts = sample_low_resource(examples.train, drawn(config), seed, config.stratified)
+    train, dev = (examples.train.select(indices) for indices in parts)
     return train, dev
 
 
