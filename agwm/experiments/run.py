@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import MutableMapping
+from dataclasses import replace
 from typing import Any
 
 import datasets
-from torch import nn
+from torch import Tensor, nn
 
 from agwm.checks import check_precision
 from agwm.data import DynamicPadding, encode, sample_low_resource
+from agwm.data.metrics import compute_metric
 from agwm.data.quiet import quiet_datasets
 from agwm.errors import DivergenceError, HypergradientError
 from agwm.experiments.config import RunConfig
-from agwm.experiments.evaluation import constant_score, evaluate
+from agwm.experiments.evaluation import constant_score, evaluate, predict
 from agwm.experiments.examples import Examples, drawn, num_train
+from agwm.experiments.model_cards import card_facts
 from agwm.experiments.record import Record, Scores, TrainInfo
 from agwm.experiments.records import run_info
 from agwm.methods import METHODS, Job, Outcome, make_method
@@ -106,10 +109,11 @@ def run_one(
     encoded.append(_encode_test(config, examples, loaded, encoded_tests) if scores_test else None)
     pad = DynamicPadding(loaded.tokenizer)
 
-    def score(model: nn.Module, part: int) -> float | None:
-        if encoded[part] is None:
-            return None
-        return evaluate(model, task, encoded[part], labels[part], pad)
+    def answers(model: nn.Module, part: int) -> Tensor | None:
+        return None if encoded[part] is None else predict(model, task, encoded[part], pad)
+
+    def score(found: Tensor | None, part: int) -> float | None:
+        return None if found is None else compute_metric(task.metric, found, labels[part])
 
     def on_dev(model: nn.Module) -> dict[str, float]:
         return {f"dev_{task.metric}": evaluate(model, task, encoded[1], labels[1], pad)}
@@ -129,7 +133,10 @@ def run_one(
     try:
         outcome = make_method(method, config.rivals).run(job)
         seconds = time.perf_counter() - start
-        dev, test = score(outcome.model, 1), score(outcome.model, 2)
+        found = answers(outcome.model, 1), answers(outcome.model, 2)
+        dev, test = score(found[0], 1), score(found[1], 2)
+        if config.save_model:
+            outcome = replace(outcome, card=card_facts(config, task, seed, labels, (None, *found)))
     except (DivergenceError, HypergradientError) as error:
         failure = " ".join(str(error).split())
         seconds, outcome = time.perf_counter() - start, None

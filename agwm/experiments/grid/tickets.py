@@ -13,7 +13,7 @@ from agwm.experiments.examples import num_train
 from agwm.experiments.grid.cells import Cell
 from agwm.experiments.grid.estimate import planned_passes
 from agwm.experiments.grid.worker import Stores
-from agwm.experiments.kept_models import lacks_model, model_folder
+from agwm.experiments.kept_models import lacks_model
 from agwm.experiments.record import Record, failed_record
 from agwm.experiments.records import find_finished, run_info, run_settings
 from agwm.experiments.refusals import Place, Refusal, refusal_of
@@ -99,7 +99,7 @@ class Ticket:
             "label": self.cell.label,
             "seed": self.cell.seed,
             "scores_test": self.scores_test,
-            "model_folder": str(model_folder(self.path)) if config.save_model else None,
+            "kept_record": str(self.path) if config.save_model else None,
         }
 
     def failed(self, failure: str, seconds: float, threads: int) -> Record:
