@@ -54,10 +54,12 @@ def make_parser() -> argparse.ArgumentParser:
     add("--seeds", metavar="N", help="how many of the official seeds, or seeds: 1017,4803")
     add("--output-dir", metavar="DIR", help="where records, table and pictures go")
     add("--data-dir", metavar="DIR", help="folder of the official GLUE files")
-    add("--train-file", metavar="FILE", help="own training examples: CSV, TSV, JSON or Parquet")
+    add("--train-file", metavar="FILE", help="own training examples: CSV, TSV, JSON, Parquet or Excel")
     add("--test-file", metavar="FILE", help="own test examples")
     add("--text-columns", metavar="A[,B]", help="text column(s) of own files")
     add("--label-column", metavar="NAME", help="label column of own files")
+    add("--encoding", metavar="NAME", help="encoding of own files, e.g. latin-1 (default: UTF-8)")
+    add("--separator", metavar="MARK", help="mark between the cells of own CSV files (default: found)")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="any setting, e.g. search.epochs=5")
     add("--override", action="store_true", help="run finished runs again")
     several = parser.add_argument_group("several at once; flags above that name cells choose a part")
@@ -117,6 +119,8 @@ def delta_of(arguments: argparse.Namespace) -> dict[str, Any]:
         "test_file": arguments.test_file,
         "text_columns": None if arguments.text_columns is None else read_list(arguments.text_columns),
         "label_column": arguments.label_column,
+        "encoding": arguments.encoding,
+        "separator": arguments.separator,
     }
     delta: dict[str, Any] = {"data": {key: value for key, value in data.items() if value is not None}}
     if arguments.output_dir is not None:

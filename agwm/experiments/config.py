@@ -42,7 +42,7 @@ class DataConfig:
 
     Attributes:
         data_dir: Folder of the official GLUE files (``CoLA/train.tsv`` and so on).
-        train_file: Own training examples: CSV, TSV, JSON, JSON lines or Parquet.
+        train_file: Own training examples: CSV, TSV, JSON, JSON lines, Parquet or Excel.
         test_file: Own test examples, in the same columns.
         text_columns: One or two columns of texts in the own files.
         label_column: Column of labels in the own files.
@@ -53,7 +53,7 @@ class DataConfig:
         positive: The class that f1 is of; null: the second one.
         encoding: Encoding of the own files' text; null: UTF-8, or what a byte order mark says.
         separator: Character between the cells of own CSV files; null: told from the file.
-        sheet: Sheet of own Excel files; null: the only one.
+        sheet: Sheet of own Excel files; null: the first.
     """
 
     data_dir: str | None = None

@@ -131,16 +131,17 @@ def evaluate(
     Raises:
         DivergenceError: If an output is NaN or infinite.
     """
-    return compute_metric(task.metric, predict(model, task, examples, collate, batch_size), labels)
+    found = predict(model, task, examples, collate, batch_size)
+    return compute_metric(task.metric, found, labels, task.positive_index)
 
 
 def constant_score(task: Task, labels: Sequence[float]) -> float:
     """Return the best score of an answer that is the same for all examples.
 
-    The share of the largest class for accuracy; 0 for correlations; for F1 that of "always class 1".
+    The share of the largest class for accuracy; 0 for correlations; for F1 that of "always positive".
     A run whose score is not above it is called degenerate.
     """
     if task.is_regression:
         return 0.0
     answers = (torch.full((len(labels),), label) for label in range(task.num_labels))
-    return max(compute_metric(task.metric, answer, labels) for answer in answers)
+    return max(compute_metric(task.metric, answer, labels, task.positive_index) for answer in answers)

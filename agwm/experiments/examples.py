@@ -47,7 +47,8 @@ def load_examples(config: RunConfig) -> Examples:
     for part in (loaded.train, test):
         columns = {name: list(part[name]) for name in (*task.text_columns, "label")}
         digest.update(json.dumps(columns, ensure_ascii=False, sort_keys=True).encode())
-    return Examples(task, loaded.train, test, digest.hexdigest()[:16])
+    told = {"notes": loaded.notes, "sources": loaded.sources}
+    return Examples(task, loaded.train, test, digest.hexdigest()[:16], **told)
 
 
 def drawn(config: RunConfig) -> int | None:
@@ -82,5 +83,9 @@ def _load(config: RunConfig) -> TaskData:
             regression=data.regression,
             metric=data.metric,
             name=config.task,
+            encoding=data.encoding,
+            separator=data.separator,
+            sheet=data.sheet,
+            positive=data.positive,
         )
     return load_task(config.task, data.data_dir)

@@ -25,6 +25,7 @@ def score_interval(
     metric: str,
     predictions: Tensor,  # shape: (examples,)
     labels: Sequence[float],
+    positive: int = 1,
 ) -> tuple[float, float]:
     """Return the 95 % interval of a score for another draw of as many examples.
 
@@ -32,6 +33,7 @@ def score_interval(
         metric: A key of ``agwm.data.metrics.METRICS``.
         predictions: Classes or scores.
         labels: The right ones.
+        positive: The class that f1 is of.
 
     Returns:
         Wilson's interval for accuracy; for other metrics percentiles of the bootstrap. Not-a-number twice
@@ -53,7 +55,7 @@ def score_interval(
             warnings.simplefilter("ignore")  # a degenerate model has the same score in each draw
             interval = bootstrap(
                 (found, right),
-                lambda drawn, answers: compute_metric(metric, drawn, answers),
+                lambda drawn, answers: compute_metric(metric, drawn, answers, positive),
                 n_resamples=_DRAWS,
                 vectorized=False,
                 paired=True,
@@ -82,8 +84,8 @@ def card_facts(
     scores = []
     for split, answers, found in zip(("train", "dev", "test"), labels, predictions, strict=True):
         if found is not None:
-            value = compute_metric(task.metric, found, answers)
-            low, high = score_interval(task.metric, found, answers)
+            value = compute_metric(task.metric, found, answers, task.positive_index)
+            low, high = score_interval(task.metric, found, answers, task.positive_index)
             scores.append(CardScore(split, task.metric, value, low, high, len(answers)))
     counts = Counter(labels[0])
     names = task.label_names or ()

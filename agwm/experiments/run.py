@@ -113,7 +113,9 @@ def run_one(
         return None if encoded[part] is None else predict(model, task, encoded[part], pad)
 
     def score(found: Tensor | None, part: int) -> float | None:
-        return None if found is None else compute_metric(task.metric, found, labels[part])
+        return (
+            None if found is None else compute_metric(task.metric, found, labels[part], task.positive_index)
+        )
 
     def on_dev(model: nn.Module) -> dict[str, float]:
         return {f"dev_{task.metric}": evaluate(model, task, encoded[1], labels[1], pad)}
