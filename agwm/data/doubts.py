@@ -29,15 +29,12 @@ def data_doubts(train: PartFacts, test: PartFacts, sources: Sequence[str]) -> li
         train.csv: class 'Bug' has one example alone.
     """
     train_name, test_name = sources
-    lines = []
+    lines, warning = [], "the model is tested on what it was trained on."
     if train.num_shared == train.num_examples and test.num_shared == test.num_examples:
-        lines.append(
-            f"{train_name} and {test_name} hold the same texts: the model is tested on what it was trained on."
-        )
+        lines.append(f"{train_name} and {test_name} hold the same texts: {warning}")
     elif test.num_shared * 10 > test.num_examples:
         lines.append(
-            f"{test.num_shared} of {test.num_examples} texts of {test_name} are in {train_name}: the model is"
-            " tested on what it was trained on."
+            f"{test.num_shared} of {test.num_examples} texts of {test_name} are in {train_name}: {warning}"
         )
     present = {name: count for name, count in train.classes.items() if count}
     lines += [f"{train_name}: {line}" for line in _class_doubts(present, train.num_examples)]

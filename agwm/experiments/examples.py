@@ -47,8 +47,8 @@ def load_examples(config: RunConfig) -> Examples:
     for part in (loaded.train, test):
         columns = {name: list(part[name]) for name in (*task.text_columns, "label")}
         digest.update(json.dumps(columns, ensure_ascii=False, sort_keys=True).encode())
-    told = {"notes": loaded.notes, "sources": loaded.sources}
-    return Examples(task, loaded.train, test, digest.hexdigest()[:16], **told)
+    names = loaded.sources
+    return Examples(task, loaded.train, test, digest.hexdigest()[:16], notes=loaded.notes, sources=names)
 
 
 def drawn(config: RunConfig) -> int | None:

@@ -11,17 +11,19 @@ import datasets
 from torch import Tensor, nn
 
 from agwm.checks import check_precision
-from agwm.data import DynamicPadding, encode, sample_low_resource
+from agwm.data import DynamicPadding, check_known, encode, sample_low_resource
 from agwm.data.metrics import compute_metric
 from agwm.data.quiet import quiet_datasets
-from agwm.errors import DivergenceError, HypergradientError
+from agwm.errors import DivergenceError, HypergradientError, MethodError
 from agwm.experiments.config import RunConfig
 from agwm.experiments.evaluation import constant_score, evaluate, predict
 from agwm.experiments.examples import Examples, drawn, num_train
 from agwm.experiments.model_cards import card_facts
+from agwm.experiments.readable import check_readable, longest_example
 from agwm.experiments.record import Record, Scores, TrainInfo
 from agwm.experiments.records import run_info
 from agwm.methods import METHODS, Job, Outcome, make_method
+from agwm.models.positions import max_tokens
 from agwm.models.pretrained import Pretrained, load_pretrained, pick_device
 from agwm.scores import finite_or_null
 
@@ -37,8 +39,9 @@ def check_run(config: RunConfig, examples: Examples, seed: int) -> None:
     check_device(config)
     num_train(config, examples)
     loaded = load_pretrained(config.model, examples.task.label_names, seed, config.trust_remote_code)
+    check_readable(config, examples, loaded)
     for name in config.methods:
-        check_method(config, name, loaded)
+        check_method(config, name, loaded, examples)
 
 
 def check_device(config: RunConfig) -> None:
@@ -52,15 +55,29 @@ def check_device(config: RunConfig) -> None:
         check_precision(getattr(getattr(config, section), "precision", "fp32"), device)
 
 
-def check_method(config: RunConfig, method: str, loaded: Pretrained) -> None:
+def check_method(
+    config: RunConfig, method: str, loaded: Pretrained, examples: Examples | None = None
+) -> None:
     """Raise unless a method, with its settings, fits a model; leave the model unchanged.
+
+    Args:
+        config: The experiment.
+        method: One of ``METHODS``.
+        loaded: The model.
+        examples: Those that the model must be able to read; None: examples of ``max_length`` tokens.
 
     Raises:
         AgwmError: If it does not.
+        MethodError: If the method makes examples longer than the model reads.
     """
     made = make_method(method, config.rivals)
     made.check(loaded, config.finetune_config(config.seed_list[0]))
-    made.check_length(loaded.model, config.max_length)
+    try:
+        made.check_length(loaded.model, config.max_length)
+    except MethodError:
+        if examples is None:
+            raise
+        made.check_length(loaded.model, longest_example(config, examples, loaded))
 
 
 def run_one(
@@ -98,12 +115,13 @@ def run_one(
     loaded = load_pretrained(config.model, task.label_names, seed, config.trust_remote_code)
     model: nn.Module = loaded.model
     model.to(pick_device(config.device))
-    parts = _draw(config, examples, seed)
+    parts, limit = _draw(config, examples, seed), max_tokens(loaded.model)
     with quiet_datasets():
         encoded: list[Any] = [
-            None if part is None else encode(part, loaded.tokenizer, task, config.max_length)
+            None if part is None else encode(part, loaded.tokenizer, task, config.max_length, limit)
             for part in parts
         ]
+    check_known(encoded[0], loaded.tokenizer)
     labels = [[] if part is None else list(part["label"]) for part in parts]
     labels.append(list(examples.test["label"]) if scores_test else [])
     encoded.append(_encode_test(config, examples, loaded, encoded_tests) if scores_test else None)
@@ -188,7 +206,8 @@ def _encode_test(
     key = (config.model, config.trust_remote_code, config.max_length, examples.fingerprint)
     if encoded_tests is None or key not in encoded_tests:
         with quiet_datasets():
-            encoded = encode(examples.test, loaded.tokenizer, examples.task, config.max_length)
+            limit = max_tokens(loaded.model)
+            encoded = encode(examples.test, loaded.tokenizer, examples.task, config.max_length, limit)
         if encoded_tests is None:
             return encoded
         encoded_tests[key] = encoded

@@ -18,6 +18,7 @@ from agwm.files import write_text
 from agwm.methods.adapters import ADAPTER, Adapter, quiet_peft
 from agwm.methods.method import Settings
 from agwm.mixing.saving import write_config
+from agwm.models.positions import max_tokens
 from agwm.models.pretrained import PACKAGED_MODEL, Pretrained
 from agwm.processing import write_processing_class
 from agwm.recipe.config import FinetuneConfig
@@ -43,7 +44,6 @@ __all__ = [
     "VirtualTokens",
     "count_from_first_token",
     "pools_last_token",
-    "positions",
 ]
 
 
@@ -68,15 +68,6 @@ def pools_last_token(model: PreTrainedModel) -> bool:
     Given embeddings instead of ids, the model cannot find that token.
     """
     return hasattr(model, "score")
-
-
-def positions(model: PreTrainedModel) -> int | None:
-    """Return the number of absolute positions that the model has for tokens; None if unlimited."""
-    for name, module in model.base_model.named_modules():
-        if isinstance(module, nn.Embedding) and name.rpartition(".")[2] in ("position_embeddings", "wpe"):
-            # RoBERTa numbers positions from the index after the padding's.
-            return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
-    return None
 
 
 def count_from_first_token(
@@ -122,7 +113,7 @@ class VirtualTokens(Adapter):
         Raises:
             MethodError: If they are too long.
         """
-        limit, added = positions(model), self.added(model)
+        limit, added = max_tokens(model), self.added(model)
         if limit is not None and max_length + added > limit:
             raise MethodError(
                 f"Method {self.name!r} makes examples too long for {type(model).__name__}: expected at"

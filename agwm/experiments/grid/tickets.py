@@ -14,6 +14,7 @@ from agwm.experiments.grid.cells import Cell
 from agwm.experiments.grid.estimate import planned_passes
 from agwm.experiments.grid.worker import Stores
 from agwm.experiments.kept_models import lacks_model
+from agwm.experiments.readable import check_readable
 from agwm.experiments.record import Record, failed_record
 from agwm.experiments.records import find_finished, run_info, run_settings
 from agwm.experiments.refusals import Place, Refusal, refusal_of
@@ -192,7 +193,8 @@ def _refusals(tickets: Sequence[Ticket], stores: Stores) -> dict[str, str]:
                 loaded = (None, None)
                 model = load_pretrained(config.model, names, cell.seed, config.trust_remote_code)
                 loaded = (needs(cell), model)
-            check_method(config, cell.method, loaded[1])
+            check_readable(config, examples, loaded[1])
+            check_method(config, cell.method, loaded[1], examples)
         except (MethodError, SelectionError) as error:
             refused[kind] = " ".join(str(error).split())
         except ConfigError as error:

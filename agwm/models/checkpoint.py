@@ -1,0 +1,151 @@
+"""Compare a loaded model with its checkpoint: weights that are missing, of another shape, or left out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from transformers import PreTrainedModel
+from transformers.utils import SAFE_WEIGHTS_NAME, cached_file
+
+from agwm.errors import ModelError
+from agwm.models.heads import new_parts
+
+__all__ = ["check_stored_types", "check_weights", "listed", "mismatched_rows"]
+
+_FLOATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+_SHOWN = 3  # names in a message
+
+
+def listed(names: Sequence[str], shown: int = _SHOWN) -> str:
+    """Return the first names, and the number of the others."""
+    rest = len(names) - shown
+    return ", ".join(names[:shown]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def mismatched_rows(report: Mapping[str, Any]) -> dict[str, tuple[Sequence[int], Sequence[int]]]:
+    """Return name -> shape in the checkpoint and in the model, for parameters of which the two differ."""
+    return {key: (tuple(stored), tuple(wanted)) for key, stored, wanted in report["mismatched_keys"]}
+
+
+def check_weights(
+    name: str, model: PreTrainedModel, report: Mapping[str, Any]
+) -> tuple[set[str], list[str]]:
+    """Raise unless the checkpoint gave every weight of the backbone, in its shape, and finite.
+
+    A pooler may be missing: it is trained from scratch, as the head is.
+
+    Args:
+        name: The model, as the user calls it.
+        model: The model, loaded.
+        report: What ``from_pretrained`` returned with it.
+
+    Returns:
+        Names of the parameters that the checkpoint did not give; notes on layers that were left out.
+
+    Raises:
+        ModelError: If weights are missing, of another shape or not finite.
+    """
+    parameters = dict(model.named_parameters())
+    mismatched = mismatched_rows(report)
+    fresh = {key for key in {*report["missing_keys"], *mismatched} if key in parameters}
+    may_be_new = new_parts(model)
+    for key in parameters:
+        if key in mismatched and key not in may_be_new:
+            stored, wanted = mismatched[key]
+            raise ModelError(
+                f"Weights of model {name!r} do not fit its config: expected {key} of shape {list(wanted)},"
+                f" got {list(stored)} in the checkpoint. Correct its config.json, or pass another --model."
+            )
+    missing = [
+        key
+        for key, parameter in parameters.items()
+        # tables of sines are parameters that are never drawn and never trained
+        if key in fresh and key not in may_be_new and parameter.requires_grad and not _is_pooler(key)
+    ]
+    if missing:
+        raise ModelError(
+            f"Weights of model {name!r} do not fit its config: expected all {len(parameters)} weights but"
+            f" the head's in the checkpoint, got none for {listed(missing)}. Correct its config.json, or"
+            " pass another --model."
+        )
+    for key, parameter in parameters.items():
+        if not bool(torch.isfinite(parameter).all()):
+            raise ModelError(
+                f"Weights of model {name!r} are damaged: expected finite numbers, got NaN or infinity in"
+                f" {key}. Take a checkpoint from before its training diverged, or pass another --model."
+            )
+    return fresh, _left_out(model, report["unexpected_keys"])
+
+
+def check_stored_types(name: str, source: str, config: Any, is_local: bool) -> list[str]:
+    """Raise if the checkpoint holds quantized weights; return a note if they are of half precision.
+
+    Args:
+        name: The model, as the user calls it.
+        source: Folder or name on the hub.
+        config: The model's config.
+        is_local: True if loading needs no network.
+
+    Raises:
+        ModelError: If weights are quantized.
+    """
+    kind = getattr(config, "quantization_config", None)
+    if kind:
+        method = (
+            kind.get("quant_method") if isinstance(kind, Mapping) else getattr(kind, "quant_method", "")
+        )
+        _refuse_quantized(name, f"quantization_config ({getattr(method, 'value', method)})")
+    types: set[str] = set()
+    for path in _weight_files(source, is_local):
+        with safe_open(path, framework="pt") as file:
+            stored = {key: file.get_slice(key).get_dtype() for key in file.keys()}
+        types.update(stored.values())
+        for key, dtype in stored.items():
+            if key.endswith((".weight", ".bias")) and dtype not in _FLOATS:
+                _refuse_quantized(name, f"{dtype} in {key}")
+    half = [_FLOATS[dtype] for dtype in ("F16", "BF16", "F64") if dtype in types]
+    return [f"its weights in {' and '.join(half)} are used in float32"] if half else []
+
+
+def _weight_files(source: str, is_local: bool) -> Iterable[Path]:
+    folder = Path(source)
+    if folder.is_dir():
+        return sorted(folder.glob("model*.safetensors"))
+    path = cached_file(
+        source,
+        SAFE_WEIGHTS_NAME,
+        local_files_only=is_local,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    return [] if path is None else [Path(path)]
+
+
+def _refuse_quantized(name: str, got: str) -> None:
+    raise ModelError(
+        f"Model {name!r} is quantized: expected weights in float32, float16 or bfloat16, got {got}."
+        " Pass the model that it was made from as --model."
+    )
+
+
+def _is_pooler(key: str) -> bool:
+    return "pooler" in key.split(".")
+
+
+def _left_out(model: PreTrainedModel, unexpected: Iterable[str]) -> list[str]:
+    """Return a note if the checkpoint has more layers than the model: keys that differ in numbers alone."""
+    known = {re.sub(r"\d+", "#", key) for key in model.state_dict()}
+    prefix = f"{model.base_model_prefix}."
+    extra = sorted(
+        key
+        for key in unexpected
+        if known & {re.sub(r"\d+", "#", form) for form in (key, prefix + key, key.removeprefix(prefix))}
+    )
+    if not extra:
+        return []
+    return [f"{len(extra)} tensors of its checkpoint are in no layer of its config: {listed(extra)}"]
