@@ -168,6 +168,11 @@ def _part(arguments: argparse.Namespace, cells: list[Cell], labels: list[str] | 
     )
 
 
+def tell(line: str) -> None:
+    """Print a line on data and weights, beside the results."""
+    tqdm.write(line, file=sys.stderr)
+
+
 def run_cells(
     arguments: argparse.Namespace, cells: list[Cell], assumed: Mapping[str, float], scores_test: bool
 ) -> GridResult | None:
@@ -201,6 +206,7 @@ def run_cells(
         retry_failed=arguments.retry_failed,
         scores_test=scores_test,
         report=tqdm.write,
+        notice=tell,
         stores=stores,
     )
     print(
@@ -289,7 +295,7 @@ def run(arguments: argparse.Namespace) -> None:
         config = config_of(arguments)
         cells = [Cell(name, name, seed, config) for seed in config.seed_list for name in config.methods]
         check_planned(cells, arguments.override)
-        records = run_experiment(config, arguments.override, report=tqdm.write)
+        records = run_experiment(config, arguments.override, report=tqdm.write, notice=tell)
         folder = Path(config.output_dir)
     table, lines = write_overview(folder, records)
     print(f"\n{table}", *lines, sep="\n")

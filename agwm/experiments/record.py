@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,6 +54,7 @@ class RunInfo:
         versions: Name of a library, or of a part of the machine -> its version.
         device: Name of the device.
         threads: Torch threads.
+        told: What the user was told of data and weights before the run, line by line.
     """
 
     method: Text
@@ -67,6 +68,7 @@ class RunInfo:
     versions: Mapping[str, str]
     device: Text
     threads: Count
+    told: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for name in _SECTIONS:
@@ -120,6 +122,7 @@ class Scores:
         dev: Score on the dev set; None: the run failed, or has no dev set.
         constant: Score of the best constant answer; None: the run failed.
         is_degenerate: The model is no better than the best constant answer.
+        positive: The class that f1 is of; None: of other metrics, and of records that did not say it.
     """
 
     metric: Text
@@ -127,6 +130,12 @@ class Scores:
     dev: float | None
     constant: float | None
     is_degenerate: bool
+    positive: Text | None = None
+
+    @property
+    def name(self) -> str:
+        """The metric, with the class that it is of."""
+        return self.metric if self.positive is None else f"{self.metric} of {self.positive}"
 
 
 @dataclass(frozen=True)
@@ -197,6 +206,10 @@ class Record:
     def to_dict(self) -> dict[str, Any]:
         """Return the record as its file holds it."""
         values = dataclasses.asdict(self)
+        if self.scores.positive is None:
+            del values["scores"]["positive"]
+        if not self.run_info.told:
+            del values["run_info"]["told"]
         for name in ("model_failure", "model"):
             if values["train_info"][name] is None:
                 del values["train_info"][name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import time
+import warnings
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -14,8 +15,7 @@ from torch import nn
 from agwm.batches import Split
 from agwm.cards import label_counts
 from agwm.checks import check_precision
-from agwm.data.sampling import split_train
-from agwm.errors import ConfigError, SplitError
+from agwm.errors import AgwmWarning, ConfigError
 from agwm.mixing.alpha import Attention
 from agwm.mixing.injection import check_plain, inject, mixup_of
 from agwm.mixing.mixup import Mixup
@@ -26,6 +26,7 @@ from agwm.recipe.inner_loss import InnerLoss, MeanLoss, check_problem
 from agwm.recipe.padding import PaddedBatches
 from agwm.recipe.result import FinetuneResult
 from agwm.recipe.snapshot import Snapshot
+from agwm.recipe.splits import draw_split, num_search_steps
 from agwm.rng import seed_everything
 from agwm.scores import plain_scores
 from agwm.search.engine import MixupEngine
@@ -237,11 +238,18 @@ def _build(mixup: Mixup, given: _Search, k: int) -> MixupEngine:
     """Build the engine of one search: its split, loaders, optimizers and schedules."""
     config, dataset, evaluate = given.config, given.dataset, given.evaluate
     search, seed = config.search, config.seed + k
-    inner_split, outer_split = _split(dataset, config, seed)
+    inner_split, outer_split = draw_split(dataset, config, k)
     seed_everything(seed)
     inner_loader = make_loader(Split(dataset, inner_split), search.batch_size, given.collate, seed)
     outer_loader = make_loader(Split(dataset, outer_split), search.batch_size, given.collate, seed + 1)
-    num_steps = search.epochs * len(inner_loader)
+    num_steps = num_search_steps(search, len(inner_split))
+    if k == 0 and search.unroll_steps > num_steps:
+        warnings.warn(
+            f"Alpha is never learned: expected search.unroll_steps of at most {num_steps}, the steps of a"
+            f" search, got {search.unroll_steps}. Lower it, or raise search.epochs.",
+            AgwmWarning,
+            stacklevel=2,
+        )
     num_outer_steps = max(1, num_steps // search.unroll_steps)
     inner_optimizer = make_optimizer(mixup.model, search)
     outer_optimizer = torch.optim.AdamW(
@@ -282,19 +290,3 @@ def _validation(evaluate: Evaluate) -> Any:
         return {**losses, **plain_scores(evaluate(engine._inner.model), "evaluate")}
 
     return validate
-
-
-def _split(dataset: Sequence[Any], config: FinetuneConfig, seed: int) -> tuple[list[int], list[int]]:
-    search = config.search
-    labels: Any = len(dataset)
-    if search.stratified:
-        try:
-            labels = [float(row["labels"]) for row in dataset]
-        except (KeyError, TypeError, ValueError):
-            raise SplitError(
-                "Cannot stratify: expected examples with a number under 'labels', got others."
-                " Set search.stratified to false."
-            ) from None
-        if all(label.is_integer() for label in labels):
-            labels = [int(label) for label in labels]
-    return split_train(labels, search.outer_fraction, seed=seed, stratified=search.stratified)

@@ -44,7 +44,7 @@ class ScoreRow(Spread):
         task: Name of the task.
         model: Name of the model.
         train_size: Number of training examples.
-        metric: Name of the metric.
+        metric: Name of the metric, with the class that it is of.
         method: Label of the method: its name, or that of a variant of it.
         scores: Test scores of the runs that gave one, as fractions, in the order of ``seeds``.
         seeds: Their seeds.
@@ -123,7 +123,7 @@ def _row(runs: Sequence[Record]) -> ScoreRow:
         task=runs[0].task,
         model=runs[0].model,
         train_size=runs[0].train_size,
-        metric=counted[0].scores.metric,
+        metric=counted[0].scores.name,
         method=runs[0].label,
         scores=tuple(run.score for run in done if run.score is not None),
         seeds=tuple(run.seed for run in done),

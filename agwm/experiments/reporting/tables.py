@@ -135,7 +135,7 @@ def make_table(runs: Sequence[Record]) -> Table:
         *kinds[0],
         labels=tuple(labels_of(runs)),
         tasks=tuple(sorted({run.task for run in runs})),
-        metrics={run.task: run.scores.metric for run in runs},
+        metrics={run.task: run.scores.name for run in runs},
         cells={key: _cell(own, len(seeds)) for key, own in groups.items()},
         seeds=seeds,
         averaged=averaged if len(averaged) > 1 else (),
