@@ -60,7 +60,8 @@ def column_index(header: Sequence[str], name: str, place: str) -> int:
     if count == 1:
         return header.index(name)
     wrong = "lacks" if count == 0 else "repeats"
-    got = shown(", ".join(shown(cell, 40) for cell in header[:12]))[1:-1].replace("\\'", "'")
+    got = ", ".join(shown(cell, 40) for cell in header[:12])
+    got = f"{got[:197]}..." if len(got) > 200 else got
     raise DataError(
         f"{place} {wrong} column {shown(name, 80)}: expected it once, got "
         f"{got or 'no columns'}.{close_names(name, header)}"
