@@ -190,6 +190,8 @@ def finish(
         if what == "bad byte":  # in UTF-16 it would be another letter
             body, options = text.encode(), {}
         return *damage_bytes(draw, name, body, what), what, options
+    if encoding == "gb18030" and not options and not text.isascii():
+        return name, body, "no encoding", options
     if draw.random() < 0.1:
         return f"{name}.gz", gzip.compress(body), "none", options
     return name, body, "none", options
