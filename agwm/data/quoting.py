@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from agwm.data._labels import is_fraction, is_number
+from agwm.data.tables import counted
 from agwm.errors import DataError, shown
 
 __all__ = ["Row", "check_spans", "count_stray_quotes", "is_written_with_quotes"]
@@ -59,7 +60,8 @@ def check_spans(rows: Sequence[Row], label: int, separator: str, place: str) -> 
                 f" one, got {shown(row.cells[label], 80)}. Is a quote not closed?"
             )
     longest, before = max((max(map(_lines, row.cells)), -row.line) for row in long)
-    return f"{len(long)} text(s) span several lines; the longest, {longest} lines, begins in line {-before}"
+    rows_of = counted(len(long), "row")
+    return f"{rows_of} of several lines; the longest, {longest} lines, begins in line {-before}"
 
 
 def _lines(cell: str) -> int:
@@ -124,7 +126,7 @@ def count_stray_quotes(rows: Sequence[Row], positions: Sequence[int], place: str
             found.append(row.line)
     if not found:
         return None
-    return f"{len(found)} text(s) hold a quote without standing in quotes, the first in line {found[0]}"
+    return f"{counted(len(found), 'text')} with a quote, not in quotes; the first in line {found[0]}"
 
 
 def is_written_with_quotes(rows: Sequence[Row], separator: str) -> bool:

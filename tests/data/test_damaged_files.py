@@ -37,7 +37,7 @@ def outcome(sample: Sample, folder: Path) -> str:
     if found == [rows, rows]:
         return "right"
     assert sample.damage in ("add quote", "drop quote", "two quotes"), sample.damage
-    told = "a quote without standing in quotes" if len(found[0]) == len(rows) else "span several lines"
+    told = "with a quote, not in quotes" if len(found[0]) == len(rows) else "of several lines"
     assert any(told in note for note in data.notes), (sample.damage, data.notes)
     return "told"
 
