@@ -64,8 +64,8 @@ def _asked(data: bytes, place: str, encoding: str) -> str:
         return _decoded(data, place, encoding)
     except LookupError:
         raise DataError(
-            f"Unknown encoding {shown(encoding)}: expected a name such as utf-8, cp1252 or gb18030."
-            " Correct --encoding."
+            f"Unknown encoding {shown(encoding)}: expected a name such as utf-8, cp1252 or gb18030. Correct"
+            " --encoding."
         ) from None
 
 
