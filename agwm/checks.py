@@ -128,9 +128,10 @@ def check_value(
     parts = list(_parts(kind))
     texts = [text for part in parts if typing.get_origin(part) is Literal for text in options(part)]
     hint = close_names(value, texts) if isinstance(value, str) else ""
-    if texts:
+    is_number = any(typing.get_origin(part) is Annotated for part in parts)
+    if texts and (isinstance(value, str) or not is_number):
         problem = "is unknown"
-    elif any(typing.get_origin(part) is Annotated for part in parts):
+    elif is_number:
         problem = "is out of range"
     else:
         problem = "is of the wrong type"

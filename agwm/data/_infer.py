@@ -2,118 +2,173 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
-from agwm.data._labels import class_index, finite_number
-from agwm.errors import DataError
+from agwm.data._labels import (
+    class_index,
+    finite_number,
+    is_fraction,
+    is_number,
+    is_whole,
+    spell,
+    whole_spelling,
+)
+from agwm.data.tables import Table
+from agwm.errors import DataError, shown
 
-__all__ = ["RawLabel", "convert_labels", "infer_labels"]
+__all__ = ["Labels", "check_names", "convert_labels", "infer_labels", "spell_labels"]
 
-RawLabel = str | int | float | bool | None
-
-
-def _as_int(cell: RawLabel) -> int | None:
-    """Return the whole number that a cell holds, or None."""
-    if isinstance(cell, bool) or not isinstance(cell, (str, int)):
-        return None
-    try:
-        return int(cell)
-    except ValueError:
-        return None
-
-
-def _is_number(cell: RawLabel) -> bool:
-    if isinstance(cell, bool) or cell is None:
-        return False
-    try:
-        float(cell)
-    except (TypeError, ValueError):
-        return False
-    return True
+Labels = list[str]
+_LIKE_NOTHING = {"nan", "none", "null", "na", "n/a", "<na>", "nat", "#n/a"}
 
 
-def _check_present(cells: Sequence[RawLabel], path: Path) -> None:
-    for row, cell in enumerate(cells, start=1):
-        if cell is None or (isinstance(cell, str) and not cell.strip()):
-            raise DataError(f"No label in {path} example {row}: expected a label, got {cell!r}.")
+def spell_labels(table: Table, column: str) -> tuple[Labels, list[str]]:
+    """Return the labels of a table as text, and notes on spellings that became one.
+
+    Args:
+        table: The table.
+        column: Its column of labels.
+
+    Raises:
+        DataError: If a label is missing, or is no text and no number.
+    """
+    cells = table.columns[column]
+    spelled = [spell(cell, table.at(index)) for index, cell in enumerate(cells)]
+    missing = [index for index, text in enumerate(spelled) if text is None]
+    if missing:
+        raise DataError(
+            f"No label in {table.at(missing[0])}: expected a label in each row, got none in"
+            f" {len(missing)} of {len(cells)}. Fill in or remove these rows."
+        )
+    labels = [text for text in spelled if text is not None]
+    notes = []
+    stripped = {cell for cell in cells if isinstance(cell, str) and cell.strip() != cell}
+    merged = sorted({cell.strip() for cell in stripped} & {cell for cell in cells if isinstance(cell, str)})
+    if merged:
+        notes.append(f"blanks around labels removed: {shown(merged[0], 40)} is one class")
+    kinds = Counter(_kind(cell) for cell in cells)
+    if len(kinds) > 1:
+        found = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+        notes.append(f"labels are of several types ({found}): those written alike are one class")
+    return labels, notes
 
 
-def _text(cell: RawLabel) -> str:
-    return cell.strip() if isinstance(cell, str) else str(cell)
+def _kind(cell: object) -> str:
+    if isinstance(cell, bool):
+        return "true/false"
+    return "text" if isinstance(cell, (str, bytes)) else "other"
+
+
+def check_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the classes that the user states.
+
+    Raises:
+        DataError: If they are not two or more different texts.
+    """
+    if isinstance(names, str) or not all(isinstance(name, str) and name.strip() == name for name in names):
+        raise DataError(
+            f"Wrong label names: expected texts without blanks around them, got {shown(names)}. Correct"
+            " label_names."
+        )
+    if len(set(names)) < max(2, len(names)) or "" in names:
+        raise DataError(
+            f"Wrong label names: expected two or more different ones, got {shown(names)}. Correct"
+            " label_names."
+        )
+    return tuple(names)
 
 
 def infer_labels(
-    cells: Sequence[RawLabel],
-    path: Path,
-    label_names: Sequence[str] | None = None,
-    regression: bool | None = None,
-) -> tuple[str, ...] | None:
+    labels: Labels, table: Table, regression: bool | None = None
+) -> tuple[tuple[str, ...] | None, list[str]]:
     """Find the classes of a task from its training labels.
 
     Args:
-        cells: Labels of the training file.
-        path: The file, for messages.
-        label_names: The classes, if the user states them.
+        labels: Labels of the training file.
+        table: The training file.
         regression: True for scores, False for classes, None to tell from the labels.
 
     Returns:
-        The class names in index order (whole numbers by value, texts by code point), or None
-        for regression.
+        The class names in index order, or None for regression, and notes. Names that the file itself has
+        come first; whole numbers go by value and then by spelling, texts by code point.
 
     Raises:
-        DataError: If a label is missing, or all labels are one class.
+        DataError: If all labels are one class, or decimals have a comma.
     """
-    _check_present(cells, path)
-    if label_names is not None:
-        return tuple(label_names)
-    whole = all(_as_int(cell) is not None for cell in cells)
-    if regression is None:
-        regression = not whole and all(_is_number(cell) for cell in cells)
-    if regression:
-        return None
-    if whole:
-        names = tuple(str(value) for value in sorted({int(str(cell)) for cell in cells}))
-    else:
-        names = tuple(sorted({_text(cell) for cell in cells}))
-    if len(names) < 2:
+    if table.class_names is not None and not regression:
+        return check_names(table.class_names), []
+    spellings = set(labels)
+    are_numbers = all(map(is_number, spellings))
+    has_fractions = are_numbers and any(map(is_fraction, spellings))
+    commas = [text for text in spellings if "," in text]
+    if regression is None and commas and all(is_number(text.replace(",", ".", 1)) for text in spellings):
         raise DataError(
-            f"All {len(cells)} labels in {path} are {names[0]!r}: expected two or more classes. "
-            "Pass label_names or regression=True."
+            f"Labels of {table.file} have a decimal comma: expected 0.5, got {shown(min(commas), 40)}."
+            " Write a point, or pass regression=False for classes."
         )
-    return names
+    if regression or (regression is None and has_fractions):
+        told = "labels are numbers with a fraction: scores, not classes"
+        return None, [] if regression else [told]
+    notes = []
+    if are_numbers and not has_fractions:
+        changed = sorted(text for text in spellings if not is_whole(text))
+        spellings = {whole_spelling(text) or text for text in spellings}
+        if changed:
+            names = ", ".join(changed[:3]) + (", ..." if len(changed) > 3 else "")
+            notes.append(f"labels {names} are whole numbers: classes {', '.join(sorted(spellings)[:3])}")
+    if all(map(is_whole, spellings)):
+        ordered = sorted(spellings, key=lambda text: (int(text), text))
+    else:
+        ordered = sorted(spellings)
+    odd = [name for name in ordered if name.lower() in _LIKE_NOTHING]
+    if odd:
+        notes.append(
+            f"{shown(odd[0], 40)} is a class ({labels.count(odd[0])} rows): is it a missing label?"
+        )
+    if len(ordered) < 2:
+        raise DataError(
+            f"All {len(labels)} labels in {table.file} are {shown(ordered[0], 80)}: expected two or more"
+            " classes. Pass label_names or regression=True."
+        )
+    return tuple(ordered), notes
 
 
 def convert_labels(
-    cells: Sequence[RawLabel], path: Path, names: tuple[str, ...] | None, hint: str = ""
-) -> list[int] | list[float]:
+    labels: Labels, table: Table, names: tuple[str, ...] | None, are_stated: bool = False
+) -> tuple[list[int] | list[float], list[str]]:
     """Turn labels into class indices, or finite numbers for regression.
 
     Args:
-        cells: Labels of a file.
-        path: The file, for messages.
+        labels: Labels of a file.
+        table: The file.
         names: The classes, or None for regression.
-        hint: Text to add to the message about an unknown label.
+        are_stated: The user named the classes: whole numbers that are no names are positions, if all
+            labels of the file are.
 
     Returns:
-        One number per example. A whole number that is no class name is taken as an index.
+        One number per example, and notes.
 
     Raises:
-        DataError: If a label is missing, unknown, or no finite number.
+        DataError: If a label is unknown, or no finite number.
     """
-    _check_present(cells, path)
     if names is None:
-        return [finite_number(cell, f"{path} example {row}") for row, cell in enumerate(cells, start=1)]
-    numeric = all(_as_int(name) is not None for name in names)
+        return [finite_number(label, table.at(index)) for index, label in enumerate(labels)], []
+    places = {name: index for index, name in enumerate(names)}
+    found, notes = dict(places), []
+    for text in set(labels) - set(places):
+        whole = whole_spelling(text)
+        if whole in places:
+            found[text] = places[whole]
+            notes.append(f"label {text} is class {whole}")
+    positions = {str(index): index for index in range(len(names))}
+    wholes = {text: whole_spelling(text) or text for text in set(labels)}
+    if are_stated and not set(labels) & set(found) and set(wholes.values()) <= set(positions):
+        found = {text: positions[whole] for text, whole in wholes.items()}
+        notes.append("labels are positions in label_names, from 0")
     values = []
-    for row, cell in enumerate(cells, start=1):
-        whole = _as_int(cell)
-        text = str(whole) if numeric and whole is not None else _text(cell)
-        if text not in names and not numeric and whole is not None and 0 <= whole < len(names):
-            values.append(whole)
-            continue
-        try:
-            values.append(class_index(text, names, f"{path} example {row}"))
-        except DataError as error:
-            raise DataError(f"{error}{hint}") from None
-    return values
+    for index, label in enumerate(labels):
+        if label not in found:
+            class_index(label, names, table.at(index))
+        values.append(found[label])
+    return values, sorted(notes)

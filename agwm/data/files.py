@@ -1,122 +1,27 @@
-"""Make a task from the user's own files: CSV, TSV, JSON (lines or array) and Parquet."""
+"""Make a task from the user's own files: CSV, TSV, JSON, Parquet and Excel."""
 
 from __future__ import annotations
 
-import csv
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import datasets
 
-from agwm.data._infer import RawLabel, convert_labels, infer_labels
-from agwm.data.quiet import quiet_datasets
-from agwm.data.task_data import TaskData
+from agwm.data._infer import check_names, convert_labels, infer_labels, spell_labels
+from agwm.data._texts import read_texts
+from agwm.data.decoding import decode
+from agwm.data.delimited import read_delimited
+from agwm.data.file_bytes import file_place, kind_of, read_bytes, unpack
+from agwm.data.json_rows import read_json_rows
+from agwm.data.tables import Table
+from agwm.data.task_data import TaskData, source_names
 from agwm.data.tasks import Task
-from agwm.data.tsv import column_index, read_tsv
-from agwm.errors import DataError, close_names
+from agwm.data.typed_files import read_excel, read_parquet
+from agwm.errors import DataError, shown
 
 __all__ = ["load_files"]
 
-_FORMATS = {
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".json": "json",
-    ".jsonl": "json",
-    ".parquet": "parquet",
-}
-
-
-def _check_path(path: Path) -> str:
-    if path.suffix.lower() not in _FORMATS:
-        raise DataError(
-            f"Unknown kind of file {path}: expected a name ending in {', '.join(_FORMATS)}, got "
-            f"{path.suffix!r}."
-        )
-    if not path.is_file():
-        raise DataError(f"Data file missing: expected a file at {path}. Check the path.")
-    if path.stat().st_size == 0:
-        raise DataError(f"{path} is empty: expected one example per row. Check the file.")
-    return _FORMATS[path.suffix.lower()]
-
-
-def _read_csv_header(path: Path) -> list[str]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.reader(file)
-            header = next(rows)
-            has_rows = next(rows, None) is not None
-    except (UnicodeDecodeError, csv.Error, StopIteration) as error:
-        raise DataError(f"Cannot read the header of {path}: {error}. Save it as UTF-8.") from None
-    for name in header:
-        column_index(header, name, path)
-    if not has_rows:
-        raise DataError(f"{path} has a header but no examples: expected one per row. Check the file.")
-    return header
-
-
-def _read_with_datasets(path: Path, kind: str) -> datasets.Dataset:
-    options: dict[str, object] = {}
-    if kind == "csv":
-        # Every column is read as text, so that "NA" and "007" stay unchanged.
-        header = _read_csv_header(path)
-        options["features"] = datasets.Features({name: datasets.Value("string") for name in header})
-        options |= {"keep_default_na": False, "encoding": "utf-8-sig", "on_bad_lines": "error"}
-    with tempfile.TemporaryDirectory() as cache, quiet_datasets():
-        try:
-            return datasets.load_dataset(
-                kind,
-                data_files=str(path),
-                split="train",
-                cache_dir=cache,
-                keep_in_memory=True,
-                **options,
-            )
-        except Exception as error:  # readers raise many unrelated classes
-            cause = error.__cause__ or error
-            reason = " ".join(str(cause).split())[:160] or type(cause).__name__
-            raise DataError(f"Cannot read {path} as {kind}: {reason}.") from None
-
-
-def _columns(path: Path, names: Sequence[str]) -> dict[str, list[RawLabel]]:
-    """Read the named columns of a file; row numbers in messages count examples from 1.
-
-    Raises:
-        DataError: If a column is missing, a line has another number of columns, or there is no row.
-    """
-    kind = _check_path(path)
-    if kind == "tsv":
-        (_, header), *rows = read_tsv(path)
-        places = [column_index(header, name, path) for name in names]
-        for number, cells in rows:
-            if len(cells) != len(header):
-                raise DataError(
-                    f"Wrong number of columns in {path} line {number}: expected {len(header)}, "
-                    f"got {len(cells)}. Quotes do not protect tabs in a .tsv; save it as .csv."
-                )
-        found: dict[str, list[RawLabel]] = {
-            name: [cells[place] for _, cells in rows] for name, place in zip(names, places, strict=True)
-        }
-    else:
-        data = _read_with_datasets(path, kind)
-        for name in names:
-            if name not in data.column_names:
-                raise DataError(
-                    f"{path} lacks column {name!r}: expected it among its columns, got "
-                    f"{', '.join(data.column_names[:12])}.{close_names(name, data.column_names)}"
-                )
-        found = {name: list(data[name]) for name in names}
-    if not found[names[0]]:
-        raise DataError(f"{path} has no examples: expected one per row. Check the file.")
-    return found
-
-
-def _check_texts(path: Path, name: str, texts: Sequence[RawLabel]) -> None:
-    for row, text in enumerate(texts, start=1):
-        if not isinstance(text, str):
-            raise DataError(
-                f"No text in {path} example {row}, column {name!r}: expected a string, got {text!r}."
-            )
+_TEXTUAL = ("csv", "tsv", "json")
 
 
 def load_files(
@@ -128,25 +33,36 @@ def load_files(
     regression: bool | None = None,
     metric: str | None = None,
     name: str = "custom",
+    *,
+    encoding: str | None = None,
+    separator: str | None = None,
+    sheet: str | None = None,
+    positive: str | None = None,
 ) -> TaskData:
     """Make a task from the user's own files.
 
-    The ending of the name decides how a file is read: ``.csv`` with quotes, ``.tsv`` without
-    (as GLUE), ``.json`` / ``.jsonl`` as lines or an array of objects, ``.parquet``. Files are
-    read into memory; nothing is cached.
+    The ending of the name decides how a file is read: ``.csv`` with quotes, ``.tsv`` without (as GLUE),
+    ``.json`` / ``.jsonl`` as lines, an array of objects or what pandas writes, ``.parquet``, ``.xlsx``;
+    ``.gz``, ``.bz2``, ``.xz`` or ``.zip`` may follow. Every row is used, or the file is refused; blank rows
+    are left out. A path is the name of one file: it has no patterns. Nothing is cached.
 
-    Unless you state the kind of labels, the training file decides it. Whole numbers and texts
-    are classes, in sorted order. Numbers with a fraction are scores (regression).
+    Unless you state the kind of labels, the training file decides it. Whole numbers (``1``, ``1.0``) and
+    texts are classes, in sorted order, as they are written: ``01`` is not ``1``. Numbers with a fraction
+    are scores (regression). What the reader found and chose is in ``notes`` of the result.
 
     Args:
         train_file: Training examples.
         test_file: Test examples, with the same columns.
         text_columns: One or two columns of text.
         label_column: Name of the column that holds the labels.
-        label_names: Classes in index order. Labels in the file are these names or their indices.
+        label_names: Classes in index order. Labels in a file are these names, or all are their indices.
         regression: True for scores, False for classes, None to tell from the labels.
         metric: Key of ``METRICS``; by default accuracy, or spearman for regression.
         name: Name of the task.
+        encoding: Encoding of text files; None: UTF-8, or by the byte order mark.
+        separator: Mark between the cells of CSV and TSV files; None: found by the header.
+        sheet: Sheet of Excel files; None: the first.
+        positive: The class that f1 is of; None: the second.
 
     Returns:
         The data with columns ``sentence1`` (``sentence2``) and ``label``.
@@ -154,30 +70,124 @@ def load_files(
     Raises:
         DataError: If a file, column, text or label is missing or wrong, or options contradict
             each other; the message names file and example.
+        MissingExtraError: If a file is of Excel, and openpyxl is not installed.
     """
     text_columns = [text_columns] if isinstance(text_columns, str) else list(text_columns)
+    wanted = [*text_columns, label_column]
+    _check_options(text_columns, wanted, regression, label_names)
+    paths = [Path(train_file), Path(test_file)]
+    kinds = [kind_of(path) for path in paths]
+    _check_reading(kinds, encoding, separator, sheet)
+    tables = [
+        _read(path, kind, wanted, encoding, separator, sheet)
+        for path, kind in zip(paths, kinds, strict=True)
+    ]
+    sources = source_names(train_file, test_file)
+    told = [list(table.notes) for table in tables]
+    labels = []
+    for table, notes in zip(tables, told, strict=True):
+        spelled, found = spell_labels(table, label_column)
+        labels.append(spelled)
+        notes += found
+    if label_names is not None:
+        names: tuple[str, ...] | None = check_names(label_names)
+    else:
+        names, found = infer_labels(labels[0], tables[0], regression)
+        told[0] += found
+    default = "spearman" if names is None else "accuracy"
+    task = Task(
+        name, ("sentence1", "sentence2")[: len(text_columns)], names, metric or default, positive=positive
+    )
+    parts = []
+    for number, (table, notes) in enumerate(zip(tables, told, strict=True)):
+        data: dict[str, list] = {}
+        for canonical, column in zip(task.text_columns, text_columns, strict=True):
+            data[canonical], found = read_texts(table, column, task.is_pair)
+            notes += found
+        try:
+            data["label"], found = convert_labels(labels[number], table, names, label_names is not None)
+        except DataError as error:
+            raise DataError(f"{error}{_hint(number, names, label_names)}") from None
+        if number == 0 and names is not None:
+            unused = [shown(names[at], 40) for at in sorted({*range(len(names))} - {*data["label"]})]
+            found += [f"no example of class {', '.join(unused[:5])}"] if unused else []
+        notes += found
+        parts.append(datasets.Dataset.from_dict(data))
+    lines = [f"{source}: {note}" for source, notes in zip(sources, told, strict=True) for note in notes]
+    return TaskData(task, *parts, notes=tuple(dict.fromkeys(lines)), sources=sources)
+
+
+def _hint(number: int, names: tuple[str, ...] | None, label_names: Sequence[str] | None) -> str:
+    if number == 0 or label_names is not None:
+        return ""
+    if names is None:
+        return " The labels of the train file are scores."
+    return " The classes are those of the train file."
+
+
+def _read(
+    path: Path,
+    kind: str,
+    columns: Sequence[str],
+    encoding: str | None,
+    separator: str | None,
+    sheet: str | None,
+) -> Table:
+    """Read the named columns of a file.
+
+    Raises:
+        DataError: If the file is missing or wrong, or has no row.
+    """
+    place = file_place(path)
+    data = unpack(path, read_bytes(path), kind)
+    notes: list[str] = []
+    if kind == "parquet":
+        table = read_parquet(data, place, columns)
+    elif kind == "excel":
+        table = read_excel(data, place, columns, sheet)
+    else:
+        text, notes = decode(data, place, encoding)
+        if kind == "json":
+            table = read_json_rows(text, place, columns)
+        else:
+            table = read_delimited(text, place, columns, kind == "tsv", separator)
+    if not table.columns[columns[0]]:
+        raise DataError(f"{place} has no examples: expected one per row. Check the file.")
+    return table.with_notes(notes)
+
+
+def _check_options(
+    text_columns: Sequence[str],
+    wanted: Sequence[str],
+    regression: bool | None,
+    label_names: Sequence[str] | None,
+) -> None:
     if len(text_columns) not in (1, 2):
         raise DataError(
             f"Wrong number of text columns: expected 1 or 2, got {len(text_columns)} "
-            f"({', '.join(map(repr, text_columns[:5]))})."
+            f"({', '.join(shown(one, 40) for one in text_columns[:5])})."
         )
-    wanted = [*text_columns, label_column]
     if len(set(wanted)) < len(wanted):
-        raise DataError(f"A column is named twice: expected different ones, got {wanted!r}.")
+        raise DataError(f"A column is named twice: expected different ones, got {shown(wanted)}.")
     if regression and label_names is not None:
         raise DataError("Regression has no classes: expected no label_names, or regression=False.")
-    paths = [Path(train_file), Path(test_file)]
-    tables = [_columns(path, wanted) for path in paths]
-    names = infer_labels(tables[0][label_column], paths[0], label_names, regression)
-    default = "spearman" if names is None else "accuracy"
-    task = Task(name, ("sentence1", "sentence2")[: len(text_columns)], names, metric or default)
-    parts = []
-    for path, table, part in zip(paths, tables, ("train", "test"), strict=True):
-        data: dict[str, list] = {}
-        for canonical, column in zip(task.text_columns, text_columns, strict=True):
-            _check_texts(path, column, table[column])
-            data[canonical] = table[column]
-        hint = "" if part == "train" or label_names else " The classes are those of the train file."
-        data["label"] = convert_labels(table[label_column], path, names, hint)
-        parts.append(datasets.Dataset.from_dict(data))
-    return TaskData(task, *parts)
+
+
+def _check_reading(
+    kinds: Sequence[str], encoding: str | None, separator: str | None, sheet: str | None
+) -> None:
+    """Raise if an option is for another kind of file than both are.
+
+    Raises:
+        DataError: If there is such an option.
+    """
+    for option, value, fitting in (
+        ("encoding", encoding, _TEXTUAL),
+        ("separator", separator, ("csv", "tsv")),
+        ("sheet", sheet, ("excel",)),
+    ):
+        if value is not None and not set(fitting) & set(kinds):
+            raise DataError(
+                f"Option {option} is for {', '.join(fitting)} files: expected one, got"
+                f" {' and '.join(dict.fromkeys(kinds))}. Leave --{option} out."
+            )

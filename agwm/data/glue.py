@@ -9,11 +9,13 @@ import datasets
 from huggingface_hub import HfApi, constants
 
 from agwm.data._labels import class_index, finite_number
+from agwm.data.file_bytes import file_place
+from agwm.data.tables import column_index
 from agwm.data.tasks import Task
-from agwm.data.tsv import column_index, read_tsv
-from agwm.errors import DataError
+from agwm.data.tsv import read_tsv
+from agwm.errors import DataError, border, one_line
 
-__all__ = ["GLUE_LAYOUTS", "GlueLayout", "load_glue_hub", "load_glue_tsv"]
+__all__ = ["GLUE_LAYOUTS", "GlueLayout", "glue_files", "load_glue_hub", "load_glue_tsv"]
 
 HUB_REPOSITORY = "nyu-mll/glue"
 _PATIENCE = 10.0  # seconds to wait for the hub
@@ -71,26 +73,26 @@ GLUE_LAYOUTS: dict[str, GlueLayout] = {
 
 
 def _read_split(path: Path, task: Task, layout: GlueLayout) -> datasets.Dataset:
-    rows = read_tsv(path)
+    rows, place = read_tsv(path), file_place(path)
     if layout.width:
         width = layout.width
         places = [*layout.columns, layout.label]
     else:
         header = rows.pop(0)[1]
-        width = len(header)
-        places = [column_index(header, str(name), path) for name in (*layout.columns, layout.label)]
+        width, at_header = len(header), f"The header of {place} (row 1)"
+        places = [column_index(header, str(name), at_header) for name in (*layout.columns, layout.label)]
         if not rows:
-            raise DataError(f"{path} has a header but no examples: expected one per row. Check the file.")
+            raise DataError(f"{place} has a header but no examples: expected one per row. Check the file.")
     data: dict[str, list] = {name: [] for name in (*task.text_columns, "label")}
     for number, cells in rows:
-        where = f"{path} row {number}"
+        where = f"{place} row {number}"
         if len(cells) != width:
             more = "a tab inside a text?" if len(cells) > width else "a cut or broken line?"
             raise DataError(
                 f"Wrong number of columns in {where}: expected {width}, got {len(cells)} ({more})."
             )
-        for name, place in zip(task.text_columns, places, strict=False):
-            data[name].append(cells[place])
+        for name, at in zip(task.text_columns, places, strict=False):
+            data[name].append(cells[at])
         cell = cells[places[-1]].strip()
         if task.is_regression:
             data["label"].append(finite_number(cell, where))
@@ -99,8 +101,33 @@ def _read_split(path: Path, task: Task, layout: GlueLayout) -> datasets.Dataset:
     return datasets.Dataset.from_dict(data)
 
 
+def glue_files(task: Task, data_dir: str | Path) -> tuple[Path, Path]:
+    """Return ``<data_dir>/<TASK>/{train,dev}.tsv`` of the official GLUE download.
+
+    Args:
+        task: One of the eight GLUE tasks.
+        data_dir: Folder that holds ``CoLA``, ``MRPC``, ``RTE`` and so on.
+
+    Raises:
+        DataError: If a folder is missing.
+    """
+    layout, root = GLUE_LAYOUTS[task.name], Path(data_dir)
+    if not root.is_dir():
+        raise DataError(f"Data folder missing: expected a folder at {file_place(root)}. Check --data-dir.")
+    folder = root / layout.folder
+    if not folder.is_dir():
+        with border(root, "folders of tasks", "Check --data-dir."):
+            found = sorted(path.name for path in root.iterdir() if path.is_dir())[:12]
+        raise DataError(
+            f"No data of task {task.name!r} in {file_place(root)}: expected a folder {layout.folder!r}, got"
+            f" {one_line(', '.join(found)) or 'no folders'}. Point --data-dir at the GLUE download."
+        )
+    tests = [folder / name for name in layout.test_files]
+    return folder / "train.tsv", next((path for path in tests if path.is_file()), tests[0])
+
+
 def load_glue_tsv(task: Task, data_dir: str | Path) -> tuple[datasets.Dataset, datasets.Dataset]:
-    """Read ``<data_dir>/<TASK>/{train,dev}.tsv`` of the official GLUE download.
+    """Read the two files of a GLUE task.
 
     Args:
         task: One of the eight GLUE tasks.
@@ -113,19 +140,8 @@ def load_glue_tsv(task: Task, data_dir: str | Path) -> tuple[datasets.Dataset, d
         DataError: If a folder, file, column or row is missing or wrong. The message names file and
             row.
     """
-    layout, root = GLUE_LAYOUTS[task.name], Path(data_dir)
-    if not root.is_dir():
-        raise DataError(f"Data folder missing: expected a folder at {root}. Check --data-dir.")
-    folder = root / layout.folder
-    if not folder.is_dir():
-        found = sorted(path.name for path in root.iterdir() if path.is_dir())[:12]
-        raise DataError(
-            f"No data of task {task.name!r} in {root}: expected a folder {layout.folder!r}, got "
-            f"{', '.join(found) or 'no folders'}. Point --data-dir at the GLUE download."
-        )
-    tests = [folder / name for name in layout.test_files]
-    test = next((path for path in tests if path.is_file()), tests[0])
-    return _read_split(folder / "train.tsv", task, layout), _read_split(test, task, layout)
+    train, test = (_read_split(path, task, GLUE_LAYOUTS[task.name]) for path in glue_files(task, data_dir))
+    return train, test
 
 
 def load_glue_hub(task: Task) -> tuple[datasets.Dataset, datasets.Dataset]:

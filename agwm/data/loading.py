@@ -7,8 +7,9 @@ from pathlib import Path
 
 import datasets
 
+from agwm.data._texts import empty_texts_note
 from agwm.data.embedded.rows import embedded_rows
-from agwm.data.glue import load_glue_hub, load_glue_tsv
+from agwm.data.glue import glue_files, load_glue_hub, load_glue_tsv
 from agwm.data.task_data import TaskData
 from agwm.data.tasks import EMBEDDED_TASKS, GLUE_TASKS, TASKS, Task, get_task
 from agwm.errors import DataError
@@ -61,13 +62,31 @@ def load_task(
             f"{', '.join(TASKS)}. Use load_files for files of your own."
         )
     if task.name in GLUE_TASKS:
-        return TaskData(
-            task, *(load_glue_tsv(task, data_dir) if data_dir is not None else load_glue_hub(task))
-        )
+        if data_dir is None:
+            return _told(
+                task, load_glue_hub(task), (f"glue/{task.name} (train)", f"glue/{task.name} (validation)")
+            )
+        parts = load_glue_tsv(task, data_dir)
+        names = ["/".join(path.parts[-2:]) for path in glue_files(task, data_dir)]
+        return _told(task, parts, (names[0], names[1]))
     if data_dir is not None:
         raise DataError(
             f"Task {task.name!r} is embedded: expected no data folder, got {data_dir}. "
             f"Leave it out, or choose a GLUE task; embedded are {', '.join(EMBEDDED_TASKS)}."
         )
     train, test = embedded_rows(task.name, train_size, test_size, data_seed)
-    return TaskData(task, _embedded_dataset(task, train), _embedded_dataset(task, test))
+    parts = (_embedded_dataset(task, train), _embedded_dataset(task, test))
+    return TaskData(task, *parts, sources=(f"{task.name} (train)", f"{task.name} (test)"))
+
+
+def _told(
+    task: Task, parts: tuple[datasets.Dataset, datasets.Dataset], sources: tuple[str, str]
+) -> TaskData:
+    """Return the data with notes on empty texts."""
+    found = [
+        (source, empty_texts_note(list(part[name]), name if task.is_pair else None))
+        for source, part in zip(sources, parts, strict=True)
+        for name in task.text_columns
+    ]
+    notes = tuple(f"{source}: {note}" for source, note in found if note is not None)
+    return TaskData(task, *parts, notes=notes, sources=sources)

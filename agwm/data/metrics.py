@@ -22,14 +22,14 @@ def _accuracy(predictions: _Array, labels: _Array) -> float:
     return float(sk.accuracy_score(labels, predictions))
 
 
-def _f1(predictions: _Array, labels: _Array) -> float:
+def _f1(predictions: _Array, labels: _Array, positive: int = 1) -> float:
     found = sorted({*predictions.tolist(), *labels.tolist()} - {0, 1})
     if found:
         raise DataError(
             f"f1 is for two classes: expected predictions and labels of 0 and 1, got {found[:5]}. "
             "Use accuracy for more classes."
         )
-    return float(sk.f1_score(labels, predictions, pos_label=1, zero_division=0.0))
+    return float(sk.f1_score(labels, predictions, pos_label=positive, zero_division=0.0))
 
 
 def _is_constant(values: _Array) -> bool:
@@ -92,10 +92,11 @@ def compute_metric(
     name: str,
     predictions: Sequence[float] | _Array | Tensor,
     labels: Sequence[float] | _Array | Tensor,
+    positive: int = 1,
 ) -> float:
     """Score predictions.
 
-    ``accuracy`` and ``f1`` (of class 1) are in [0, 1]; ``matthews``, ``spearman`` and
+    ``accuracy`` and ``f1`` (of one class) are in [0, 1]; ``matthews``, ``spearman`` and
     ``pearson`` in [-1, 1]. A correlation is undefined if all predictions or all labels are equal.
     It is 0.0 then, because a constant answer tells nothing. F1 without any true positive is 0.0.
 
@@ -103,12 +104,13 @@ def compute_metric(
         name: A key of ``METRICS``.
         predictions: One number per example: class index, or score for regression.
         labels: One number per example: the true class index or score.
+        positive: The class, 0 or 1, that f1 is of. It changes no other metric.
 
     Returns:
         The score as a fraction.
 
     Raises:
-        ConfigError: If the metric is unknown.
+        ConfigError: If the metric is unknown, or ``positive`` is not 0 or 1.
         ShapeError: If the two are empty, not one-dimensional or of different length.
         DataError: If a number is NaN or infinite, or f1 meets a class other than 0 and 1.
 
@@ -125,4 +127,6 @@ def compute_metric(
         raise ShapeError(
             f"Predictions and labels differ in length: expected {len(truth)} predictions, got {len(found)}."
         )
-    return METRICS[name](found, truth)
+    if positive not in (0, 1):
+        raise ConfigError(f"Wrong positive class: expected index 0 or 1, got {positive!r}.")
+    return _f1(found, truth, positive) if name == "f1" else METRICS[name](found, truth)

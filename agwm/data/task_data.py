@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import datasets
 
+from agwm.data.file_bytes import file_place
 from agwm.data.tasks import Task
 
-__all__ = ["TaskData"]
+__all__ = ["TaskData", "source_names"]
 
 
 @dataclass(frozen=True)
@@ -19,8 +21,24 @@ class TaskData:
         task: The task, with its text columns, labels and metric.
         train: Training examples with ``task.text_columns`` and ``label``.
         test: Examples for the reported scores, with the same columns.
+        notes: What the reader found, chose, dropped or converted; a short line each.
+        sources: Names of the training and of the test examples: of their files, as the user wrote them.
     """
 
     task: Task
     train: datasets.Dataset
     test: datasets.Dataset
+    notes: tuple[str, ...] = field(default=(), kw_only=True)
+    sources: tuple[str, str] = field(default=("train", "test"), kw_only=True)
+
+
+def source_names(train: str | Path, test: str | Path) -> tuple[str, str]:
+    """Return the last parts of two paths, or the paths as they are where the last parts are equal.
+
+    Example:
+        >>> source_names("data/train.csv", "data/test.csv"), source_names("a/x.csv", "b/x.csv")
+        (('train.csv', 'test.csv'), ('a/x.csv', 'b/x.csv'))
+    """
+    names = (Path(train).name, Path(test).name)
+    names = names if names[0] != names[1] else (str(train), str(test))
+    return file_place(names[0]), file_place(names[1])

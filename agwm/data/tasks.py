@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agwm.data.metrics import METRICS, REGRESSION_METRICS
-from agwm.errors import DataError, close_names
+from agwm.errors import DataError, close_names, shown
 
 __all__ = ["EMBEDDED_TASKS", "GLUE_TASKS", "TASKS", "Task", "get_task"]
 
@@ -23,6 +23,7 @@ class Task:
         text_columns: ``("sentence1",)`` or ``("sentence1", "sentence2")``.
         label_names: Names of the classes in index order; None for regression.
         metric: A key of ``agwm.data.metrics.METRICS``.
+        positive: The class that f1 is of; None: the second, and for other metrics.
 
     Raises:
         DataError: If the fields do not fit together.
@@ -32,6 +33,7 @@ class Task:
     text_columns: tuple[str, ...]
     label_names: tuple[str, ...] | None
     metric: str = "accuracy"
+    positive: str | None = None
 
     def __post_init__(self) -> None:
         """Raise unless the fields fit together.
@@ -49,7 +51,7 @@ class Task:
         ):
             raise DataError(
                 f"Task {self.name!r} has wrong label names: expected two or more different ones, "
-                f"got {self.label_names!r}."
+                f"got {shown(self.label_names)}."
             )
         if self.metric not in METRICS:
             raise DataError(
@@ -68,6 +70,31 @@ class Task:
                 f"Metric 'f1' does not fit task {self.name!r}: expected 2 classes, "
                 f"got {self.num_labels}. Use accuracy."
             )
+        if self.positive is not None and self.metric != "f1":
+            raise DataError(
+                f"Task {self.name!r} has a positive class for metric {self.metric!r}: expected metric 'f1',"
+                f" or no positive class, got {shown(self.positive, 80)}."
+            )
+        if self.positive is not None and self.positive not in (self.label_names or ()):
+            known = ", ".join(shown(name, 40) for name in self.label_names or ())
+            raise DataError(
+                f"Task {self.name!r} has a wrong positive class: expected one of {known}, got"
+                f" {shown(self.positive, 80)}.{close_names(str(self.positive), self.label_names or ())}"
+            )
+
+    @property
+    def positive_class(self) -> str | None:
+        """Name of the class that f1 is of; None for other metrics."""
+        if self.metric != "f1" or self.label_names is None:
+            return None
+        return self.label_names[self.positive_index]
+
+    @property
+    def positive_index(self) -> int:
+        """Index of the class that f1 is of."""
+        if self.positive is None or self.label_names is None:
+            return 1
+        return self.label_names.index(self.positive)
 
     @property
     def is_regression(self) -> bool:

@@ -6,9 +6,11 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from agwm.checks import Count, Interval, Seed, check_fields, check_value
+from agwm.data.sampling import SMALLEST_SAMPLE
+from agwm.data.tasks import TASKS
 from agwm.errors import ConfigError, close_names
 from agwm.experiments.yaml_files import build, checked, construct, lay_over, parse_assignment, read_yaml
 from agwm.hypergradient.settings import Hypergradient
@@ -16,7 +18,9 @@ from agwm.methods import METHODS, RivalsConfig
 from agwm.recipe.config import FinetuneConfig, MixingConfig, SearchConfig, plain_dict
 from agwm.training.config import TrainingConfig
 
-__all__ = ["OFFICIAL_SEEDS", "DataConfig", "RunConfig", "load_config"]
+__all__ = ["OFFICIAL_SEEDS", "OWN_TASK", "DataConfig", "RunConfig", "load_config", "name_own_files"]
+
+OWN_TASK = "own"  # the name of own files that the user does not name
 
 OFFICIAL_SEEDS: tuple[int, ...] = (
     1017,
@@ -38,7 +42,7 @@ class DataConfig:
 
     Attributes:
         data_dir: Folder of the official GLUE files (``CoLA/train.tsv`` and so on).
-        train_file: Own training examples: CSV, TSV, JSON, JSON lines or Parquet.
+        train_file: Own training examples: CSV, TSV, JSON, JSON lines, Parquet or Excel.
         test_file: Own test examples, in the same columns.
         text_columns: One or two columns of texts in the own files.
         label_column: Column of labels in the own files.
@@ -46,6 +50,10 @@ class DataConfig:
         regression: True: the labels are scores; null: the training file tells.
         metric: accuracy, f1, matthews, spearman or pearson; null: accuracy, or spearman where the
             labels are scores.
+        positive: The class that f1 is of; null: the second one.
+        encoding: Encoding of the own files' text; null: UTF-8, or what a byte order mark says.
+        separator: Character between the cells of own CSV files; null: told from the file.
+        sheet: Sheet of own Excel files; null: the first.
     """
 
     data_dir: str | None = None
@@ -56,6 +64,10 @@ class DataConfig:
     label_names: list[str] | None = None
     regression: bool | None = None
     metric: str | None = None
+    positive: str | None = None
+    encoding: str | None = None
+    separator: str | None = None
+    sheet: str | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -69,11 +81,10 @@ class DataConfig:
             raise ConfigError(
                 "Two sources of data: expected data.data_dir or data.train_file, got both. Remove one."
             )
-        own = ("text_columns", "label_column", "label_names", "regression", "metric")
         changed = [
             entry.name
             for entry in dataclasses.fields(self)
-            if entry.name in own and not _is_default(self, entry)
+            if entry.name not in ("data_dir", "train_file", "test_file") and not _is_default(self, entry)
         ]
         if self.train_file is None and changed:
             raise ConfigError(
@@ -93,11 +104,11 @@ class RunConfig:
 
     Attributes:
         methods: Names out of ``agwm.methods.METHODS``.
-        task: A GLUE task, an embedded task, or a name for the own files.
+        task: A GLUE task, an embedded task, or a name for the own files, which is neither.
         model: ``"minilm"`` (in the ``offline`` extra), a folder, or a name on the hub.
         trust_remote_code: Run code that comes with the model.
-        train_size: Number of training examples drawn; the dev set is a sixth of it, from the rest. None:
-            all examples, and no dev set.
+        train_size: Number of training examples drawn; the dev set is a sixth of it, from the rest. "all":
+            all examples but the dev set, which is a seventh of them. "whole": all examples, and no dev set.
         seeds: The first so many of ``OFFICIAL_SEEDS``, or a list of seeds.
         stratified: Draw the training examples with the label proportions of the whole.
         max_length: Tokens of an example, longer ones are cut.
@@ -118,7 +129,7 @@ class RunConfig:
     task: str = "acceptability"
     model: str = "minilm"
     trust_remote_code: bool = False
-    train_size: Annotated[int, Interval(10)] | None = 300
+    train_size: Annotated[int, Interval(SMALLEST_SAMPLE)] | Literal["all", "whole"] = 300
     seeds: Annotated[int, Interval(1, len(OFFICIAL_SEEDS))] | list[Seed] = 3
     stratified: bool = False
     max_length: Annotated[int, Interval(8)] = 128
@@ -150,6 +161,11 @@ class RunConfig:
             )
         if not isinstance(self.seeds, int):
             _check_distinct("seeds", self.seeds)
+        if self.data.train_file is not None and self.task in TASKS:
+            raise ConfigError(
+                f"Task {self.task!r} is no name for own files: expected another one, got that of a GLUE or"
+                " embedded task beside --train-file. Pass --task with a name of your own."
+            )
 
     @property
     def seed_list(self) -> list[int]:
@@ -171,7 +187,14 @@ class RunConfig:
         Raises:
             ConfigError: If a key is unknown, or a value of the wrong type or out of range.
         """
-        return build(cls, values, source)
+        return build(cls, name_own_files(values), source)
+
+
+def name_own_files(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested settings with the defaults of own files, if there are any: a name, and all examples."""
+    data = values.get("data")
+    is_own = isinstance(data, Mapping) and data.get("train_file") is not None
+    return {"task": OWN_TASK, "train_size": "all", **values} if is_own else dict(values)
 
 
 def load_config(
@@ -201,7 +224,7 @@ def load_config(
     values: dict[str, Any] = {}
     for source, layer in layers:  # each layer by itself: a mistake is reported as its own
         values = lay_over(values, checked(RunConfig, layer, source))
-    return construct(RunConfig, values)
+    return construct(RunConfig, name_own_files(values))
 
 
 def _read_with_bases(path: Path, seen: tuple[Path, ...]) -> list[tuple[str, Mapping[str, Any]]]:

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 from agwm.data import TaskData, load_files, load_task
 from agwm.data.quiet import quiet_datasets
+from agwm.data.sampling import low_resource_sizes
+from agwm.errors import ConfigError, SplitError
 from agwm.experiments.config import RunConfig
 
-__all__ = ["Examples", "load_examples"]
+__all__ = ["Examples", "drawn", "load_examples", "num_train"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,28 @@ def load_examples(config: RunConfig) -> Examples:
     for part in (loaded.train, test):
         columns = {name: list(part[name]) for name in (*task.text_columns, "label")}
         digest.update(json.dumps(columns, ensure_ascii=False, sort_keys=True).encode())
-    return Examples(task, loaded.train, test, digest.hexdigest()[:16])
+    names = loaded.sources
+    return Examples(task, loaded.train, test, digest.hexdigest()[:16], notes=loaded.notes, sources=names)
+
+
+def drawn(config: RunConfig) -> int | None:
+    """Return the number of training examples that are drawn; None: all but the dev set, or all."""
+    return config.train_size if isinstance(config.train_size, int) else None
+
+
+def num_train(config: RunConfig, examples: Examples) -> int:
+    """Return the number of examples that a run trains on.
+
+    Raises:
+        ConfigError: If there are fewer examples than `train_size` asks for.
+    """
+    if config.train_size == "whole":
+        return len(examples.train)
+    try:
+        return low_resource_sizes(len(examples.train), drawn(config))[0]
+    except SplitError as error:
+        what = str(error).partition(". ")[0]
+        raise ConfigError(f"{what}. Pass a smaller number as --train-size, or --train-size all.") from None
 
 
 def _load(config: RunConfig) -> TaskData:
@@ -60,5 +83,9 @@ def _load(config: RunConfig) -> TaskData:
             regression=data.regression,
             metric=data.metric,
             name=config.task,
+            encoding=data.encoding,
+            separator=data.separator,
+            sheet=data.sheet,
+            positive=data.positive,
         )
     return load_task(config.task, data.data_dir)

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from agwm.experiments.config import RunConfig
 from agwm.experiments.examples import load_examples
-from agwm.experiments.kept_models import keep_model, lacking_line, lacks_model, model_folder
+from agwm.experiments.kept_models import keep_model, lacking_line, lacks_model
 from agwm.experiments.record import Record
 from agwm.experiments.records import FOLDER, find_finished, record_path, run_settings
 from agwm.experiments.run import check_run, run_one
@@ -71,7 +71,7 @@ def run_experiment(
         record, outcome = run_one(config, method, seed, examples, progress)
         path = record_path(config.output_dir, config, method, seed)
         if config.save_model and outcome is not None:
-            record = keep_model(outcome, model_folder(path), record)
+            record = keep_model(outcome, path, record)
         write_json(path, record.to_dict())
         records[seed, method] = record
         say(f"[{len(records)}/{len(runs)}] {describe(record)}")

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from agwm.errors import ConfigError
 
-__all__ = ["Parser", "read_list", "read_number", "read_seeds"]
+__all__ = ["Parser", "read_list", "read_number", "read_seeds", "read_size"]
 
 
 class Parser(argparse.ArgumentParser):
@@ -46,6 +46,22 @@ def read_seeds(text: str) -> int | list[int]:
         raise ConfigError(
             f"Cannot read --seeds: expected a number of seeds or a list such as 1017,4803, got {text!r}."
             " Correct it."
+        ) from None
+
+
+def read_size(text: str) -> int | str:
+    """Read ``--train-size``: a number, ``all`` or ``whole``.
+
+    Raises:
+        ConfigError: If the text is neither.
+    """
+    if text in ("all", "whole"):
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise ConfigError(
+            f"Cannot read --train-size: expected an integer, all or whole, got {text!r}. Correct it."
         ) from None
 
 

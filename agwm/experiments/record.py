@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +14,10 @@ from agwm.checks import Count, Interval, NonNegative, Seed
 from agwm.errors import DataError
 from agwm.experiments.yaml_files import Form, checked, construct
 
-__all__ = ["Record", "RunInfo", "Scores", "Text", "TrainInfo", "failed_record", "read_record", "record_of"]
+__all__ = [
+    "Record", "RunInfo", "Scores", "Text", "TrainInfo", "failed_record", "fingerprint", "read_record",
+    "record_of",
+]  # fmt: skip
 
 _REMEDY = "Remove it, and its run is made again."
 _FORM = Form("{source!r} is no record: its {path}", _REMEDY, DataError, is_by_hand=False)
@@ -85,6 +89,7 @@ class TrainInfo:
         alpha: Mixed weight -> mean, min, max of its alpha, and perhaps more; empty without mixing.
         history: Measurements on the way.
         model_failure: The reason why the model was not saved, in one line; None: there is none.
+        model: Fingerprint of the saved model's weights; None: none was saved, or by an older release.
     """
 
     failure: Text | None
@@ -97,6 +102,7 @@ class TrainInfo:
     alpha: Mapping[str, Mapping[str, float]]
     history: list[Mapping[str, Any]]
     model_failure: Text | None = None
+    model: Text | None = None
 
     def __post_init__(self) -> None:
         for weight, numbers in self.alpha.items():
@@ -191,9 +197,19 @@ class Record:
     def to_dict(self) -> dict[str, Any]:
         """Return the record as its file holds it."""
         values = dataclasses.asdict(self)
-        if self.train_info.model_failure is None:
-            del values["train_info"]["model_failure"]
+        for name in ("model_failure", "model"):
+            if values["train_info"][name] is None:
+                del values["train_info"][name]
         return values
+
+
+def fingerprint(record: Record) -> str:
+    """Return a digest of a record, without its times and the fate of its model."""
+    values = record.to_dict()
+    for name in ("total_seconds", "seconds", "model_failure", "model"):
+        values["train_info"].pop(name, None)
+    content = json.dumps(values, sort_keys=True, ensure_ascii=False)
+    return hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
 
 
 def failed_record(info: RunInfo, metric: str, failure: str, seconds: float) -> Record:

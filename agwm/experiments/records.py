@@ -32,7 +32,7 @@ __all__ = [
 
 FOLDER = "results"
 _SHARED = ("task", "model", "trust_remote_code", "train_size", "stratified", "max_length", "test_limit")
-_DATA = ("text_columns", "label_column", "label_names", "regression", "metric")
+_DATA = ("text_columns", "label_column", "label_names", "regression", "metric", "positive")
 
 
 def run_settings(config: RunConfig, method: str, seed: int) -> dict[str, Any]:
@@ -97,11 +97,10 @@ def record_path(
     """Return ``<output_dir>/results/<label>--<task>--<model>--n<size>--seed<seed>.json``.
 
     Without a label the method's name stands there. Of a model given as a folder or as ``owner/name``, the
-    last part is taken. The size is ``all`` where all examples are trained on.
+    last part is taken. The size may be ``all`` or ``whole``.
     """
     model = model_name(config.model) or "model"
-    size = "all" if config.train_size is None else config.train_size
-    parts = (label or method, config.task, model, f"n{size}", f"seed{seed}")
+    parts = (label or method, config.task, model, f"n{config.train_size}", f"seed{seed}")
     return Path(output_dir) / FOLDER / ("--".join(_file_part(part) for part in parts) + ".json")
 
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import MutableMapping
+from dataclasses import replace
 from typing import Any
 
 import datasets
-from torch import nn
+from torch import Tensor, nn
 
 from agwm.checks import check_precision
 from agwm.data import DynamicPadding, check_known, encode, sample_low_resource
+from agwm.data.metrics import compute_metric
 from agwm.data.quiet import quiet_datasets
 from agwm.errors import DivergenceError, HypergradientError, MethodError
 from agwm.experiments.config import RunConfig
-from agwm.experiments.evaluation import constant_score, evaluate
-from agwm.experiments.examples import Examples
+from agwm.experiments.evaluation import constant_score, evaluate, predict
+from agwm.experiments.examples import Examples, drawn, num_train
+from agwm.experiments.model_cards import card_facts
 from agwm.experiments.readable import check_readable, longest_example
 from agwm.experiments.record import Record, Scores, TrainInfo
 from agwm.experiments.records import run_info
@@ -24,7 +27,7 @@ from agwm.models.positions import max_tokens
 from agwm.models.pretrained import Pretrained, load_pretrained, pick_device
 from agwm.scores import finite_or_null
 
-__all__ = ["check_device", "check_method", "check_run", "check_sizes", "run_one"]
+__all__ = ["check_device", "check_method", "check_run", "run_one"]
 
 
 def check_run(config: RunConfig, examples: Examples, seed: int) -> None:
@@ -34,7 +37,7 @@ def check_run(config: RunConfig, examples: Examples, seed: int) -> None:
         AgwmError: If a run could not be started.
     """
     check_device(config)
-    check_sizes(config, examples, seed)
+    num_train(config, examples)
     loaded = load_pretrained(config.model, examples.task.label_names, seed, config.trust_remote_code)
     check_readable(config, examples, loaded)
     for name in config.methods:
@@ -50,15 +53,6 @@ def check_device(config: RunConfig) -> None:
     device = pick_device(config.device)
     for section in {section for method in config.methods for section in METHODS[method].sections}:
         check_precision(getattr(getattr(config, section), "precision", "fp32"), device)
-
-
-def check_sizes(config: RunConfig, examples: Examples, seed: int) -> None:
-    """Raise if the data set has fewer examples than `train_size` asks for.
-
-    Raises:
-        AgwmError: If not.
-    """
-    _draw(config, examples, seed)
 
 
 def check_method(
@@ -133,10 +127,13 @@ def run_one(
     encoded.append(_encode_test(config, examples, loaded, encoded_tests) if scores_test else None)
     pad = DynamicPadding(loaded.tokenizer)
 
-    def score(model: nn.Module, part: int) -> float | None:
-        if encoded[part] is None:
-            return None
-        return evaluate(model, task, encoded[part], labels[part], pad)
+    def answers(model: nn.Module, part: int) -> Tensor | None:
+        return None if encoded[part] is None else predict(model, task, encoded[part], pad)
+
+    def score(found: Tensor | None, part: int) -> float | None:
+        return (
+            None if found is None else compute_metric(task.metric, found, labels[part], task.positive_index)
+        )
 
     def on_dev(model: nn.Module) -> dict[str, float]:
         return {f"dev_{task.metric}": evaluate(model, task, encoded[1], labels[1], pad)}
@@ -156,7 +153,10 @@ def run_one(
     try:
         outcome = make_method(method, config.rivals).run(job)
         seconds = time.perf_counter() - start
-        dev, test = score(outcome.model, 1), score(outcome.model, 2)
+        found = answers(outcome.model, 1), answers(outcome.model, 2)
+        dev, test = score(found[0], 1), score(found[1], 2)
+        if config.save_model:
+            outcome = replace(outcome, card=card_facts(config, task, seed, labels, (None, *found)))
     except (DivergenceError, HypergradientError) as error:
         failure = " ".join(str(error).split())
         seconds, outcome = time.perf_counter() - start, None
@@ -189,11 +189,11 @@ def run_one(
 def _draw(
     config: RunConfig, examples: Examples, seed: int
 ) -> tuple[datasets.Dataset, datasets.Dataset | None]:
-    """Return the training and the dev examples of a seed; without a size, all examples and no dev set."""
-    if config.train_size is None:
+    """Return the training and the dev examples of a seed; of the whole training set there is no dev set."""
+    if config.train_size == "whole":
         return examples.train, None
-    drawn = sample_low_resource(examples.train, config.train_size, seed, config.stratified)
-    train, dev = (examples.train.select(indices) for indices in drawn)
+    parts = sample_low_resource(examples.train, drawn(config), seed, config.stratified)
+    train, dev = (examples.train.select(indices) for indices in parts)
     return train, dev
 
 

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from agwm._version import __version__
 from agwm.errors import ConfigError, DataError, ModelError, ShapeError
 from agwm.files import read_json
+from agwm.folders import put_back
 from agwm.mixing.alpha import ALPHA_FORMS, Alpha, alpha_class
 from agwm.mixing.injection import check_plain, ordinary_tensors
 from agwm.mixing.mixup import Mixup
@@ -35,6 +36,7 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _read_index(folder: Path) -> dict[str, Any]:
+    put_back(folder)  # where a save was killed
     if not (folder / INDEX_FILE).is_file():
         what = f"a folder without {INDEX_FILE}" if folder.is_dir() else "no such folder"
         raise DataError(

@@ -12,15 +12,18 @@ import torch
 from torch import nn
 
 from agwm.batches import Split
+from agwm.cards import label_counts
 from agwm.checks import check_precision
 from agwm.data.sampling import split_train
 from agwm.errors import ConfigError, SplitError
 from agwm.mixing.alpha import Attention
 from agwm.mixing.injection import check_plain, inject, mixup_of
 from agwm.mixing.mixup import Mixup
+from agwm.processing import check_processing_class, fit_padding
 from agwm.recipe.averaging import Mean, averaged
 from agwm.recipe.config import FinetuneConfig
 from agwm.recipe.inner_loss import InnerLoss, MeanLoss, check_problem
+from agwm.recipe.padding import PaddedBatches
 from agwm.recipe.result import FinetuneResult
 from agwm.recipe.snapshot import Snapshot
 from agwm.rng import seed_everything
@@ -38,7 +41,8 @@ def finetune(
     model: nn.Module,
     train_dataset: Sequence[Any],
     *,
-    collate: Collate,
+    collate: Collate | None = None,
+    processing_class: Any = None,
     evaluate: Evaluate | None = None,
     eval_dataset: Sequence[Any] | None = None,
     config: FinetuneConfig | None = None,
@@ -57,7 +61,10 @@ def finetune(
     Args:
         model: A pretrained model whose output has ``loss``, on its device; changed in place.
         train_dataset: Encoded examples, with ``labels`` where the split is stratified.
-        collate: Makes a batch, a mapping of tensors, of a list of examples.
+        collate: Makes a batch, a mapping of tensors, of a list of examples. None: ``processing_class``
+            pads it, and columns that the model does not take are left out.
+        processing_class: The tokenizer that encoded the examples. ``save_pretrained`` saves it beside the
+            model, whose padding token becomes the tokenizer's.
         evaluate: ``evaluate(model) -> dict`` of numbers, called during search and finetuning; for the
             record only, nothing is chosen by it.
         eval_dataset: Without ``evaluate``: examples whose mean loss is recorded as ``eval_loss``.
@@ -72,7 +79,8 @@ def finetune(
         was given: weights, buffers, gradients, flags and the mode of each module.
 
     Raises:
-        ConfigError: If a setting is wrong.
+        ConfigError: If a setting is wrong, or the tokenizer does not fit the model.
+        DataError: If ``processing_class`` cannot pad the examples.
         SelectionError: If no weight can be mixed.
         SplitError: If the training set cannot be split, or the split is not disjoint.
         DivergenceError: If a loss, a gradient or a weight is not finite; names the examples.
@@ -95,13 +103,18 @@ def finetune(
     """
     config = FinetuneConfig() if config is None else config
     _check(model, config, inner, outer)
+    check_processing_class(processing_class, model)
+    collate = PaddedBatches(processing_class, model) if collate is None else collate
     mean_loss = None
     if evaluate is None and eval_dataset is not None:
         evaluate = mean_loss = MeanLoss(eval_dataset, collate, config.final.batch_size)
     given = Snapshot(model)
     search = _Search(train_dataset, collate, evaluate, mean_loss, config, progress, inner, outer, given)
+    fit_padding(model, processing_class)
     try:
-        return _finetune(model, search)
+        result = _finetune(model, search)
+        labels = label_counts(train_dataset, model)
+        return dataclasses.replace(result, processing_class=processing_class, labels=labels)
     except BaseException:
         mixup = mixup_of(model)
         if mixup is not None:

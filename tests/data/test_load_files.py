@@ -104,7 +104,8 @@ def test_nothing_is_left_in_the_cache(tmp_path: Path, monkeypatch: pytest.Monkey
         (rows(["a", "b"]), None, {"text_columns": ["ones"]}, "Did you mean 'one'"),
         (rows(["a", None]), None, {}, "No label in .*a.jsonl example 2"),
         (rows(["a", " "]), None, {}, "No label in .*a.jsonl example 2"),
-        (rows([0.5, float("nan")]), None, {}, "example 2 is not finite"),
+        (rows([0.5, float("nan")]), None, {}, "No label in .*example 2: .* none in 1 of 2"),
+        (rows([0.5, float("inf")]), None, {}, "example 2 is not finite"),
         (rows(["a", "b"]), None, {"regression": True}, "example 1 is not a number"),
         (rows(["a", "a"]), None, {}, "expected two or more classes"),
         (rows(["a", "b"]), None, {"metric": "pearson"}, "for classification"),
@@ -124,16 +125,22 @@ def test_errors(tmp_path: Path, train: list, test: list, options: dict, message:
 @pytest.mark.parametrize(
     ("name", "body", "message"),
     [
-        ("a.xlsx", b"x", r"expected a name ending in .csv.*got '.xlsx'"),
+        ("a.doc", b"x", r"expected a name ending in .csv.*got '.doc'"),
+        ("a.xls", b"x", r"got '.xls'. Save the table as .xlsx or .csv"),
+        ("a.xlsx", b"x", r"a.xlsx is not what its name says: expected a zip archive"),
         ("a.csv", b"", "is empty"),
         ("a.csv", b"one,y\n", "no examples"),
         ("a.csv", b"one,y,y\nq,1,2\n", "repeats column 'y'"),
-        ("a.csv", b"one,y\nq,1\nq,1,2,3\n", "Cannot read .*a.csv as csv: .*line 3"),
-        ("a.csv", b"one,y\nq,1\nr\n", "No label in .*a.csv example 2"),
-        ("a.tsv", b"one\ty\nq\t1\nq\n", "line 3: expected 2, got 1"),
-        ("a.csv", b"\xff\xfe,y\n", "Cannot read the header"),
+        ("a.csv", b"one,y\nq,1\nq,1,2,3\n", r"columns in .*a.csv line 3 \(example 2\): expected 2, got 4"),
+        ("a.csv", b"one,y\nq,1\nr\n", r"columns in .*a.csv line 3 \(example 2\): expected 2, got 1"),
+        ("a.tsv", b"one\ty\nq\t1\nq\n", r"line 3 \(example 2\): expected 2, got 1"),
+        ("a.csv", b"\xff\xfe,y\n", "a.csv is not UTF-16-LE: the byte at offset 4"),
         ("a.json", b"{not json", "Cannot read .*a.json as json"),
-        ("a.parquet", b"not parquet", "Cannot read .*a.parquet as parquet"),
+        (
+            "a.parquet",
+            b"not parquet",
+            "a.parquet is not what its name says: expected Parquet, got other bytes",
+        ),
     ],
 )
 def test_bad_files(tmp_path: Path, name: str, body: bytes, message: str) -> None:

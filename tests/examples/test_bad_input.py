@@ -145,7 +145,7 @@ def test_no_resplit(refused):
     ("text", "message"),
     [
         ("search: {num_resplit: 5}", "Did you mean 'search.num_resplits'"),
-        ("train_size: many", "expected an integer >= 10 or null, got 'many'"),
+        ("train_size: many", "expected an integer >= 10 or one of all, whole, got 'many'"),
         ("search: [", "is not YAML"),
     ],
 )

@@ -168,7 +168,10 @@ BAD = [
     ("seeds=[1, 1]", "RunConfig.seeds is wrong: expected one or more different values"),
     ("seeds=11", r"'seeds' in --set seeds=11 is out of range: expected an integer in \[1, 10\]"),
     ("seeds=[-1]", "'seeds' in .* is out of range"),
-    ("train_size=9", "'train_size' in .* is out of range: expected an integer >= 10 or null, got 9"),
+    (
+        "train_size=9",
+        "'train_size' in .* is out of range: expected an integer >= 10 or one of all, whole, got 9",
+    ),
     ("methods=[agw]", "Unknown method 'agw'.*Did you mean 'agwm'"),
     ("methods=[]", "RunConfig.methods is wrong"),
     (

@@ -6,10 +6,11 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import yaml
 
+from agwm.data.sampling import SMALLEST_SAMPLE
 from agwm.experiments.grid.cells import Cell
 from agwm.experiments.grid.tuning import Tuning
 from agwm.experiments.markdown import table
@@ -181,20 +182,27 @@ def _reasons(
     tuning: Tuning, by_label: Mapping[str, Sequence[Record]], refused: Iterable[Refusal]
 ) -> dict[str, list[str]]:
     """Return the reasons of refused cells without a record, by label."""
-    known = {(one.place, one.settings): one.reason for one in refused}
+    known = {(one.label, one.task, one.model, one.settings): one.reason for one in refused}
     if not known:
         return {}  # fingerprints of all cells would be taken for nothing
     have_run = {
-        (label, record.task, record.model, record.train_size, record.seed)
+        (
+            label,
+            record.task,
+            record.model,
+            record.settings.get("train_size", record.train_size),
+            record.seed,
+        )
         for label, records in by_label.items()
         for record in records
     }
     found: dict[str, list[str]] = {}
     for cell in tuning.cells:
-        size = cast(int, cell.config.train_size)  # a tuning draws its training examples
-        one = refusal_of(cell.config, cell.method, cell.label, size)
-        reason = known.get((one.place, one.settings))
-        if reason is not None and (*one.place, cell.seed) not in have_run:
+        # the settings hold the size, be it a number or all
+        one = refusal_of(cell.config, cell.method, cell.label, SMALLEST_SAMPLE)
+        place = (one.label, one.task, one.model)
+        reason = known.get((*place, one.settings))
+        if reason is not None and (*place, cell.config.train_size, cell.seed) not in have_run:
             found.setdefault(cell.label, []).append(reason)
     return found
 

@@ -7,7 +7,7 @@ The file::
     seconds_per_pass: 0.3       # an assumption for the estimate of time, or a mapping model -> seconds
     grid:                       # or a list of such blocks
       tasks: [stsb, mrpc]
-      train_sizes: [300]        # `all`: all examples, and no dev set
+      train_sizes: [300]        # `all`: all but the dev set; `whole`: all, and no dev set
       models: [minilm]
       seeds: 5
       settings: {}              # laid over for the cells of this block
@@ -27,7 +27,8 @@ from pathlib import Path
 from typing import Any
 
 from agwm.errors import ConfigError, close_names
-from agwm.experiments.config import RunConfig, load_config
+from agwm.experiments.config import RunConfig
+from agwm.experiments.grid.bases import base_values, check_one_task, own_block
 from agwm.experiments.grid.estimate import assumed_seconds
 from agwm.experiments.grid.keys import check_keys, laid_last, section_settings
 from agwm.experiments.records import record_path
@@ -103,9 +104,11 @@ def load_grid(
             f"Grid {str(path)!r} has no cells: expected a section 'grid', or a list of them, got"
             f" {blocks!r}. Write grid: with tasks, train_sizes, models, seeds and methods."
         )
+    check_one_task(blocks, delta, path)
     cells: list[Cell] = []
     for block in blocks:
         check_keys(block, (*_AXES, "seeds", "settings", "methods"), path, "grid.")
+        block = own_block(block, base, delta)
         methods = read_methods(block.get("methods"), path)
         cells += expand(base, block, methods, assignments, seeds, path)
     check_files(cells, path)
@@ -113,23 +116,6 @@ def load_grid(
     cells.sort(key=lambda cell: order.index(cell.seed))
     models = dict.fromkeys(cell.config.model for cell in cells)
     return Grid(cells, assumed_seconds(content.get("seconds_per_pass", {}), list(models), path))
-
-
-def base_values(content: Mapping[str, Any], path: Path, delta: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the settings under all cells of a file: its base, its settings, then ``delta``.
-
-    Raises:
-        ConfigError: If the base is no file name.
-    """
-    base = content.get("base")
-    if base is not None and not isinstance(base, str):
-        raise ConfigError(f"Wrong key 'base' in {path}: expected a file name, got {base!r}. Correct it.")
-    start = None if base is None else path.parent / base
-    values = lay_over(load_config(start).to_dict(), section_settings(content, path))
-    RunConfig.from_dict(values, f"'settings' of {path}")
-    values = lay_over(values, delta or {})
-    RunConfig.from_dict(values, "the command line")
-    return values
 
 
 def expand(
@@ -164,7 +150,7 @@ def expand(
             for size in axes[1]:
                 for model in axes[2]:
                     place = {"methods": [method], "task": task, "model": model, "seeds": seeds}
-                    place["train_size"] = None if size == "all" else size
+                    place["train_size"] = size
                     values = reduce(lay_over, (shared, own, last, place), base)
                     config = RunConfig.from_dict(values, f"'{label}' of {path}")
                     _check_used(label, own, make_method(method, config.rivals), path)
@@ -216,8 +202,6 @@ def select_cells(cells: Sequence[Cell], **wanted: Sequence[Any] | None) -> list[
 
 
 def _value(cell: Cell, name: str) -> Any:
-    if name == "train_size":
-        return "all" if cell.config.train_size is None else cell.config.train_size
     return cell.label if name == "label" else getattr(cell.config, name)
 
 
@@ -273,11 +257,17 @@ def _check_used(label: str, own: Mapping[str, Any], method: Method, path: Path) 
 
 
 def check_files(cells: Sequence[Cell], path: Path) -> None:
-    """Raise if two cells would write the same record.
+    """Raise if two cells would write the same record, or own files go under several names.
 
     Raises:
-        ConfigError: If two cells do.
+        ConfigError: If so.
     """
+    tasks = dict.fromkeys(cell.config.task for cell in cells if cell.config.data.train_file is not None)
+    if len(tasks) > 1:
+        raise ConfigError(
+            f"Own files are one task: expected one name under 'tasks' in {path}, got {', '.join(tasks)}."
+            " Keep one."
+        )
     seen: dict[Path, Cell] = {}
     for cell in cells:
         other = seen.setdefault(cell.path(), cell)

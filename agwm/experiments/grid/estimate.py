@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from agwm.checks import Interval, check_value
+from agwm.data.sampling import low_resource_sizes
 from agwm.data.tasks import TASKS
 from agwm.errors import ConfigError, close_names
 from agwm.experiments.config import RunConfig
@@ -53,7 +54,12 @@ class PassTime:
 
 def num_train(config: RunConfig) -> int | None:
     """Return the number of training examples; None where only the files know it."""
-    return config.train_size or _GLUE_SIZES.get(config.task, (None, None))[0]
+    if isinstance(config.train_size, int):
+        return config.train_size
+    known = _GLUE_SIZES.get(config.task)
+    if known is None or config.train_size == "whole":
+        return None if known is None else known[0]
+    return low_resource_sizes(known[0], None)[0]
 
 
 def planned_passes(config: RunConfig, method: str, num_examples: int) -> float:

@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from agwm.errors import ConfigError, MethodError, SelectionError
+from agwm.experiments.examples import num_train
 from agwm.experiments.grid.cells import Cell
 from agwm.experiments.grid.estimate import planned_passes
 from agwm.experiments.grid.worker import Stores
-from agwm.experiments.kept_models import lacks_model, model_folder
+from agwm.experiments.kept_models import lacks_model
 from agwm.experiments.readable import check_readable
 from agwm.experiments.record import Record, failed_record
 from agwm.experiments.records import find_finished, run_info, run_settings
 from agwm.experiments.refusals import Place, Refusal, refusal_of
-from agwm.experiments.run import check_device, check_method, check_sizes
+from agwm.experiments.run import check_device, check_method
 from agwm.models.files import model_name
 from agwm.models.pretrained import load_pretrained
 
@@ -99,7 +100,7 @@ class Ticket:
             "label": self.cell.label,
             "seed": self.cell.seed,
             "scores_test": self.scores_test,
-            "model_folder": str(model_folder(self.path)) if config.save_model else None,
+            "kept_record": str(self.path) if config.save_model else None,
         }
 
     def failed(self, failure: str, seconds: float, threads: int) -> Record:
@@ -139,15 +140,15 @@ def make_tickets(
         settings = run_settings(config, cell.method, cell.seed)
         record = None if override else find_finished(path, settings, examples.fingerprint)
         again = override or (retry_failed and record is not None and record.failure is not None)
-        num_train = config.train_size or len(examples.train)
+        size = num_train(config, examples)
         tickets.append(
             Ticket(
                 cell,
                 settings,
                 examples.fingerprint,
                 examples.task.metric,
-                num_train,
-                planned_passes(config, cell.method, num_train),
+                size,
+                planned_passes(config, cell.method, size),
                 scores_test,
                 _stamp(path) if again else None,
             )
@@ -175,7 +176,6 @@ def _refusals(tickets: Sequence[Ticket], stores: Stores) -> dict[str, str]:
         ConfigError: If a cell's settings do not fit the device or the examples.
     """
     kinds = {_kind(ticket): ticket.cell for ticket in tickets}
-    sizes: set[tuple] = set()
     loaded: tuple[Any, Any] = (None, None)  # one at a time in memory
     refused: dict[str, str] = {}
 
@@ -188,10 +188,6 @@ def _refusals(tickets: Sequence[Ticket], stores: Stores) -> dict[str, str]:
         examples = stores.examples(config)
         try:
             check_device(config)
-            size = (examples.fingerprint, config.train_size, config.stratified)
-            if size not in sizes:
-                check_sizes(config, examples, cell.seed)
-                sizes.add(size)
             if loaded[0] != needs(cell):
                 names = examples.task.label_names
                 loaded = (None, None)

@@ -23,7 +23,9 @@ from typing import Any
 
 from agwm.errors import ConfigError
 from agwm.experiments.config import OFFICIAL_SEEDS
-from agwm.experiments.grid.cells import Cell, base_values, check_files, check_keys, expand, read_methods
+from agwm.experiments.grid.bases import base_values, check_one_task, own_block
+from agwm.experiments.grid.cells import Cell, check_files, expand, read_methods
+from agwm.experiments.grid.keys import check_keys
 from agwm.experiments.yaml_files import flat_settings, parse_assignment, read_yaml
 
 __all__ = ["TUNING_SEEDS", "Tuning", "load_tuning"]
@@ -77,6 +79,7 @@ def load_tuning(
             f"Tuning file {str(path)!r} has no section 'tune': expected one, or a list of them, got"
             f" {blocks!r}. Write tune: with tasks, train_sizes, models and methods."
         )
+    check_one_task(blocks, delta, path)
     base = base_values(content, path, delta)
     cells: list[Cell] = []
     candidates: dict[str, list[dict[str, Any]]] = {}
@@ -95,9 +98,12 @@ def load_tuning(
             for label, several in candidates.items()
             for number, settings in enumerate(several, 1)
         }
-        cells += expand(base, {**block, "seeds": _seeds(block, path)}, flat, assignments, _of(seeds), path)
-    if any(cell.config.train_size is None for cell in cells):
-        raise ConfigError(f"Wrong key 'tune.train_sizes' in {path}: expected numbers, got all: no dev set.")
+        block = own_block({**block, "seeds": _seeds(block, path)}, base, delta)
+        cells += expand(base, block, flat, assignments, _of(seeds), path)
+    if any(cell.config.train_size == "whole" for cell in cells):
+        raise ConfigError(
+            f"Wrong key 'tune.train_sizes' in {path}: expected numbers or all, got whole: no dev set."
+        )
     check_files(cells, path)
     order = list(dict.fromkeys(cell.seed for cell in cells))
     return Tuning(sorted(cells, key=lambda cell: order.index(cell.seed)), candidates)

@@ -1,0 +1,136 @@
+"""Read files whose cells have types: Parquet by pyarrow, Excel sheets by openpyxl."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import datasets
+import pyarrow as pa
+from pyarrow import parquet
+
+from agwm.data.tables import Table, column_index
+from agwm.errors import DataError, MissingExtraError, border, shown
+
+__all__ = ["read_excel", "read_parquet"]
+
+
+def read_parquet(data: bytes, place: str, columns: Sequence[str]) -> Table:
+    """Read the columns of a Parquet file.
+
+    Args:
+        data: The bytes of the file.
+        place: The file, for messages.
+        columns: Columns to keep; the last is the label. A ``ClassLabel`` of ``datasets`` becomes its names.
+
+    Returns:
+        The columns, with values as Parquet types them.
+
+    Raises:
+        DataError: If the file is damaged, or lacks a column.
+    """
+    with border(place, "a Parquet file", "Write it again."):
+        file = parquet.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+        names = file.schema_arrow.names
+        positions = [column_index(names, name, place) for name in columns]
+        # Not by name: "a.b" would be field b of a.
+        table = file.read().select(positions)
+        cells = {name: part.to_pylist() for name, part in zip(columns, table.columns, strict=True)}
+        classes = _class_names(file.schema_arrow, columns[-1])
+    if classes is not None:
+        cells[columns[-1]] = [
+            _class_name(cell, classes, f"{place} example {row}")
+            for row, cell in enumerate(cells[columns[-1]], start=1)
+        ]
+    return Table(place, cells, class_names=classes)
+
+
+def _class_names(schema: pa.Schema, column: str) -> tuple[str, ...] | None:
+    if b"huggingface" not in (schema.metadata or {}):
+        return None
+    feature = datasets.Features.from_arrow_schema(schema).get(column)
+    return tuple(feature.names) if isinstance(feature, datasets.ClassLabel) else None
+
+
+def _class_name(cell: int | None, names: Sequence[str], place: str) -> str | None:
+    """Return the name of a class by its number.
+
+    Raises:
+        DataError: If the number is that of no class, as the -1 of examples without a label.
+    """
+    if cell is None:
+        return None
+    if not 0 <= cell < len(names):
+        raise DataError(
+            f"No class in {place}: expected a label from 0 to {len(names) - 1}, got {cell}. Remove examples"
+            " without a label."
+        )
+    return names[cell]
+
+
+def read_excel(data: bytes, place: str, columns: Sequence[str], sheet: str | None = None) -> Table:
+    """Read the columns of a sheet.
+
+    Args:
+        data: The bytes of an ``.xlsx`` file.
+        place: The file, for messages.
+        columns: Columns to keep; the last is the label.
+        sheet: Name of the sheet; None: the first.
+
+    Returns:
+        The columns, with values as the sheet types them.
+
+    Raises:
+        MissingExtraError: If openpyxl is not installed.
+        DataError: If the file is damaged, or lacks a sheet or column.
+    """
+    try:
+        import openpyxl
+    except ImportError:
+        raise MissingExtraError(
+            f"Cannot read {place}: expected openpyxl for Excel files, got no such package. Run pip install"
+            " 'agwm[excel]', or save the sheet as .csv."
+        ) from None
+    with border(place, "an .xlsx file", "Save it again, without a password."), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # openpyxl tells of styles and filters that it leaves out
+        book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
+        names = [one.title for one in book.worksheets]
+        if sheet is not None and sheet not in names:
+            raise DataError(
+                f"{place} has no sheet {shown(sheet, 80)}: expected one of {shown(names)}. Correct --sheet."
+            )
+        page = book[names[0] if sheet is None else sheet]
+        page.reset_dimensions()  # what the file says of its size may be wrong
+        rows = [(row, list(cells)) for row, cells in enumerate(page.iter_rows(), start=1)]
+    return _sheet_table(rows, place, columns, _sheet_notes(names, page.title))
+
+
+def _sheet_notes(names: Sequence[str], title: str) -> list[str]:
+    others = [shown(name, 40) for name in names if name != title]
+    return [f"sheet {shown(title, 40)} read, not {', '.join(others[:5])}"] if others else []
+
+
+def _sheet_table(
+    rows: Sequence[tuple[int, list[Any]]], place: str, columns: Sequence[str], notes: list[str]
+) -> Table:
+    kept = [(row, cells) for row, cells in rows if any(cell.value is not None for cell in cells)]
+    if not kept:
+        raise DataError(f"{place} has no header: expected names of columns, got an empty sheet. Add them.")
+    first, header = kept.pop(0)
+    names = ["" if cell.value is None else str(cell.value) for cell in header]
+    positions = [column_index(names, name, f"The header of {place} (row {first})") for name in columns]
+    blank = len([row for row, _ in rows if not kept or row < kept[-1][0]]) - len(kept)
+    notes += [f"{blank} blank row(s) left out"] if blank > 0 else []
+    found: dict[str, list] = {name: [] for name in columns}
+    for row, cells in kept:
+        for name, at in zip(columns, positions, strict=True):
+            cell = cells[at] if at < len(cells) else None
+            if cell is not None and cell.data_type == "e":
+                raise DataError(
+                    f"{place} row {row} has an error in column {shown(name, 80)}: expected a value, got"
+                    f" {cell.value}. Correct the sheet."
+                )
+            found[name].append(None if cell is None else cell.value)
+    return Table(place, found, tuple(notes), [row for row, _ in kept], "row")
