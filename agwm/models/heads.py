@@ -90,26 +90,26 @@ def fit_head(
     size = stored_rows or len(cast(Tensor, model.get_submodule(name).weight))
     names, notes = _stored_names(stored, size)
     was_regression = stored.get("problem_type") == "regression" or size == 1
-    got = "a regression" if was_regression else _listed(names) if names else "no names"
     wanted = "a regression" if label_names is None else _listed(label_names)
-    if stored_rows is None and was_regression and label_names is None:
-        return ["its head for a regression was kept"]
-    if stored_rows is None and not was_regression and label_names is not None:
-        if names is None:
-            return [
-                f"its head was kept, but names no classes: its rows were taken for {wanted}, in this order"
-            ]
-        rows = rows_by_name(names, label_names)
-        if rows is not None:
-            if rows != list(range(size)):
-                _move_rows(model.get_submodule(name), rows)
-                notes.append(
-                    f"the rows of its head were moved to their names' places: from {got} to {wanted}"
-                )
-            return notes
+    other = _other_task(stored)
+    if stored_rows is None and not other:
+        if was_regression and label_names is None:
+            return ["its head for a regression was kept"]
+        if not was_regression and label_names is not None:
+            if names is None:
+                return [f"its head names no classes and was kept: its rows were taken for {wanted}"]
+            if (rows := rows_by_name(names, label_names)) is not None:
+                return notes + _move_rows(model.get_submodule(name), rows, names, wanted)
+    got = other or ("a regression" if was_regression else _listed(names) if names else "no names")
     if stored_rows is None:
         fresh.update(_renew(model, name))
     return [*notes, f"its head for {_count(size)} was replaced: expected {wanted}, got {got}"]
+
+
+def _other_task(stored: Mapping[str, Any]) -> str:
+    """Return the class of a checkpoint whose head labels tokens or choices, under the same name."""
+    made_for = str(next(iter(stored.get("architectures") or ()), ""))
+    return made_for if re.search("TokenClassification|MultipleChoice", made_for) else ""
 
 
 def _stored_names(stored: Mapping[str, Any], size: int) -> tuple[list[str] | None, list[str]]:
@@ -136,9 +136,13 @@ def _stored_names(stored: Mapping[str, Any], size: int) -> tuple[list[str] | Non
 
 
 @torch.no_grad()
-def _move_rows(layer: nn.Module, rows: Sequence[int]) -> None:
+def _move_rows(layer: nn.Module, rows: Sequence[int], names: Sequence[str], wanted: str) -> list[str]:
+    """Put the rows of a layer into an order, in place, and return a note if it is another."""
+    if list(rows) == sorted(rows):
+        return []
     for parameter in layer.parameters(recurse=False):
         parameter.copy_(parameter[list(rows)].clone())
+    return [f"the rows of its head were moved to their names' places: from {_listed(names)} to {wanted}"]
 
 
 def _renew(model: PreTrainedModel, name: str) -> set[str]:

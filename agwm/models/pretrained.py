@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from agwm.errors import AgwmError, ConfigError, ModelError
-from agwm.models.checkpoint import check_stored_types, check_weights, listed, mismatched_rows
+from agwm.models.checkpoint import check_quantized, check_types, check_weights, listed, mismatched_rows
 from agwm.models.files import model_name
 from agwm.models.heads import class_layer, fit_head
 from agwm.models.sources import PACKAGED_MODEL, locate
@@ -85,7 +85,7 @@ def load_pretrained(
     with quiet_transformers(), _in_one_line(name):
         stored, _ = PretrainedConfig.get_config_dict(source, **shared)
         config = AutoConfig.from_pretrained(source, **shared)
-        notes = check_stored_types(name, source, config, is_local)
+        check_quantized(name, config)
         tokenizer = AutoTokenizer.from_pretrained(source, **shared)
         _fit_config(config, label_names)
         seed_everything(seed)
@@ -97,6 +97,7 @@ def load_pretrained(
             output_loading_info=True,
             **shared,
         )
+        notes = check_types(name, source)
         fresh, more = check_weights(name, model, report)
         layer = f"{class_layer(model)}.weight"
         rows = mismatched_rows(report)[layer][0][0] if layer in mismatched_rows(report) else None

@@ -131,9 +131,7 @@ def test_a_head_without_names_is_kept_and_told(saved, config):
     assert torch.equal(
         loaded.model.classifier.weight, load_file(folder / "model.safetensors")["classifier.weight"]
     )
-    note = (
-        "its head was kept, but names no classes: its rows were taken for apple, pear, plum, in this order"
-    )
+    note = "its head names no classes and was kept: its rows were taken for apple, pear, plum"
     assert f"fruit: {note}" in loaded.notes and loaded.fresh == ()
 
 
@@ -147,6 +145,11 @@ def test_regression(saved):
     # several scores are no classes either, though there are as many
     several = load(saved(problem_type="regression", **named(NAMES)), NAMES)
     assert len(several.fresh) == 2 and "got a regression" in notes(several)[-1]
+
+
+def test_a_head_that_labels_tokens_is_of_another_task(saved):
+    loaded = load(saved(architectures=["BertForTokenClassification"], **named(NAMES)), NAMES)
+    assert len(loaded.fresh) == 2 and notes(loaded)[-1].endswith("got BertForTokenClassification")
 
 
 def test_a_checkpoint_without_a_head_has_no_note(saved):
