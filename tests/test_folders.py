@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +10,7 @@ import pytest
 import agwm.folders
 from agwm.errors import DataError, ModelError
 from agwm.folders import put_back, whole_folder
+from tests.killed import FORK, operations
 
 
 def content(folder):
@@ -124,42 +123,7 @@ def test_long_names_that_the_disk_takes_are_taken(tmp_path):
     assert content(tmp_path / ("x" * 255))["config.json"] == "new"
 
 
-FORK = multiprocessing.get_context("fork")
-OPERATIONS = ("mkdir", "rename", "replace", "link", "unlink", "rmdir", "fsync", "chmod")
-
-
-def operations(monkeypatch, act, kill_at=None):
-    """Call ``act`` in a child process and kill it before its n-th file operation; return their number."""
-
-    def child(queue):
-        count = [0]
-
-        def watched(function):
-            def call(*args, **options):
-                count[0] += 1
-                if count[0] == kill_at:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return function(*args, **options)
-
-            return call
-
-        for name in OPERATIONS:
-            setattr(os, name, watched(getattr(os, name)))
-        agwm.folders._exchange = watched(agwm.folders._exchange)
-        act()
-        queue.put(count[0])
-
-    queue = FORK.SimpleQueue()
-    process = FORK.Process(target=child, args=(queue,))
-    process.start()
-    process.join()
-    if kill_at is not None:
-        assert process.exitcode == -signal.SIGKILL
-        return None
-    return queue.get()
-
-
-def test_killed_before_any_file_operation_one_whole_save_is_there(way, tmp_path, monkeypatch):
+def test_killed_before_any_file_operation_one_whole_save_is_there(way, tmp_path):
     out = tmp_path / "out"
 
     def start():
@@ -167,14 +131,14 @@ def test_killed_before_any_file_operation_one_whole_save_is_there(way, tmp_path,
         (out / "mine.txt").write_text("mine")
 
     start()
-    number = operations(monkeypatch, lambda: save(out, "new"))
+    number = operations(lambda: save(out, "new"))
     assert number > 10
     mine = {"mine.txt": "mine"}
     wholes = [{"config.json": text, "model.safetensors": text, **mine} for text in ("old", "new")]
     seen = []
     for kill_at in range(1, number + 1):
         start()
-        operations(monkeypatch, lambda: save(out, "new"), kill_at)
+        operations(lambda: save(out, "new"), kill_at)
         if way == "renames" and not out.exists():
             put_back(out)
         seen.append(wholes.index(content(out)))
