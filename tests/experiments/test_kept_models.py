@@ -103,7 +103,7 @@ def test_a_model_that_is_not_its_records_is_told(run, tmp_path):
 
 @pytest.mark.parametrize("is_all", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_override_killed_anywhere_leaves_no_old_record_beside_a_new_model(is_all, tmp_path):
-    """Of two runs that differ, the record and the model that are there are of the same one, or it is told."""
+    """Of two runs that differ, the record and the model that are there are of the same one."""
     loaded = pretrained("bert")
     save_tokenizer(tmp_path / "tokenizer")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "tokenizer")
@@ -130,7 +130,8 @@ def test_override_killed_anywhere_leaves_no_old_record_beside_a_new_model(is_all
     keep(1)
     number = operations(lambda: keep(2))
     seen = []
-    for kill_at in range(1, number + 1) if is_all else range(number - 24, number + 1, 2):
+    points = range(1, number + 1) if is_all else range(number - 24, number + 1, 2)
+    for kill_at in points:
         keep(1)
         operations(lambda: keep(2), kill_at)
         seen.append(found())
