@@ -6,7 +6,9 @@ A message says `what is wrong: expected X, got Y. what to do.`; The first part m
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 __all__ = [
     "AgwmError",
@@ -22,8 +24,14 @@ __all__ = [
     "SelectionError",
     "ShapeError",
     "SplitError",
+    "border",
     "close_names",
+    "one_line",
+    "reason",
+    "shown",
 ]
+
+LIMIT = 200  # characters of input that a message quotes
 
 
 class AgwmError(Exception):
@@ -89,7 +97,105 @@ def close_names(name: str, known: Iterable[str], limit: int = 3) -> str:
     Returns:
         The suggestion with a leading space, or an empty string when nothing is close.
     """
-    close = difflib.get_close_matches(name, list(known), n=limit, cutoff=0.6)
+    # names beyond the limit are close to nothing, and would take minutes to compare
+    short = [one for one in known if len(one) <= LIMIT]
+    close = difflib.get_close_matches(name, short, n=limit, cutoff=0.6) if len(name) <= LIMIT else []
     if not close:
         return ""
-    return " Did you mean " + " or ".join(f"{match!r}" for match in close) + "?"
+    return " Did you mean " + " or ".join(map(shown, close)) + "?"
+
+
+def shown(value: object, limit: int = LIMIT) -> str:
+    r"""Quote a value of the user in a message: on one line, of bounded length, control characters escaped.
+
+    Args:
+        value: Anything. Of a path the middle is left out where it is too long, of others the end.
+        limit: Largest number of characters.
+
+    Returns:
+        Its ``repr``; where that cannot be had, the name of its type.
+
+    Example:
+        >>> shown("a" * 500, limit=10)
+        "'aaaaaa..."
+        >>> shown("red\x1b[31m")
+        "'red\\x1b[31m'"
+    """
+    is_path = isinstance(value, os.PathLike)
+    try:
+        value = str(value) if is_path else value
+        if isinstance(value, str) and not is_path:
+            value = value[: limit + 1]  # before it is escaped: it may be as long as a file
+        text = " ".join(repr(value).split())
+    except Exception:  # nested too deeply, or an integer of more digits than Python writes
+        return f"<{type(value).__name__}>"
+    return _cut(text, limit, is_path)
+
+
+def one_line(text: str, limit: int = 2 * LIMIT) -> str:
+    """Return a text on one line, of bounded length, with control characters escaped."""
+    text = " ".join(text[: 10 * limit].split())
+    return _cut("".join(c if c.isprintable() else repr(c)[1:-1] for c in text), limit, False)
+
+
+def reason(error: BaseException) -> str:
+    """Say in one line what an error of Python or of a library says.
+
+    Example:
+        >>> reason(KeyError("x")), reason(OSError(2, "No such file or directory", "a.csv"))
+        ("KeyError: 'x'", 'No such file or directory')
+    """
+    if isinstance(error, RecursionError):
+        return "values nested too deeply"
+    if isinstance(error, MemoryError):
+        return "more than the memory holds"
+    name, text = type(error).__name__, getattr(error, "strerror", None)
+    said = one_line(str(text or error), LIMIT).rstrip(".")
+    return said if text else f"{name}: {said}" if said else name
+
+
+@contextmanager
+def border(
+    path: object,
+    expected: str,
+    remedy: str = "Check the path, or write it again.",
+    *,
+    problem: str = "Cannot read",
+    error: type[AgwmError] = DataError,
+) -> Iterator[None]:
+    """Context manager: turn any exception in the body into one line that names the file.
+
+    Use it wherever a file, or a text of the user, becomes a value: libraries raise errors of many classes.
+
+    Args:
+        path: The file, or the value.
+        expected: Noun phrase of the content that is expected.
+        remedy: A sentence that says what to do.
+        problem: Start of the message.
+        error: The class of the error.
+
+    Raises:
+        AgwmError: If the body raises an ``Exception``; of the class ``error``, unless it is one already.
+    """
+    try:
+        yield
+    except AgwmError:
+        raise
+    except BaseException as caught:
+        if not is_failure(caught):
+            raise
+        raise error(
+            f"{problem} {shown(path)}: expected {expected}, got {reason(caught)}. {remedy}"
+        ) from None
+
+
+def is_failure(error: BaseException) -> bool:
+    """Return whether an error is a failure of code: an exception, or a panic of a library in Rust."""
+    return isinstance(error, Exception) or type(error).__module__ == "pyo3_runtime"
+
+
+def _cut(text: str, limit: int, is_path: bool) -> str:
+    if len(text) <= limit:
+        return text
+    end = limit // 3 if is_path else 0
+    return f"{text[: limit - 3 - end]}...{text[len(text) - end :] if end else ''}"

@@ -10,7 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 import joblib
 
-from agwm.errors import AgwmError, ConfigError, MissingExtraError, close_names
+from agwm.errors import AgwmError, ConfigError, MissingExtraError, close_names, shown
 from agwm.experiments.grid.claims import claim, release
 from agwm.experiments.grid.client import CellWorker, InProcess
 from agwm.experiments.grid.orphans import ending_with
@@ -35,7 +35,7 @@ def check_workers(jobs: int, backend: str, threads: int) -> None:
         )
     if backend not in BACKENDS:
         raise ConfigError(
-            f"Unknown backend {backend!r}: expected one of {', '.join(BACKENDS)}."
+            f"Unknown backend {shown(backend)}: expected one of {', '.join(BACKENDS)}."
             f"{close_names(backend, BACKENDS)}"
         )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from agwm.errors import ConfigError, MethodError, SelectionError
+from agwm.errors import ConfigError, MethodError, SelectionError, shown
 from agwm.experiments.grid.cells import Cell
 from agwm.experiments.grid.estimate import planned_passes
 from agwm.experiments.grid.worker import Stores
@@ -200,7 +200,7 @@ def _refusals(tickets: Sequence[Ticket], stores: Stores) -> dict[str, str]:
         except (MethodError, SelectionError) as error:
             refused[kind] = " ".join(str(error).split())
         except ConfigError as error:
-            raise ConfigError(f"Cell {cell.path().stem!r}: {error}") from None
+            raise ConfigError(f"Cell {shown(cell.path().stem)}: {error}") from None
     return refused
 
 
