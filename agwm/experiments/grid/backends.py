@@ -85,8 +85,7 @@ def run_loops(tickets: Sequence[Ticket], jobs: int, backend: str, threads: int) 
 
 @contextmanager
 def _away_from_here() -> Iterator[None]:
-    """Context manager: Pythons that start import nothing from the present folder (Python 3.11 and"
-    " newer)."""
+    """Context manager: processes import nothing from the present folder, from Python 3.11 on."""
     name = "PYTHONSAFEPATH"
     before = os.environ.get(name)
     os.environ[name] = "1"
