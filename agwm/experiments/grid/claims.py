@@ -177,8 +177,10 @@ def _start_of(pid: int) -> int | None:
 @contextmanager
 def _takeover(folder: Path) -> Iterator[bool]:
     """Let one process at a time take over claims; the system frees the lock if the process dies."""
-    # not emptied, and through no link: only the lock is wanted
-    handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | _NO_LINK, 0o666)
+    path = folder / _LOCK
+    if path.is_symlink():
+        path.unlink(missing_ok=True)  # not laid by this package
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | _NO_LINK, 0o666)  # not emptied: the lock is wanted
     with os.fdopen(handle, "r+b", buffering=0) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
