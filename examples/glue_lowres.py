@@ -19,7 +19,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from agwm.errors import AgwmError, ConfigError
+from agwm.errors import ConfigError
+from agwm.experiments.command import run_command
 from agwm.experiments.config import RunConfig, load_config
 from agwm.experiments.experiment import run_experiment
 from agwm.experiments.flags import Parser, read_list, read_number, read_seeds, read_size
@@ -257,17 +258,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments; None: those of the process.
 
     Returns:
-        The exit code: 0; 2 when something is wrong with the input; 130 when stopped by Ctrl-C.
+        The exit code of :func:`agwm.experiments.command.guarded`.
     """
-    try:
-        run(make_parser().parse_args(argv))
-    except AgwmError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("Stopped. The same command goes on from here.", file=sys.stderr)
-        return 130
-    return 0
+    return run_command(run, make_parser(), argv)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -293,6 +286,7 @@ def run(arguments: argparse.Namespace) -> None:
         folder, records = Path(cells[0].config.output_dir), result.records
     else:
         config = config_of(arguments)
+        arguments.output_dir = config.output_dir
         cells = [Cell(name, name, seed, config) for seed in config.seed_list for name in config.methods]
         check_planned(cells, arguments.override)
         records = run_experiment(config, arguments.override, report=tqdm.write, notice=tell)

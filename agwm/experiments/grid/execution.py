@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agwm.errors import AgwmError
+from agwm.errors import AgwmError, one_line
 from agwm.experiments.grid.backends import run_loops
 from agwm.experiments.grid.cells import Cell
 from agwm.experiments.grid.claims import is_stale, owner_of
@@ -139,6 +139,6 @@ def describe_owners(cells: Sequence[Cell]) -> list[str]:
     for cell in cells:
         path = Path(cell.config.output_dir) / CLAIMS / cell.path().name
         owner = owner_of(path)
-        who = "nobody any more" if owner is None else f"process {owner.pid} on {owner.host}"
+        who = "nobody any more" if owner is None else f"process {owner.pid} on {one_line(owner.host)}"
         lines.append(f"left to {who}: {cell.path().stem} (if that is gone, remove {path})")
     return lines

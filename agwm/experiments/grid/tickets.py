@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from agwm.errors import ConfigError, MethodError, SelectionError
+from agwm.errors import ConfigError, MethodError, SelectionError, shown
 from agwm.experiments.examples import num_train
 from agwm.experiments.grid.cells import Cell
 from agwm.experiments.grid.estimate import planned_passes
@@ -209,7 +209,7 @@ def _refusals(tickets: Sequence[Ticket], stores: Stores, notice: Callable[[str],
         except (MethodError, SelectionError) as error:
             refused[kind] = " ".join(str(error).split())
         except ConfigError as error:
-            raise ConfigError(f"Cell {cell.path().stem!r}: {error}") from None
+            raise ConfigError(f"Cell {shown(cell.path().stem)}: {error}") from None
     return refused
 
 
