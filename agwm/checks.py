@@ -213,7 +213,9 @@ def is_a(kind: Any, value: object) -> bool:
         return isinstance(value, Integral) and not isinstance(value, bool)
     if kind is float:
         # math.isfinite cannot take an integer that no float holds
-        return _is_number(value) and abs(value) <= sys.float_info.max
+        # an integer may be too large for a float, and a small float of numpy's for the limit
+        is_whole = isinstance(value, Integral)
+        return _is_number(value) and abs(value if is_whole else float(value)) <= sys.float_info.max
     return isinstance(value, kind)
 
 
