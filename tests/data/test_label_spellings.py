@@ -128,5 +128,5 @@ def test_whole_floats_in_one_file_alone(tmp_path: Path) -> None:
 
 def test_f1_of_the_class_that_is_asked_for(tmp_path: Path) -> None:
     data = load(tmp_path, ["abusive", "normal"], metric="f1", positive="abusive")
-    assert data.task.positive_class == "abusive"
+    assert data.task.positive_class == "abusive" and data.notes == ("f1 is that of class 'abusive'",)
     assert load(tmp_path, ["abusive", "normal"], metric="f1").task.positive_class == "normal"
