@@ -11,7 +11,7 @@ import datasets
 from torch import Tensor, nn
 
 from agwm.checks import check_precision
-from agwm.data import DynamicPadding, check_known, encode, sample_low_resource
+from agwm.data import DynamicPadding, encode, sample_low_resource
 from agwm.data.metrics import compute_metric
 from agwm.data.quiet import quiet_datasets
 from agwm.errors import DivergenceError, HypergradientError, MethodError
@@ -121,7 +121,6 @@ def run_one(
             None if part is None else encode(part, loaded.tokenizer, task, config.max_length, limit)
             for part in parts
         ]
-    check_known(encoded[0], loaded.tokenizer)
     labels = [[] if part is None else list(part["label"]) for part in parts]
     labels.append(list(examples.test["label"]) if scores_test else [])
     encoded.append(_encode_test(config, examples, loaded, encoded_tests) if scores_test else None)

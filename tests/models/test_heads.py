@@ -163,6 +163,7 @@ def test_a_checkpoint_without_a_head_has_no_note(saved):
 
 def test_rows_by_name():
     assert rows_by_name(["not_entailment", "Entailment"], ["entailment", "not entailment"]) == [1, 0]
+    assert rows_by_name(["caf\u00e9", "bar"], ["Bar", "cafe\u0301"]) == [1, 0]
     assert rows_by_name(["a", "A"], ["A", "a"]) == [1, 0]
     assert rows_by_name(["a", "A"], ["a", "b"]) is None
     assert rows_by_name(["a", "b", "b"], ["a", "b", "c"]) is None
