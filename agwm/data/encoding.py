@@ -52,7 +52,7 @@ def encode(
     if not room <= max_length <= tokenizer.model_max_length:
         raise DataError(
             f"max_length does not fit the tokenizer: expected {room} to "
-            f"{tokenizer.model_max_length}, got {max_length}."
+            f"{tokenizer.model_max_length}, got {max_length}. Set max_length to one of these."
         )
     columns: dict[str, list] = {}
     for encoded in _encoded(dataset, Encoder(tokenizer, max_length), task):

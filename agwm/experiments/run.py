@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from agwm.checks import check_precision
-from agwm.data import DynamicPadding, check_known, encode
+from agwm.data import DynamicPadding, encode
 from agwm.data.metrics import compute_metric
 from agwm.data.quiet import quiet_datasets
 from agwm.errors import DivergenceError, HypergradientError, MethodError
@@ -125,7 +125,6 @@ def run_one(
             None if part is None else encode(part, loaded.tokenizer, task, config.max_length, limit)
             for part in parts
         ]
-    check_known(encoded[0], loaded.tokenizer)
     told = told_lines(config, [method], seed, examples, loaded)
     labels = [[] if part is None else list(part["label"]) for part in parts]
     labels.append(list(examples.test["label"]) if scores_test else [])

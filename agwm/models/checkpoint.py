@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from agwm.errors import ModelError
 from agwm.models.heads import new_parts
 
-__all__ = ["check_quantized", "check_types", "check_weights", "listed", "mismatched_rows"]
+__all__ = ["check_quantized", "check_types", "check_weights", "listed", "mismatched_shapes"]
 
 _FLOATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}  # of safetensors
 _SHOWN = 3  # names in a message
@@ -27,9 +27,11 @@ def listed(names: Sequence[str], shown: int = _SHOWN) -> str:
     return ", ".join(names[:shown]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def mismatched_rows(report: Mapping[str, Any]) -> dict[str, tuple[Sequence[int], Sequence[int]]]:
+def mismatched_shapes(report: Mapping[str, Any]) -> dict[str, tuple[Sequence[int], Sequence[int]]]:
     """Return name -> shape in the checkpoint and in the model, for parameters of which the two differ."""
-    return {key: (tuple(stored), tuple(wanted)) for key, stored, wanted in report["mismatched_keys"]}
+    # some releases of transformers give names without shapes
+    entries = [key if isinstance(key, tuple) else (key, (0,), (0,)) for key in report["mismatched_keys"]]
+    return {key: (tuple(stored), tuple(wanted)) for key, stored, wanted in entries}
 
 
 def check_weights(
@@ -51,7 +53,7 @@ def check_weights(
         ModelError: If weights are missing, of another shape or not finite.
     """
     parameters = dict(model.named_parameters())
-    mismatched = mismatched_rows(report)
+    mismatched = mismatched_shapes(report)
     fresh = {key for key in {*report["missing_keys"], *mismatched} if key in parameters}
     may_be_new = new_parts(model)
     for key in parameters:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -57,12 +58,17 @@ def rows_by_name(stored: Sequence[str], wanted: Sequence[str]) -> list[int] | No
         >>> rows_by_name(["cat", "dog"], ["bad", "good"]) is None
         True
     """
-    for plain in (str, lambda name: re.sub(r"[\s_-]+", " ", name.casefold()).strip()):
+    for plain in (str, _plain):
         rows = {plain(name): row for row, name in enumerate(stored)}
         keys = [plain(name) for name in wanted]
         if len(rows) == len(stored) == len(set(keys)) and set(keys) == set(rows):
             return [rows[key] for key in keys]
     return None
+
+
+def _plain(name: str) -> str:
+    folded = unicodedata.normalize("NFKC", name).casefold()
+    return re.sub(r"[\s_-]+", " ", folded).strip()
 
 
 def fit_head(

@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from agwm.errors import AgwmError, ConfigError, ModelError
-from agwm.models.checkpoint import check_quantized, check_types, check_weights, listed, mismatched_rows
+from agwm.models.checkpoint import check_quantized, check_types, check_weights, listed, mismatched_shapes
 from agwm.models.files import model_name
 from agwm.models.heads import class_layer, fit_head
 from agwm.models.sources import PACKAGED_MODEL, locate
@@ -99,8 +99,8 @@ def load_pretrained(
         )
         notes = check_types(name, source)
         fresh, more = check_weights(name, model, report)
-        layer = f"{class_layer(model)}.weight"
-        rows = mismatched_rows(report)[layer][0][0] if layer in mismatched_rows(report) else None
+        other = mismatched_shapes(report).get(f"{class_layer(model)}.weight")
+        rows = None if other is None else other[0][0]
         notes += more + fit_head(model, stored, label_names, fresh, rows)
         notes += check_tokenizer(name, tokenizer, model)
         _fit_padding(model, tokenizer)

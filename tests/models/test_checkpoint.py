@@ -178,10 +178,11 @@ def test_an_adapter_and_a_mixture_are_no_models(folder):
     refused(folder, "adapter of peft")
 
 
-@pytest.mark.parametrize("content", [b"{", b"[1]", b"\xff\xfe", b'{"model_type": "nosuch"}', b""])
+DAMAGED = [b"{", b"[1]", b"\xff\xfe", b""]
+
+
+@pytest.mark.parametrize("content", DAMAGED)
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json"])
 def test_damaged_files_are_one_line(folder, name, content):
-    if name == "tokenizer_config.json" and content == b'{"model_type": "nosuch"}':
-        pytest.skip("an unknown key there is no mistake")
     (folder / name).write_bytes(content)
     refused(folder, "--model")

@@ -161,8 +161,15 @@ def test_a_checkpoint_without_a_head_has_no_note(saved):
     assert not any("head" in note for note in loaded.notes) and len(loaded.fresh) == 2
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_layer_of_the_classes_where_others_have_as_many_rows(family):
+    expected = class_layer(pretrained(family, 3).model)
+    assert class_layer(pretrained(family, 16).model) == expected
+
+
 def test_rows_by_name():
     assert rows_by_name(["not_entailment", "Entailment"], ["entailment", "not entailment"]) == [1, 0]
+    assert rows_by_name(["caf\u00e9", "bar"], ["Bar", "cafe\u0301"]) == [1, 0]
     assert rows_by_name(["a", "A"], ["A", "a"]) == [1, 0]
     assert rows_by_name(["a", "A"], ["a", "b"]) is None
     assert rows_by_name(["a", "b", "b"], ["a", "b", "c"]) is None
