@@ -102,7 +102,7 @@ class FinetuneResult:
             DivergenceError: If a weight or alpha is not finite.
             ModelError: If the state of a plain ``nn.Module`` holds more than tensors.
         """
-        given = processing_class or self.processing_class
+        given = self.processing_class if processing_class is None else processing_class
         self.check()
         check_processing_class(given, self.model)
         with whole_folder(directory) as folder:
