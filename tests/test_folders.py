@@ -92,6 +92,7 @@ def test_an_interrupt_leaves_the_older_save(tmp_path):
         ("file/out", "not writable"),
         ("x" * 300, "not writable.*File name too long"),
         ("a\0b", "null byte"),
+        (None, "got TypeError"),
         ("", "expected one of its own, got the folder that you stand in"),
         (".", "Name a folder inside of it"),
         ("..", "the folder that you stand in"),

@@ -19,11 +19,11 @@ from agwm.errors import AgwmWarning, ConfigError
 from agwm.mixing.alpha import Attention
 from agwm.mixing.injection import check_plain, inject, mixup_of
 from agwm.mixing.mixup import Mixup
-from agwm.processing import check_processing_class, fit_padding
+from agwm.processing import fit_padding
 from agwm.recipe.averaging import Mean, averaged
 from agwm.recipe.config import FinetuneConfig
 from agwm.recipe.inner_loss import InnerLoss, MeanLoss, check_problem
-from agwm.recipe.padding import PaddedBatches
+from agwm.recipe.padding import batching
 from agwm.recipe.result import FinetuneResult
 from agwm.recipe.snapshot import Snapshot
 from agwm.recipe.splits import draw_split, num_search_steps
@@ -65,7 +65,7 @@ def finetune(
         collate: Makes a batch, a mapping of tensors, of a list of examples. None: ``processing_class``
             pads it, and columns that the model does not take are left out.
         processing_class: The tokenizer that encoded the examples. ``save_pretrained`` saves it beside the
-            model, whose padding token becomes the tokenizer's.
+            model, whose padding token becomes the tokenizer's. None: that of ``collate``, if it has one.
         evaluate: ``evaluate(model) -> dict`` of numbers, called during search and finetuning; for the
             record only, nothing is chosen by it.
         eval_dataset: Without ``evaluate``: examples whose mean loss is recorded as ``eval_loss``.
@@ -104,8 +104,7 @@ def finetune(
     """
     config = FinetuneConfig() if config is None else config
     _check(model, config, inner, outer)
-    check_processing_class(processing_class, model)
-    collate = PaddedBatches(processing_class, model) if collate is None else collate
+    collate, processing_class = batching(collate, processing_class, model)
     mean_loss = None
     if evaluate is None and eval_dataset is not None:
         evaluate = mean_loss = MeanLoss(eval_dataset, collate, config.final.batch_size)

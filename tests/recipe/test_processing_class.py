@@ -44,7 +44,8 @@ def test_it_pads_as_a_collate_by_transformers_and_is_saved_beside_the_model(toke
     result = finetune(model(), rows, processing_class=tokenizer)
     pad = DataCollatorWithPadding(tokenizer)
     plain = [{name: value for name, value in row.items() if name != "text"} for row in rows]
-    by_hand = finetune(model(), plain, collate=lambda batch: dict(pad(batch)))
+    by_hand = finetune(model(), plain, collate=pad)
+    assert by_hand.processing_class is tokenizer
     state = by_hand.model.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in result.model.state_dict().items())
     result.save_pretrained(tmp_path / "out")
@@ -72,6 +73,14 @@ def test_it_may_be_given_when_saving(tokenizer, tmp_path):
     assert len(AutoTokenizer.from_pretrained(tmp_path / "out")) == len(tokenizer)
     with pytest.warns(AgwmWarning, match="lies one of an earlier save"):
         result.save_pretrained(tmp_path / "out")
+    result.model.config._name_or_path = str(tmp_path / "tokenizer")
+    with pytest.warns(AgwmWarning, match="lies the one of the model that it was finetuned from"):
+        result.save_pretrained(tmp_path / "third")
+    again = AutoTokenizer.from_pretrained(tmp_path / "third")
+    assert again.get_vocab() == tokenizer.get_vocab()
+    (tmp_path / "tokenizer" / "tokenizer.json").unlink()  # transformers makes an empty one of the rest
+    with pytest.warns(AgwmWarning, match="lies none"):
+        result.save_pretrained(tmp_path / "fourth")
 
 
 def test_the_padding_token_becomes_the_models_and_a_failed_run_puts_its_own_back(tokenizer):
