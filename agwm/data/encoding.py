@@ -62,8 +62,8 @@ def encode(
         if not ids:
             text = dataset[index][task.text_columns[0]]
             raise DataError(
-                f"Example {index + 1} has no token: expected a text, got {text[:200]!r}. Remove it, or give it"
-                " a text."
+                f"Example {index + 1} has no token: expected a text, got {text[:200]!r}. Remove it, or give"
+                " it a text."
             )
         if limit is not None and len(ids) > limit:
             raise DataError(
