@@ -17,10 +17,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from agwm.errors import ConfigError
-from agwm.experiments.command import run_command
+from agwm.experiments.command import notice, report, run_command
 from agwm.experiments.config import RunConfig, load_config
 from agwm.experiments.experiment import run_experiment
 from agwm.experiments.flags import Parser, read_list, read_number, read_seeds, read_size
@@ -169,11 +167,6 @@ def _part(arguments: argparse.Namespace, cells: list[Cell], labels: list[str] | 
     )
 
 
-def tell(line: str) -> None:
-    """Print a line on data and weights, beside the results."""
-    tqdm.write(line, file=sys.stderr)
-
-
 def run_cells(
     arguments: argparse.Namespace, cells: list[Cell], assumed: Mapping[str, float], scores_test: bool
 ) -> GridResult | None:
@@ -195,7 +188,7 @@ def run_cells(
     times = pass_times(rows, cells[0].config.output_dir, assumed, seconds)
     if arguments.dry_run:
         print(plan_table(rows, times))
-    tqdm.write(plan_summary(rows, times, jobs))
+    report(plan_summary(rows, times, jobs))
     if arguments.dry_run:
         return None
     result = run_grid(
@@ -206,8 +199,8 @@ def run_cells(
         override=arguments.override,
         retry_failed=arguments.retry_failed,
         scores_test=scores_test,
-        report=tqdm.write,
-        notice=tell,
+        report=report,
+        notice=notice,
         stores=stores,
     )
     print(
@@ -289,7 +282,7 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.output_dir = config.output_dir
         cells = [Cell(name, name, seed, config) for seed in config.seed_list for name in config.methods]
         check_planned(cells, arguments.override)
-        records = run_experiment(config, arguments.override, report=tqdm.write, notice=tell)
+        records = run_experiment(config, arguments.override, report=report, notice=notice)
         folder = Path(config.output_dir)
     table, lines = write_overview(folder, records)
     print(f"\n{table}", *lines, sep="\n")

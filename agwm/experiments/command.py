@@ -11,13 +11,15 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import torch
+from tqdm import tqdm
 
 from agwm.errors import AgwmError, is_failure, one_line, reason, shown
 from agwm.experiments.records import versions
 
-__all__ = ["guarded", "out_of_memory", "run_command"]
+__all__ = ["guarded", "notice", "out_of_memory", "report", "run_command"]
 
 _LONGEST = 690  # characters of the line
 _NO_MEMORY = ("out of memory", "not enough memory", "cannot allocate memory", "can't allocate memory")
@@ -83,6 +85,25 @@ def guarded(call: Callable[[], None], output_dir: Callable[[], str | None] = lam
     return 0
 
 
+def report(line: str) -> None:
+    """Print a line on results, between the bars."""
+    _print(line, sys.stdout)
+
+
+def notice(line: str) -> None:
+    """Print a line on what is about to run on standard error, between the bars."""
+    _print(line, sys.stderr)
+
+
+def _print(line: str, stream: Any) -> None:
+    """Print a line. Where nobody reads any more, runs go on without: their results are in files."""
+    try:
+        tqdm.write(line, file=stream)
+        stream.flush()
+    except BrokenPipeError:
+        _send_nowhere(stream)
+
+
 def out_of_memory(error: BaseException) -> str | None:
     """Return a line that says what to lower; None if the error is another.
 
@@ -141,9 +162,13 @@ def _abandon_output() -> bool:
         sys.stdout.flush()
         return False
     except (OSError, ValueError):
-        with suppress(OSError, ValueError), open(os.devnull, "w", encoding="utf-8") as nowhere:
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        _send_nowhere(sys.stdout)
         return True
+
+
+def _send_nowhere(stream: Any) -> None:
+    with suppress(OSError, ValueError), open(os.devnull, "w", encoding="utf-8") as nowhere:
+        os.dup2(nowhere.fileno(), stream.fileno())
 
 
 @contextmanager

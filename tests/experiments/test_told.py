@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -77,3 +80,15 @@ def test_f1_names_its_class(mails, tiny_model, capsys):
     assert "f1 is that of class 'Praise'." in captured.err and "| f1 of Praise |" in captured.out
     (path,) = (mails / "out" / "results").glob("*.json")
     assert json.loads(path.read_text(encoding="utf-8"))["scores"]["positive"] == "Praise"
+
+
+def test_runs_go_on_where_nobody_reads(mails, tiny_model):
+    flags = (
+        f"--train-file train.csv --test-file test.csv --text-columns text --model {tiny_model} --seeds 2"
+    )
+    flags += " --method vanilla --set device=cpu --set vanilla.epochs=1 --output-dir out"
+    program = Path(__file__).parents[2] / "examples" / "glue_lowres.py"
+    command = f"{sys.executable} {program} {flags} 2>&1 | head -1"
+    done = subprocess.run(command, shell=True, cwd=mails, capture_output=True, text=True)
+    assert done.stdout.startswith("train.csv: 40 examples") and done.stdout.count("\n") == 1
+    assert len(list((mails / "out" / "results").glob("*.json"))) == 2
