@@ -26,6 +26,7 @@ __all__ = [
     "SplitError",
     "border",
     "close_names",
+    "is_failure",
     "one_line",
     "reason",
     "shown",

@@ -71,7 +71,7 @@ def whole_folder(directory: str | Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         put_back(target)
         fresh, lock = _make_held(target)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         _refuse(directory, error)
     try:
         yield fresh

@@ -7,12 +7,18 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import try_to_load_from_cache
 from torch import nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from agwm.errors import AgwmWarning, ConfigError
 
-__all__ = ["check_processing_class", "fit_padding", "tell_no_tokenizer", "write_processing_class"]
+__all__ = [
+    "check_processing_class", "fit_padding", "reads_texts", "tell_no_tokenizer", "tokenizer_of_base",
+    "write_processing_class",
+]  # fmt: skip
+
+_VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
 
 
 def check_processing_class(processing_class: Any, model: nn.Module) -> None:
@@ -65,15 +71,41 @@ def write_processing_class(processing_class: Any, folder: Path, max_length: int 
     processing_class.save_pretrained(folder)
 
 
-def tell_no_tokenizer(model: nn.Module, directory: str | Path, has_tokenizer: bool) -> None:
-    """Warn that a folder has a model of texts, and no tokenizer that is known to be its own."""
-    if not isinstance(model, PreTrainedModel) or model.main_input_name != "input_ids":
-        return
-    got = "one of an earlier save" if has_tokenizer else "none, so that pipeline() cannot use the folder"
+def tokenizer_of_base(model: nn.Module) -> Any:
+    """Return the tokenizer that lies on this disk where the model was loaded from; None without one."""
+    name = str(getattr(getattr(model, "config", None), "_name_or_path", "") or "")
+    if not name or not reads_texts(model):
+        return None
+    if not any(_is_here(name, file) for file in _VOCABULARIES):
+        return None  # transformers makes an empty tokenizer of a folder without one
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=True)
+        check_processing_class(tokenizer, model)
+    except Exception:  # whatever is wrong with it, it is not saved
+        return None
+    return tokenizer
+
+
+def reads_texts(model: nn.Module) -> bool:
+    """Return True if the model is one of Hugging Face's that takes tokens."""
+    return isinstance(model, PreTrainedModel) and model.main_input_name == "input_ids"
+
+
+def tell_no_tokenizer(model: nn.Module, directory: str | Path, lies_there: str) -> None:
+    """Warn that nobody said which tokenizer a saved model has."""
     warnings.warn(
-        f"No tokenizer is saved beside the {type(model).__name__}: expected processing_class, the tokenizer"
-        f" that encoded the texts, got None; in {str(directory)[:200]!r} lies {got}. Call"
+        f"processing_class is not given: expected the tokenizer that encoded the texts of this"
+        f" {type(model).__name__}, got None; in {str(directory)[:200]!r} lies {lies_there}. Call"
         " save_pretrained(folder, processing_class=tokenizer).",
         AgwmWarning,
         stacklevel=3,
     )
+
+
+def _is_here(name: str, file: str) -> bool:
+    if Path(name).is_dir():
+        return (Path(name) / file).is_file()
+    try:
+        return isinstance(try_to_load_from_cache(name, file), str)
+    except ValueError:  # no valid name on the hub
+        return False

@@ -19,7 +19,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from agwm.errors import AgwmError, ConfigError
+from agwm.errors import ConfigError
+from agwm.experiments.command import run_command
 from agwm.experiments.config import RunConfig, load_config
 from agwm.experiments.experiment import run_experiment
 from agwm.experiments.flags import Parser, read_list, read_number, read_seeds, read_size
@@ -168,6 +169,11 @@ def _part(arguments: argparse.Namespace, cells: list[Cell], labels: list[str] | 
     )
 
 
+def tell(line: str) -> None:
+    """Print a line on data and weights, beside the results."""
+    tqdm.write(line, file=sys.stderr)
+
+
 def run_cells(
     arguments: argparse.Namespace, cells: list[Cell], assumed: Mapping[str, float], scores_test: bool
 ) -> GridResult | None:
@@ -201,6 +207,7 @@ def run_cells(
         retry_failed=arguments.retry_failed,
         scores_test=scores_test,
         report=tqdm.write,
+        notice=tell,
         stores=stores,
     )
     print(
@@ -251,17 +258,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments; None: those of the process.
 
     Returns:
-        The exit code: 0; 2 when something is wrong with the input; 130 when stopped by Ctrl-C.
+        The exit code of :func:`agwm.experiments.command.guarded`.
     """
-    try:
-        run(make_parser().parse_args(argv))
-    except AgwmError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("Stopped. The same command goes on from here.", file=sys.stderr)
-        return 130
-    return 0
+    return run_command(run, make_parser(), argv)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -287,9 +286,10 @@ def run(arguments: argparse.Namespace) -> None:
         folder, records = Path(cells[0].config.output_dir), result.records
     else:
         config = config_of(arguments)
+        arguments.output_dir = config.output_dir
         cells = [Cell(name, name, seed, config) for seed in config.seed_list for name in config.methods]
         check_planned(cells, arguments.override)
-        records = run_experiment(config, arguments.override, report=tqdm.write)
+        records = run_experiment(config, arguments.override, report=tqdm.write, notice=tell)
         folder = Path(config.output_dir)
     table, lines = write_overview(folder, records)
     print(f"\n{table}", *lines, sep="\n")

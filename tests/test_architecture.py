@@ -43,7 +43,7 @@ DOORS = {"agwm"}
 # Modules of the package's ground. A new one is a decision, so it is written down.
 GROUND = {
     "_version", "batches", "cards", "checks", "errors", "files", "finiteness", "folders", "forward_pass",
-    "processes", "processing", "progress", "rng", "scores",
+    "model_loss", "processes", "processing", "progress", "rng", "scores",
 }  # fmt: skip
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numbers
 from collections import Counter
 from collections.abc import Sequence
+from decimal import Decimal
 
 from agwm.data._labels import (
     class_index,
@@ -49,7 +51,7 @@ def spell_labels(table: Table, column: str) -> tuple[Labels, list[str]]:
         notes.append(f"blanks around labels removed: {shown(merged[0], 40)} is one class")
     kinds = Counter(_kind(cell) for cell in cells)
     if len(kinds) > 1:
-        found = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+        found = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common())
         notes.append(f"labels are of several types ({found}): those written alike are one class")
     return labels, notes
 
@@ -57,7 +59,9 @@ def spell_labels(table: Table, column: str) -> tuple[Labels, list[str]]:
 def _kind(cell: object) -> str:
     if isinstance(cell, bool):
         return "true/false"
-    return "text" if isinstance(cell, (str, bytes)) else "other"
+    if isinstance(cell, (str, bytes)):
+        return "text"
+    return "number" if isinstance(cell, (numbers.Real, Decimal)) else "date"
 
 
 def check_names(names: Sequence[str]) -> tuple[str, ...]:
@@ -115,8 +119,7 @@ def infer_labels(
         changed = sorted(text for text in spellings if not is_whole(text))
         spellings = {whole_spelling(text) or text for text in spellings}
         if changed:
-            names = ", ".join(changed[:3]) + (", ..." if len(changed) > 3 else "")
-            notes.append(f"labels {names} are whole numbers: classes {', '.join(sorted(spellings)[:3])}")
+            notes.append(_whole_note(changed))
     if all(map(is_whole, spellings)):
         ordered = sorted(spellings, key=lambda text: (int(text), text))
     else:
@@ -160,15 +163,27 @@ def convert_labels(
         whole = whole_spelling(text)
         if whole in places:
             found[text] = places[whole]
-            notes.append(f"label {text} is class {whole}")
+    changed = sorted(set(found) - set(places))
+    if changed:
+        notes.append(_whole_note(changed))
     positions = {str(index): index for index in range(len(names))}
     wholes = {text: whole_spelling(text) or text for text in set(labels)}
     if are_stated and not set(labels) & set(found) and set(wholes.values()) <= set(positions):
         found = {text: positions[whole] for text, whole in wholes.items()}
-        notes.append("labels are positions in label_names, from 0")
+        pairs = [f"{index} = {shown(name, 40)}" for name, index in places.items()]
+        notes.append(f"labels are positions in label_names: {_listed(pairs)}")
     values = []
     for index, label in enumerate(labels):
         if label not in found:
             class_index(label, names, table.at(index))
         values.append(found[label])
-    return values, sorted(notes)
+    return values, notes
+
+
+def _whole_note(labels: Sequence[str]) -> str:
+    classes = [whole_spelling(label) or label for label in labels]
+    return f"labels {_listed(labels)} are whole numbers: classes {_listed(classes)}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

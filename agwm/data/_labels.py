@@ -68,6 +68,11 @@ def spell(cell: object, place: str) -> str | None:
             f" {shown(cell, 80)}. Write one label an example."
         )
     text = (repr(float(cell)) if isinstance(cell, float) else str(cell)).strip()
+    if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise DataError(
+            f"The label in {place} is no text: expected whole letters, got half of a surrogate pair in"
+            f" {shown(text, 80)}. Write the row again."
+        )
     return text or None
 
 

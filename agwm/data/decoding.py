@@ -17,6 +17,7 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _REMEDY = "Pass --encoding, for example --encoding cp1252 or latin-1, or save it as UTF-8."
+_WIDE = "Pass --encoding utf-16-le if it is UTF-16 without a byte order mark, or write it again."
 
 
 def decode(data: bytes, place: str, encoding: str | None = None) -> tuple[str, list[str]]:
@@ -37,7 +38,7 @@ def decode(data: bytes, place: str, encoding: str | None = None) -> tuple[str, l
     notes = []
     if found is not None:
         if found != "utf-8":
-            notes.append(f"{found[:-3].upper()} found by its byte order mark")
+            notes.append(f"{found.upper()} found by its byte order mark")
         text = _decoded(data, place, found).removeprefix("\ufeff")
         if encoding is not None and _asked(data, place, encoding) not in (text, f"\ufeff{text}"):
             raise DataError(
@@ -52,10 +53,7 @@ def decode(data: bytes, place: str, encoding: str | None = None) -> tuple[str, l
         _check_letters(data, text, place, encoding)
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        raise DataError(
-            f"{place} line {line} holds a NUL: expected text. Pass --encoding utf-16-le if it is UTF-16"
-            " without a byte order mark, or write it again."
-        )
+        raise DataError(f"{place} line {line} holds a NUL: expected text, got what no text has. {_WIDE}")
     return text, notes
 
 
@@ -64,8 +62,8 @@ def _asked(data: bytes, place: str, encoding: str) -> str:
         return _decoded(data, place, encoding)
     except LookupError:
         raise DataError(
-            f"Unknown encoding {shown(encoding)}: expected a name such as utf-8, cp1252 or gb18030."
-            " Correct --encoding."
+            f"Unknown encoding {shown(encoding)}: expected a name such as utf-8, cp1252 or gb18030. Correct"
+            " --encoding."
         ) from None
 
 
@@ -76,7 +74,7 @@ def _decoded(data: bytes, place: str, encoding: str) -> str:
         line, byte = data.count(b"\n", 0, error.start) + 1, data[error.start]
         raise DataError(
             f"{place} is not {_upper(encoding)}: the byte at offset {error.start} cannot be decoded"
-            f" (line {line}, 0x{byte:02x}). {_REMEDY}"
+            f" (line {line}, 0x{byte:02x}). {_WIDE if bytes(1) in data else _REMEDY}"
         ) from None
     except UnicodeError:  # codecs of host names
         raise DataError(

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from agwm.data.quoting import Row, check_spans, count_stray_quotes, is_written_with_quotes
-from agwm.data.tables import Table, column_index
+from agwm.data.tables import Table, column_index, counted
 from agwm.errors import DataError, shown
 
 __all__ = ["read_delimited"]
@@ -71,8 +71,8 @@ def read_delimited(
     unnamed = sum(not name.strip() for name in header.cells)
     last = kept[-1].line if kept else header.line
     blank = sum(len(row.cells) > 1 or row.line < last for row in rows if not _has_content(row.cells))
-    notes += [f"{unnamed} column(s) without a name left out"] if unnamed else []
-    notes += [f"{blank - bool(first)} blank row(s) left out"] if blank > bool(first) else []
+    notes += [f"{counted(unnamed, 'column')} without a name left out"] if unnamed else []
+    notes += [f"{counted(blank - bool(first), 'blank row')} left out"] if blank > bool(first) else []
     if is_quoted:
         found = (
             count_stray_quotes(kept, positions, place),
@@ -192,4 +192,6 @@ def _count_cells(rows: Sequence[Row], width: int, place: str, mark: str, is_quot
 def _kept_quotes(rows: Sequence[Row], positions: Sequence[int]) -> list[str]:
     cells = [row.cells[at] for row in rows for at in positions]
     count = sum(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in cells)
-    return [f"{count} cell(s) keep the quotes around them: a .tsv has no quoting"] if count else []
+    if not count:
+        return []
+    return [f"quotes around {counted(count, 'cell')} are part of the text: a .tsv has no quoting"]

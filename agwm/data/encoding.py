@@ -62,12 +62,12 @@ def encode(
         if not ids:
             text = dataset[index][task.text_columns[0]]
             raise DataError(
-                f"Example {index} has no token: expected a text, got {text[:200]!r}. Remove it, or give it"
-                " a text."
+                f"Example {index + 1} has no token: expected a text, got {text[:200]!r}. Remove it, or give"
+                " it a text."
             )
         if limit is not None and len(ids) > limit:
             raise DataError(
-                f"Example {index} is too long for the model: expected at most {limit} tokens, got"
+                f"Example {index + 1} is too long for the model: expected at most {limit} tokens, got"
                 f" {len(ids)}. Set max_length to {limit} or less."
             )
     columns["labels"] = list(dataset["label"])
@@ -148,7 +148,7 @@ def _encoded(
             for place, text in enumerate(part):
                 if not isinstance(text, str):
                     raise DataError(
-                        f"Example {start + place} has no text in {name!r}: expected a text, got"
+                        f"Example {start + place + 1} has no text in {name!r}: expected a text, got"
                         f" {repr(text)[:200]}. Correct it, or remove the example."
                     )
         yield encoder(texts, start)

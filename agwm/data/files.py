@@ -114,6 +114,8 @@ def load_files(
         notes += found
         parts.append(datasets.Dataset.from_dict(data))
     lines = [f"{source}: {note}" for source, notes in zip(sources, told, strict=True) for note in notes]
+    if task.positive_class is not None:
+        lines.append(f"f1 is that of class {shown(task.positive_class, 80)}")
     return TaskData(task, *parts, notes=tuple(dict.fromkeys(lines)), sources=sources)
 
 

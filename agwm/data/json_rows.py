@@ -144,7 +144,7 @@ def _column_rows(value: dict[str, Any], place: str, columns: Sequence[str], kind
     parts = {name: value[name] for name in columns}
     keys = [list(part) if kind is dict else list(range(len(part))) for part in parts.values()]
     for name, own in zip(columns, keys, strict=True):
-        if own != keys[0]:
+        if set(own) != set(keys[0]):
             raise DataError(
                 f"Columns of {place} differ in their rows: expected {len(keys[0])} as in"
                 f" {shown(columns[0], 40)}, got {len(own)} others in {shown(name, 40)}. Write it again."

@@ -112,7 +112,7 @@ class Encoder:
         counts.subtract(frame)
         token = self.tokenizer.convert_ids_to_tokens(counts.most_common(1)[0][0])
         raise DataError(
-            f"Example {index} holds a special token: expected text alone, got {token!r}, which this"
+            f"Example {index + 1} holds a special token: expected text alone, got {token!r}, which this"
             " tokenizer cannot read as text. Write it in another way, as with a space in it."
         )
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from agwm.data._labels import is_fraction, is_number
+from agwm.data.tables import counted
 from agwm.errors import DataError, shown
 
 __all__ = ["Row", "check_spans", "count_stray_quotes", "is_written_with_quotes"]
@@ -59,7 +60,8 @@ def check_spans(rows: Sequence[Row], label: int, separator: str, place: str) -> 
                 f" one, got {shown(row.cells[label], 80)}. Is a quote not closed?"
             )
     longest, before = max((max(map(_lines, row.cells)), -row.line) for row in long)
-    return f"{len(long)} text(s) span several lines; the longest, {longest} lines, begins in line {-before}"
+    rows_of = counted(len(long), "row")
+    return f"{rows_of} of several lines; the longest, {longest} lines, begins in line {-before}"
 
 
 def _lines(cell: str) -> int:
@@ -90,19 +92,19 @@ def _row_inside(
     return None
 
 
-def count_stray_quotes(rows: Sequence[Row], positions: Collection[int], place: str) -> str | None:
-    """Raise where cells keep their quotes because a blank stands before them.
+def count_stray_quotes(rows: Sequence[Row], positions: Sequence[int], place: str) -> str | None:
+    """Raise where labels hold a stray quote, and where a blank keeps a quote from being one.
 
     Args:
         rows: Rows below the header, read with quotes.
-        positions: Columns to look at.
+        positions: Columns to look at; the last is the label.
         place: The file, for messages.
 
     Returns:
-        A note on cells that hold a quote without standing in quotes, if there are any.
+        A note on texts that hold a quote without standing in quotes (inches, say), if there are any.
 
     Raises:
-        DataError: If a blank stands between a separator and a quote.
+        DataError: If a label holds such a quote, or a blank stands between a separator and a quote.
     """
     found = []
     for row in rows:
@@ -116,10 +118,15 @@ def count_stray_quotes(rows: Sequence[Row], positions: Collection[int], place: s
                     f"A blank before a quote in {place} line {row.line}: expected the quote first, got"
                     f" {shown(cell, 80)}. Remove the blanks after the separators."
                 )
+            if position == positions[-1]:
+                raise DataError(
+                    f"A quote in the label in {place} line {row.line}: expected quotes in pairs around it,"
+                    f" got {shown(cell, 80)}. Remove the quote."
+                )
             found.append(row.line)
     if not found:
         return None
-    return f"{len(found)} cell(s) hold a quote without standing in quotes, the first in line {found[0]}"
+    return f"{counted(len(found), 'text')} with a quote, not in quotes; the first in line {found[0]}"
 
 
 def is_written_with_quotes(rows: Sequence[Row], separator: str) -> bool:

@@ -62,9 +62,8 @@ def part_facts(examples: datasets.Dataset, other: datasets.Dataset, task: Task) 
         ...     datasets.Dataset.from_dict({"sentence1": ["c d"], "label": [1]}),
         ...     get_task("sst2"),
         ... )
-        >>> part_line("train.csv", facts, "test.csv", "none cut")
-        'train.csv: 4 examples, 2 classes: positive 3, negative 1; none cut; 1 empty; 1 also in test.csv;
-        1 repeated, 1 of them with another label.'
+        >>> part_line("a.csv", facts, "b.csv", "")
+        'a.csv: 4 examples, 2 classes: positive 3, negative 1; 1 empty; 1 also in b.csv; 1 repeated, ...'
     """
     texts, labels = texts_of(examples, task), list(examples["label"])
     elsewhere = set(texts_of(other, task))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from agwm.errors import DataError, close_names, shown
 
-__all__ = ["Table", "column_index"]
+__all__ = ["Table", "column_index", "counted"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,11 @@ class Table:
         return replace(self, notes=(*notes, *self.notes))
 
 
+def counted(count: int, noun: str) -> str:
+    """Return ``"1 row"``, ``"2 rows"``."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def column_index(header: Sequence[str], name: str, place: str) -> int:
     """Return the position of a column by its name.
 
@@ -59,9 +64,9 @@ def column_index(header: Sequence[str], name: str, place: str) -> int:
     count = header.count(name)
     if count == 1:
         return header.index(name)
-    wrong = "lacks" if count == 0 else "repeats"
-    got = shown(", ".join(shown(cell, 40) for cell in header[:12]))[1:-1].replace("\\'", "'")
+    wrong, close = ("repeats", "") if count else ("lacks", close_names(name, header))
+    got = ", ".join(shown(cell, 40) for cell in header[:12])
+    got = f"{got[:197]}..." if len(got) > 200 else got
     raise DataError(
-        f"{place} {wrong} column {shown(name, 80)}: expected it once, got "
-        f"{got or 'no columns'}.{close_names(name, header)}"
+        f"{place} {wrong} column {shown(name, 80)}: expected it once, got {got or 'no columns'}.{close}"
     )

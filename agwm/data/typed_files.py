@@ -11,7 +11,7 @@ import datasets
 import pyarrow as pa
 from pyarrow import parquet
 
-from agwm.data.tables import Table, column_index
+from agwm.data.tables import Table, column_index, counted
 from agwm.errors import DataError, MissingExtraError, border, shown
 
 __all__ = ["read_excel", "read_parquet"]
@@ -122,7 +122,7 @@ def _sheet_table(
     names = ["" if cell.value is None else str(cell.value) for cell in header]
     positions = [column_index(names, name, f"The header of {place} (row {first})") for name in columns]
     blank = len([row for row, _ in rows if not kept or row < kept[-1][0]]) - len(kept)
-    notes += [f"{blank} blank row(s) left out"] if blank > 0 else []
+    notes += [f"{counted(blank, 'blank row')} left out"] if blank > 0 else []
     found: dict[str, list] = {name: [] for name in columns}
     for row, cells in kept:
         for name, at in zip(columns, positions, strict=True):

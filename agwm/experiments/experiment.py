@@ -26,6 +26,7 @@ def run_experiment(
     override: bool = False,
     report: Report | None = None,
     progress: bool | None = None,
+    notice: Report | None = None,
 ) -> list[Record]:
     """Make the runs that have no record yet, and return the records of all runs.
 
@@ -38,6 +39,7 @@ def run_experiment(
         override: Run everything again, replacing records.
         report: Called with one line a run.
         progress: Show bars; None: only on a terminal.
+        notice: Called with each line on data and weights, before the first run; the records hold them too.
 
     Returns:
         One record a seed and method, seed by seed.
@@ -64,7 +66,9 @@ def run_experiment(
     if num_lacking:
         say(lacking_line(num_lacking))
     if missing:
-        check_run(config, examples, missing[0][0])
+        for line in check_run(config, examples, missing[0][0]):
+            if notice is not None:
+                notice(line)
     hidden = None if progress is None else not progress
     for seed, method in (bar := tqdm(missing, "runs", unit="run", disable=hidden, dynamic_ncols=True)):
         bar.set_postfix_str(f"{method}, seed {seed}")
@@ -93,7 +97,7 @@ def describe(record: Record, also: Sequence[str] = ()) -> str:
     if train.failure:
         return f"{start}failed: {train.failure}"
     model = f"; model not saved: {train.model_failure}" if train.model_failure else ""
-    name = scores.metric if scores.test is not None else f"dev {scores.metric}"
+    name = scores.name if scores.test is not None else f"dev {scores.name}"
     score = cast(float, scores.dev if scores.test is None else scores.test)  # a run has one, or a failure
     mark = ", degenerate" if scores.is_degenerate else ""
     return f"{start}{name} {100 * score:.2f}{mark} ({train.total_seconds:.0f} s){model}"

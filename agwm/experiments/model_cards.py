@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy.stats import binomtest, bootstrap
+from sklearn import config_context
 from torch import Tensor
 
 from agwm.cards import CardFacts, CardScore
@@ -18,7 +19,7 @@ from agwm.models.files import model_name
 
 __all__ = ["card_facts", "score_interval"]
 
-_DRAWS = 999
+_DRAWS = 399
 
 
 def score_interval(
@@ -51,7 +52,7 @@ def score_interval(
     elif len(right) < 2:
         return float("nan"), float("nan")
     else:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), config_context(skip_parameter_validation=True):
             warnings.simplefilter("ignore")  # a degenerate model has the same score in each draw
             interval = bootstrap(
                 (found, right),

@@ -35,14 +35,14 @@ def check_readable(config: RunConfig, examples: Examples, loaded: Pretrained) ->
             for index, texts in enumerate(zip(*(rows[name] for name in task.text_columns), strict=True)):
                 if not "".join(texts).strip():
                     raise DataError(
-                        f"Example {index} of the {part} set is empty: expected a text, as model"
+                        f"Example {index + 1} of the {part} set is empty: expected a text, as model"
                         f" {config.model!r} gives it no token, got {texts[0][:200]!r}. Remove it."
                     )
         if limit is not None and config.max_length > limit:
             for index, length in enumerate(token_lengths(rows, tokenizer, task)):
                 if min(length, config.max_length) > limit:
                     raise ConfigError(
-                        f"Example {index} of the {part} set is too long for model {config.model!r}:"
+                        f"Example {index + 1} of the {part} set is too long for model {config.model!r}:"
                         f" expected at most {limit} tokens, got {length}. Pass --set max_length={limit},"
                         " which cuts it."
                     )

@@ -7,21 +7,21 @@ from collections.abc import MutableMapping
 from dataclasses import replace
 from typing import Any
 
-import datasets
 from torch import Tensor, nn
 
 from agwm.checks import check_precision
-from agwm.data import DynamicPadding, encode, sample_low_resource
+from agwm.data import DynamicPadding, encode
 from agwm.data.metrics import compute_metric
 from agwm.data.quiet import quiet_datasets
 from agwm.errors import DivergenceError, HypergradientError, MethodError
 from agwm.experiments.config import RunConfig
 from agwm.experiments.evaluation import constant_score, evaluate, predict
-from agwm.experiments.examples import Examples, drawn, num_train
+from agwm.experiments.examples import Examples, draw, num_train
 from agwm.experiments.model_cards import card_facts
 from agwm.experiments.readable import check_readable, longest_example
 from agwm.experiments.record import Record, Scores, TrainInfo
 from agwm.experiments.records import run_info
+from agwm.experiments.told import told_lines
 from agwm.methods import METHODS, Job, Outcome, make_method
 from agwm.models.positions import max_tokens
 from agwm.models.pretrained import Pretrained, load_pretrained, pick_device
@@ -30,8 +30,11 @@ from agwm.scores import finite_or_null
 __all__ = ["check_device", "check_method", "check_run", "run_one"]
 
 
-def check_run(config: RunConfig, examples: Examples, seed: int) -> None:
+def check_run(config: RunConfig, examples: Examples, seed: int) -> list[str]:
     """Raise if a run of the config cannot start: wrong sizes, device, model, form of alpha or patterns.
+
+    Returns:
+        What the user should know before the first run, line by line.
 
     Raises:
         AgwmError: If a run could not be started.
@@ -42,6 +45,7 @@ def check_run(config: RunConfig, examples: Examples, seed: int) -> None:
     check_readable(config, examples, loaded)
     for name in config.methods:
         check_method(config, name, loaded, examples)
+    return told_lines(config, config.methods, seed, examples, loaded)
 
 
 def check_device(config: RunConfig) -> None:
@@ -115,12 +119,13 @@ def run_one(
     loaded = load_pretrained(config.model, task.label_names, seed, config.trust_remote_code)
     model: nn.Module = loaded.model
     model.to(pick_device(config.device))
-    parts, limit = _draw(config, examples, seed), max_tokens(loaded.model)
+    parts, limit = draw(config, examples, seed), max_tokens(loaded.model)
     with quiet_datasets():
         encoded: list[Any] = [
             None if part is None else encode(part, loaded.tokenizer, task, config.max_length, limit)
             for part in parts
         ]
+    told = told_lines(config, [method], seed, examples, loaded)
     labels = [[] if part is None else list(part["label"]) for part in parts]
     labels.append(list(examples.test["label"]) if scores_test else [])
     encoded.append(_encode_test(config, examples, loaded, encoded_tests) if scores_test else None)
@@ -162,7 +167,7 @@ def run_one(
     judged, reference = (test, labels[2]) if scores_test else (dev, labels[1])
     constant = constant_score(task, reference)
     record = Record(
-        run_info(config, method, seed, examples.fingerprint, len(labels[0]), label),
+        replace(run_info(config, method, seed, examples.fingerprint, len(labels[0]), label), told=told),
         TrainInfo(
             failure=failure,
             num_train=len(labels[0]),
@@ -180,20 +185,10 @@ def run_one(
             dev=dev,
             constant=constant,
             is_degenerate=judged is not None and judged <= constant,
+            positive=task.positive_class if task.metric == "f1" else None,
         ),
     )
     return record, outcome
-
-
-def _draw(
-    config: RunConfig, examples: Examples, seed: int
-) -> tuple[datasets.Dataset, datasets.Dataset | None]:
-    """Return the training and the dev examples of a seed; of the whole training set there is no dev set."""
-    if config.train_size == "whole":
-        return examples.train, None
-    parts = sample_low_resource(examples.train, drawn(config), seed, config.stratified)
-    train, dev = (examples.train.select(indices) for indices in parts)
-    return train, dev
 
 
 def _encode_test(

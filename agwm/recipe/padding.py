@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 
 from agwm.errors import ConfigError, DataError
+from agwm.processing import check_processing_class
+from agwm.training.loop import Collate
 
-__all__ = ["PaddedBatches"]
+__all__ = ["PaddedBatches", "batching"]
 
 _LABELS = ("label", "label_ids", "labels")
 
@@ -62,3 +64,21 @@ class PaddedBatches:
                 "Examples cannot be padded: expected columns of numbers, single or as many as input_ids,"
                 f" got {sorted(rows[0])[:8]}. Leave out those of other kinds, or pass collate."
             ) from None
+
+
+def batching(collate: Collate | None, processing_class: Any, model: nn.Module) -> tuple[Collate, Any]:
+    """Return the function that makes the batches, and the tokenizer of the texts if one is known.
+
+    Args:
+        collate: The user's function; None: the tokenizer pads.
+        processing_class: The tokenizer; None: that of ``collate``, as transformers' collators have one.
+        model: The model.
+
+    Raises:
+        ConfigError: If there is neither, or the tokenizer does not fit the model.
+    """
+    if processing_class is None:
+        own = getattr(collate, "tokenizer", None)
+        processing_class = own if isinstance(own, PreTrainedTokenizerBase) else None
+    check_processing_class(processing_class, model)
+    return PaddedBatches(processing_class, model) if collate is None else collate, processing_class

@@ -17,7 +17,13 @@ from agwm.finiteness import check_tensors, check_weights
 from agwm.folders import whole_folder
 from agwm.mixing.alpha import Attention
 from agwm.mixing.saving import plain_state, write_hugging_face, write_tensors
-from agwm.processing import check_processing_class, tell_no_tokenizer, write_processing_class
+from agwm.processing import (
+    check_processing_class,
+    reads_texts,
+    tell_no_tokenizer,
+    tokenizer_of_base,
+    write_processing_class,
+)
 from agwm.recipe.config import FinetuneConfig
 from agwm.scores import finite_or_null
 
@@ -93,7 +99,8 @@ class FinetuneResult:
         Args:
             directory: Folder to write; made if missing.
             processing_class: The tokenizer; None: the one that :func:`agwm.finetune` was given. Without any
-                the folder is saved, as the weights are whole, with a warning: ``pipeline`` cannot use it.
+                the folder is saved, as the weights are whole, with a warning, and with the tokenizer that
+                lies on this disk where the model was loaded from; ``pipeline`` can use no folder without.
             card: Facts for the card, such as task, scores and cut length, which is saved in the tokenizer.
 
         Raises:
@@ -102,14 +109,18 @@ class FinetuneResult:
             DivergenceError: If a weight or alpha is not finite.
             ModelError: If the state of a plain ``nn.Module`` holds more than tensors.
         """
-        given = processing_class or self.processing_class
+        given = self.processing_class if processing_class is None else processing_class
         self.check()
         check_processing_class(given, self.model)
+        base = tokenizer_of_base(self.model) if given is None else None
         with whole_folder(directory) as folder:
-            self.write_into(folder, given, card)
-        if given is None:
-            has_tokenizer = (Path(directory) / "tokenizer_config.json").exists()
-            tell_no_tokenizer(self.model, directory, has_tokenizer)
+            self.write_into(folder, base if given is None else given, card)
+        if given is None and reads_texts(self.model):
+            older = (Path(directory) / "tokenizer_config.json").exists()
+            there = "one of an earlier save" if older else "none, so that pipeline() cannot use the folder"
+            if base is not None:
+                there = "the one of the model that it was finetuned from"
+            tell_no_tokenizer(self.model, directory, there)
 
     def check(self) -> None:
         """Raise unless what would be saved is finite.

@@ -81,6 +81,8 @@ def test_columns_go_by_name_and_empty_texts_stay(tmp_path: Path) -> None:
     body = b"is_duplicate\tquestion2\tid\tquestion1\n1\tb\t9\ta\n0\t\t8\tc\n"
     data = load_task("qqp", write(tmp_path, "qqp", body))
     assert data.train[:] == {"sentence1": ["a", "c"], "sentence2": ["b", ""], "label": [1, 0]}
+    assert data.sources == ("QQP/train.tsv", "QQP/dev.tsv")
+    assert data.notes[0] == "QQP/train.tsv: 1 text of column 'sentence2' is empty: example 2"
 
 
 def test_mnli_prefers_the_matched_file(tmp_path: Path) -> None:
@@ -111,6 +113,8 @@ RTE = b"index\tsentence1\tsentence2\tlabel\n"
         ("rte", RTE, "has a header but no examples"),
         ("rte", b"", "is empty"),
         ("rte", RTE + b"0\ta\xff\tb\tentailment\n", "not UTF-8: the byte at offset 35"),
+        ("rte", RTE + b"0\ta\0\tb\tentailment\n", "train.tsv line 2 holds a NUL"),
+        ("stsb", b"sentence1\tsentence2\tscore\na\tb\t1_0\n", "row 2 is not a number"),
         ("stsb", b"sentence1\tsentence2\tscore\na\tb\tnan\n", "row 2 is not finite.*got 'nan'"),
         ("stsb", b"sentence1\tsentence2\tscore\na\tb\t-inf\n", "row 2 is not finite"),
         ("stsb", b"sentence1\tsentence2\tscore\na\tb\thigh\n", "row 2 is not a number"),

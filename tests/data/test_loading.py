@@ -56,6 +56,7 @@ def test_hub(task: str) -> None:
 def test_embedded_tasks_need_nothing(name: str) -> None:
     data = load_task(name)
     assert (len(data.train), len(data.test)) == (2000, 500)
+    assert data.sources == (f"{name} (train)", f"{name} (test)") and data.notes == ()
     assert data.train.column_names == [*data.task.text_columns, "label"]
     assert data.train.features["label"].dtype == ("float64" if name == "similarity" else "int64")
 

@@ -44,6 +44,13 @@ def test_f1_without_positives_is_zero() -> None:
     assert compute_metric("f1", [0, 0], [0, 0]) == 0.0
 
 
+def test_f1_of_either_class() -> None:
+    assert compute_metric("f1", PREDICTED, TRUE, 0) == pytest.approx(2 * TN / (2 * TN + FP + FN))
+    assert compute_metric("f1", PREDICTED, TRUE, 1) == compute_metric("f1", PREDICTED, TRUE)
+    with pytest.raises(ConfigError, match="expected index 0 or 1, got 2"):
+        compute_metric("f1", PREDICTED, TRUE, 2)
+
+
 def test_f1_refuses_a_third_class() -> None:
     with pytest.raises(DataError, match=r"f1 is for two classes.*got \[2\]"):
         compute_metric("f1", [0, 2], [0, 1])

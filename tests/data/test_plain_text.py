@@ -184,7 +184,7 @@ def test_where_it_cannot_be_text_the_example_is_named(make, text, name, tmp_path
     global ESM
     ESM = tmp_path / "vocab.txt"
     ESM.write_text("<cls>\n<pad>\n<eos>\n<unk>\nL\nA\n<mask>")
-    with pytest.raises(DataError, match=rf"Example 1 holds a special token: .* got {name}") as error:
+    with pytest.raises(DataError, match=rf"Example 2 holds a special token: .* got {name}") as error:
         ids_of(make(), "L", text)
     assert "\n" not in str(error.value)
 
@@ -193,10 +193,10 @@ def test_empty_and_missing_texts():
     tokenizer = byte_pairs()
     assert ids_of(tokenizer, "")[0] == [0, 2]
     tokenizer.backend_tokenizer.post_processor = processors.ByteLevel()  # GPT-2 puts nothing around a text
-    with pytest.raises(DataError, match="Example 1 has no token: expected a text, got ''"):
+    with pytest.raises(DataError, match="Example 2 has no token: expected a text, got ''"):
         ids_of(tokenizer, "a", "")
     assert token_lengths(rows("a", ""), tokenizer, ONE) == [1, 0]
-    with pytest.raises(DataError, match="Example 1 has no text in 'sentence1': expected a text, got None"):
+    with pytest.raises(DataError, match="Example 2 has no text in 'sentence1': expected a text, got None"):
         ids_of(tokenizer, "a", None)
 
 
@@ -215,7 +215,7 @@ def test_longer_than_the_model_reads():
     long = "the lamp works " * 9
     assert len(encode(rows("the lamp"), tokenizer, ONE, 64, limit=8)) == 1
     with pytest.raises(
-        DataError, match=r"Example 1 is too long .* at most 8 tokens, got \d+\. Set max_length"
+        DataError, match=r"Example 2 is too long .* at most 8 tokens, got \d+\. Set max_length"
     ):
         encode(rows("the", long), tokenizer, ONE, 64, limit=8)
     assert len(encode(rows("the", long), tokenizer, ONE, 8, limit=8)[1]["input_ids"]) == 8

@@ -61,3 +61,15 @@ def test_unknown_name_shows_close_ones() -> None:
 def test_fields_that_do_not_fit(columns: tuple, names: tuple, metric: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         Task("mine", columns, names, metric)
+
+
+def test_positive_class() -> None:
+    assert TASKS["mrpc"].positive_class == "equivalent" and TASKS["mrpc"].positive_index == 1
+    assert TASKS["rte"].positive_class is None
+    names = ("abusive", "normal")
+    task = Task("mine", ("sentence1",), names, "f1", positive="abusive")
+    assert (task.positive_class, task.positive_index) == ("abusive", 0)
+    with pytest.raises(DataError, match=r"expected one of 'abusive', 'normal', got 'abusiv'. Did you mean"):
+        Task("mine", ("sentence1",), names, "f1", positive="abusiv")
+    with pytest.raises(DataError, match="expected metric 'f1', or no positive class, got 'abusive'"):
+        Task("mine", ("sentence1",), names, positive="abusive")

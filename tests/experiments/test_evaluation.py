@@ -62,6 +62,19 @@ def test_score_is_that_of_the_predictions(parts):
     assert evaluate(model, TASK, examples, [1 - a for a in answers], collate) == 0.0
 
 
+def test_f1_is_that_of_the_positive_class(parts):
+    model, examples, collate = parts
+    answers = model_logits(model, examples, collate).argmax(dim=-1).tolist()
+    labels = [answers[0], *(1 - answer for answer in answers[1:])]
+    for positive, name in enumerate(TASK.label_names):
+        task = Task("mine", ("sentence1",), TASK.label_names, "f1", positive=name)
+        hits = int(answers[0] == positive)
+        expected = 2 * hits / (answers.count(positive) + labels.count(positive))
+        assert evaluate(model, task, examples, labels, collate) == pytest.approx(expected)
+        share = [1, 1, 1, 0].count(positive) / 4
+        assert constant_score(task, [1, 1, 1, 0]) == pytest.approx(2 * share / (1 + share))
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_outputs_that_are_not_finite(parts, value):
     model, examples, collate = parts

@@ -47,7 +47,7 @@ def test_short_texts_are_fine_whatever_max_length_says(loaded):
 def test_a_text_that_is_too_long_is_named(loaded, part):
     both = examples(**{"train" if part == "training" else "test": (SHORT, LONG)})
     with pytest.raises(
-        ConfigError, match=f"Example 1 of the {part} set .* 64 tokens, got 66.*--set max_length=64"
+        ConfigError, match=f"Example 2 of the {part} set .* 64 tokens, got 66.*--set max_length=64"
     ):
         check_readable(RunConfig(max_length=65), both, loaded)
 
@@ -69,7 +69,7 @@ def test_an_empty_text_of_which_nothing_is_left(loaded, tiny_model, tmp_path):
     content = json.loads((folder / "tokenizer.json").read_text())
     (folder / "tokenizer.json").write_text(json.dumps({**content, "post_processor": None}))
     bare = load_pretrained(str(folder), NAMES, seed=1)
-    with pytest.raises(DataError, match="Example 1 of the test set is empty: .*got ' '. Remove it"):
+    with pytest.raises(DataError, match="Example 2 of the test set is empty: .*got ' '. Remove it"):
         check_readable(RunConfig(), examples(test=(SHORT, " ")), bare)
 
 

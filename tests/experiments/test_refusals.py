@@ -173,7 +173,7 @@ def test_the_report_tells_refused_from_not_run(grid_file, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("[", "expected JSON, got JSONDecodeError"),
+        ("[", "expected a list of refusals, got JSONDecodeError"),
         ("{}", "its content is of the wrong type: expected a list, got {}"),
         ('[{"label": "top_k"}]', "its 0.method is missing"),
         ("[1]", "its 0 is of the wrong type: expected a section, got 1"),
@@ -184,7 +184,7 @@ def test_the_report_tells_refused_from_not_run(grid_file, tmp_path, capsys):
         ),
         (
             json.dumps([{**ONE, "reason": ""}]),
-            "its 0.reason is out of range: expected a text that is not empty, got ''",
+            "its 0.reason is wrong: expected a text that is not empty, got ''",
         ),
     ],
 )
@@ -196,8 +196,8 @@ def test_a_wrong_file_is_one_line(grid_file, tmp_path, capsys, content, message)
     arguments = [str(tmp_path / "out"), "--output-dir", str(tmp_path / "report")]
     assert load_program("report").main(arguments) == 2
     err = capsys.readouterr().err
-    assert err.count("\n") == 1 and message in err and "is no list of refusals" in err
-    with pytest.raises(DataError, match="is no list of refusals"):
+    assert err.count("\n") == 1 and message in err and "refused.json'" in err
+    with pytest.raises(DataError, match="refused.json'"):
         run_grid(load_grid(path).cells, jobs=0, progress=False)
 
 

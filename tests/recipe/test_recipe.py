@@ -176,7 +176,7 @@ def test_eval_dataset_gives_the_mean_loss():
 def test_saved_outcome_is_a_plain_checkpoint_with_alpha_and_card(tmp_path):
     result = run(config(num_resplits=1, epochs=1))
     with pytest.warns(
-        AgwmWarning, match=r"No tokenizer is saved beside the Bert.*\(folder, processing_class="
+        AgwmWarning, match=r"processing_class is not given.*Bert.*\(folder, processing_class="
     ):
         result.save_pretrained(tmp_path / "out")
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").eval()
@@ -296,7 +296,7 @@ def test_an_own_form_of_alpha_goes_through_the_recipe_and_into_the_card(tmp_path
     settings = dataclasses.replace(config(num_resplits=1), mixing=agwm.MixingConfig(alpha=HalfRow))
     result = run(settings)
     assert all(isinstance(result.attention[name], HalfRow) for name in result.attention)
-    with pytest.warns(AgwmWarning, match="No tokenizer"):
+    with pytest.warns(AgwmWarning, match="lies none"):
         result.save_pretrained(tmp_path / "out")
     assert "alpha: HalfRow" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     assert settings.to_dict()["mixing"]["alpha"] == "HalfRow"
@@ -310,7 +310,7 @@ def test_numbers_of_numpy_and_torch_are_plain_in_the_history_and_nan_is_saved_as
     for record in result.history:
         assert type(record["f1"]) is float and type(record["right"]) is int and np.isnan(record["r"])
         assert type(record["r"]) is float
-    with pytest.warns(AgwmWarning, match="No tokenizer"):
+    with pytest.warns(AgwmWarning, match="lies none"):
         result.save_pretrained(tmp_path / "out")
     saved = json.loads((tmp_path / "out" / "agwm_history.json").read_text())
     assert all(record["r"] is None and record["f1"] == 0.5 for record in saved)

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from agwm.data.tasks import TASKS
-from agwm.errors import ConfigError
-from agwm.experiments.config import RunConfig, load_config, name_own_files
+from agwm.errors import ConfigError, shown
+from agwm.experiments.config import BY_FLAG, RunConfig, load_config, name_own_files
 from agwm.experiments.grid.keys import section_settings
-from agwm.experiments.yaml_files import lay_over
+from agwm.experiments.yaml_files import checked, lay_over
 
 __all__ = ["base_values", "check_one_task", "own_block"]
 
@@ -26,16 +26,17 @@ def base_values(content: Mapping[str, Any], path: Path, delta: Mapping[str, Any]
     """
     base = content.get("base")
     if base is not None and not isinstance(base, str):
-        raise ConfigError(f"Wrong key 'base' in {path}: expected a file name, got {base!r}. Correct it.")
+        raise ConfigError(
+            f"Wrong key 'base' in {shown(path)}: expected a file name, got {shown(base)}. Correct it."
+        )
     start = None if base is None else path.parent / base
     values = lay_over(load_config(start).to_dict(), section_settings(content, path))
     if values["data"]["train_file"] is not None and values["task"] in TASKS:
         del values["task"]  # the default; the block names the cells' own
         values = name_own_files(values)
-    RunConfig.from_dict(values, f"'settings' of {path}")
-    values = lay_over(values, name_own_files(delta or {}))
-    RunConfig.from_dict(values, "the command line")
-    return values
+    RunConfig.from_dict(values, f"'settings' of {shown(path)}")
+    given = checked(RunConfig, delta or {}, "the command line", form=BY_FLAG)
+    return lay_over(values, name_own_files(given))
 
 
 def check_one_task(blocks: Sequence[object], delta: Mapping[str, Any] | None, path: Path) -> None:
@@ -46,8 +47,8 @@ def check_one_task(blocks: Sequence[object], delta: Mapping[str, Any] | None, pa
     """
     if _are_own(delta) and len(blocks) > 1:
         raise ConfigError(
-            f"Own files are one task: expected {path} to have one block of cells beside --train-file, got"
-            f" {len(blocks)}. Copy the one whose settings fit into a file of your own."
+            f"Own files are one task: expected {shown(path)} to have one block of cells beside"
+            f" --train-file, got {len(blocks)}. Copy the one whose settings fit into a file of your own."
         )
 
 

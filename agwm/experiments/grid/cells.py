@@ -19,6 +19,7 @@ The file::
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,20 +27,21 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from agwm.errors import ConfigError, close_names
-from agwm.experiments.config import RunConfig
+from agwm.errors import ConfigError, close_names, one_line, shown
+from agwm.experiments.config import BY_FLAG, RunConfig
 from agwm.experiments.grid.bases import base_values, check_one_task, own_block
 from agwm.experiments.grid.estimate import assumed_seconds
-from agwm.experiments.grid.keys import check_keys, laid_last, section_settings
+from agwm.experiments.grid.keys import check_keys, check_used, laid_last, section_settings
 from agwm.experiments.records import record_path
-from agwm.experiments.yaml_files import flat_settings, lay_over, read_yaml
-from agwm.methods import METHODS, Method, make_method
+from agwm.experiments.yaml_files import checked, lay_over, read_yaml
+from agwm.methods import METHODS, make_method
 
 __all__ = ["Cell", "Grid", "check_files", "load_grid", "select_cells"]
 
 _SECTIONS = ("vanilla", "rivals", "mixing", "hypergradient", "search", "final")
 _AXES = ("tasks", "train_sizes", "models")
-_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+_MOST_CELLS = 50_000
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,8 @@ def load_grid(
     blocks = [blocks] if isinstance(blocks, Mapping) else blocks
     if not isinstance(blocks, list) or not blocks or not all(isinstance(b, Mapping) for b in blocks):
         raise ConfigError(
-            f"Grid {str(path)!r} has no cells: expected a section 'grid', or a list of them, got"
-            f" {blocks!r}. Write grid: with tasks, train_sizes, models, seeds and methods."
+            f"Grid {shown(path)} has no cells: expected a section 'grid', or a list of them, got"
+            f" {shown(blocks)}. Write grid: with tasks, train_sizes, models, seeds and methods."
         )
     check_one_task(blocks, delta, path)
     cells: list[Cell] = []
@@ -141,8 +143,15 @@ def expand(
     """
     axes = [_axis(block, name, path) for name in _AXES]
     shared = section_settings(block, path, "grid.")
+    checked(RunConfig, {} if seeds is None else {"seeds": seeds}, "the command line", form=BY_FLAG)
     seeds = block.get("seeds", 1) if seeds is None else seeds
     last = laid_last(assignments)
+    num_cells = len(methods) * math.prod(map(len, axes)) * (len(seeds) if isinstance(seeds, list) else 1)
+    if num_cells > _MOST_CELLS:
+        raise ConfigError(
+            f"Too many cells in {shown(path)}: expected at most {_MOST_CELLS}, got {num_cells}. Write"
+            " several grids."
+        )
     cells = []
     for label, settings in methods.items():
         method, own = _settings_of(label, settings, path)
@@ -152,8 +161,8 @@ def expand(
                     place = {"methods": [method], "task": task, "model": model, "seeds": seeds}
                     place["train_size"] = size
                     values = reduce(lay_over, (shared, own, last, place), base)
-                    config = RunConfig.from_dict(values, f"'{label}' of {path}")
-                    _check_used(label, own, make_method(method, config.rivals), path)
+                    config = RunConfig.from_dict(values, f"'{label}' of {shown(path)}")
+                    check_used(label, own, make_method(method, config.rivals), path)
                     cells += [
                         Cell(label, method, seed, dataclasses.replace(config, seeds=[seed]))
                         for seed in config.seed_list
@@ -171,8 +180,8 @@ def read_methods(methods: object, path: Path) -> Mapping[str, Any]:
         methods = read_yaml(path.parent / methods)
     if not isinstance(methods, Mapping) or not methods:
         raise ConfigError(
-            f"Wrong key 'methods' in {path}: expected label -> settings, or a file of them, got"
-            f" {methods!r}. Write for example methods: {{vanilla: {{}}}}."
+            f"Wrong key 'methods' in {shown(path)}: expected label -> settings, or a file of them, got"
+            f" {shown(methods)}. Write for example methods: {{vanilla: {{}}}}."
         )
     return methods
 
@@ -194,8 +203,8 @@ def select_cells(cells: Sequence[Cell], **wanted: Sequence[Any] | None) -> list[
         for value in values:
             if value not in known:
                 raise ConfigError(
-                    f"No cell with {name} {value!r} in the grid: expected one of"
-                    f" {', '.join(map(str, known))}.{close_names(str(value), map(str, known))}"
+                    f"No cell with {name} {shown(value)} in the grid: expected one of"
+                    f" {one_line(', '.join(map(str, known)))}.{close_names(str(value), map(str, known))}"
                 )
         cells = [cell for cell in cells if _value(cell, name) in values]
     return list(cells)
@@ -209,8 +218,8 @@ def _axis(block: Mapping[str, Any], name: str, path: Path) -> list[Any]:
     values = block.get(name)
     if not isinstance(values, list) or not values or len(set(map(str, values))) < len(values):
         raise ConfigError(
-            f"Wrong key 'grid.{name}' in {path}: expected a list of one or more different values, got"
-            f" {values!r}. Correct it."
+            f"Wrong key 'grid.{name}' in {shown(path)}: expected a list of one or more different values,"
+            f" got {shown(values)}. Correct it."
         )
     return values
 
@@ -223,37 +232,23 @@ def _settings_of(label: object, settings: object, path: Path) -> tuple[str, dict
     """
     if not isinstance(label, str) or not _LABEL.fullmatch(label) or "--" in label:
         raise ConfigError(
-            f"Wrong label {label!r} in {path}: expected letters, digits, '.', '_', '+' and single '-'."
-            " Choose another."
+            f"Wrong label {shown(label)} in {shown(path)}: expected letters, digits, '.', '_', '+' and"
+            " single '-', 100 at most. Choose another."
         )
     if settings is not None and not isinstance(settings, Mapping):
-        raise ConfigError(f"Wrong settings of {label!r} in {path}: expected a section, got {settings!r}.")
+        raise ConfigError(
+            f"Wrong settings of {shown(label)} in {shown(path)}: expected a section, got {shown(settings)}."
+        )
     own = dict(settings or {})
     method = own.pop("method", label)
-    if method not in METHODS:
+    if not isinstance(method, str) or method not in METHODS:
         raise ConfigError(
-            f"Unknown method {method!r} of {label!r} in {path}: expected one of {', '.join(METHODS)}."
-            f"{close_names(str(method), METHODS)} A label that is no method needs 'method:'."
+            f"Unknown method {shown(method)} of {shown(label)} in {shown(path)}: expected one of"
+            f" {', '.join(METHODS)}.{close_names(str(method), METHODS)} A label that is no method needs"
+            " 'method:'."
         )
     check_keys(own, ("method", *_SECTIONS), path, f"{label}.")
     return method, own
-
-
-def _check_used(label: str, own: Mapping[str, Any], method: Method, path: Path) -> None:
-    """Raise if a label has a setting that its method does not use.
-
-    Raises:
-        ConfigError: If they do.
-    """
-    used = [*method.sections, *([] if method.settings_class is None else [f"rivals.{method.name}"])]
-    rivals = [f"rivals.{name}" for name in own.get("rivals", ())]
-    for name in (*(name for name in own if name != "rivals"), *rivals, *flat_settings(own)):
-        is_used = any(f"{name}.".startswith(f"{section}.") for section in used)
-        if not is_used or name in method.unused():
-            raise ConfigError(
-                f"Setting '{label}.{name}' in {path} does nothing: expected settings of method"
-                f" {method.name!r}, which uses {', '.join(used)}, got one that it does not read. Remove it."
-            )
 
 
 def check_files(cells: Sequence[Cell], path: Path) -> None:
@@ -265,7 +260,8 @@ def check_files(cells: Sequence[Cell], path: Path) -> None:
     tasks = dict.fromkeys(cell.config.task for cell in cells if cell.config.data.train_file is not None)
     if len(tasks) > 1:
         raise ConfigError(
-            f"Own files are one task: expected one name under 'tasks' in {path}, got {', '.join(tasks)}."
+            f"Own files are one task: expected one name under 'tasks' in {shown(path)}, got"
+            f" {one_line(', '.join(tasks), 200)}."
             " Keep one."
         )
     seen: dict[Path, Cell] = {}
@@ -273,6 +269,6 @@ def check_files(cells: Sequence[Cell], path: Path) -> None:
         other = seen.setdefault(cell.path(), cell)
         if other is not cell:
             raise ConfigError(
-                f"Two cells of {path} have one record, {cell.path().name!r}: expected different labels,"
-                " tasks, sizes, models or seeds, got the same twice. Remove one, or rename a label."
+                f"Two cells of {shown(path)} have one record, {shown(cell.path().name)}: expected different"
+                " labels, tasks, sizes, models or seeds, got the same twice. Remove one, or rename a label."
             )

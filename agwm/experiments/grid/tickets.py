@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from agwm.errors import ConfigError, MethodError, SelectionError
+from agwm.errors import ConfigError, MethodError, SelectionError, shown
 from agwm.experiments.examples import num_train
 from agwm.experiments.grid.cells import Cell
 from agwm.experiments.grid.estimate import planned_passes
@@ -19,6 +19,7 @@ from agwm.experiments.record import Record, failed_record
 from agwm.experiments.records import find_finished, run_info, run_settings
 from agwm.experiments.refusals import Place, Refusal, refusal_of
 from agwm.experiments.run import check_device, check_method
+from agwm.experiments.told import told_lines
 from agwm.models.files import model_name
 from agwm.models.pretrained import load_pretrained
 
@@ -116,6 +117,7 @@ def make_tickets(
     retry_failed: bool = False,
     scores_test: bool = True,
     stores: Stores | None = None,
+    notice: Callable[[str], None] | None = None,
 ) -> tuple[list[Ticket], list[Refusal]]:
     """Check all cells, and find the finished ones.
 
@@ -125,6 +127,7 @@ def make_tickets(
         retry_failed: Replace those of failed runs.
         scores_test: True if the runs score the test set.
         stores: May hold the examples already; None: they are loaded.
+        notice: Called with each line on data and weights, once for each task, size and model.
 
     Returns:
         Tickets of the cells that can be run or have been, and the others, which are refused, by reasons.
@@ -153,7 +156,9 @@ def make_tickets(
                 _stamp(path) if again else None,
             )
         )
-    refused = _refusals([ticket for ticket in tickets if not ticket.is_done()], stores)
+    refused = _refusals(
+        [ticket for ticket in tickets if not ticket.is_done()], stores, notice or (lambda line: None)
+    )
     kept = [ticket for ticket in tickets if ticket.is_done() or _kind(ticket) not in refused]
     others = dict.fromkeys(
         ticket.refusal(refused[_kind(ticket)])
@@ -169,7 +174,7 @@ def _kind(ticket: Ticket) -> str:
     return json.dumps([settings, ticket.data], sort_keys=True)
 
 
-def _refusals(tickets: Sequence[Ticket], stores: Stores) -> dict[str, str]:
+def _refusals(tickets: Sequence[Ticket], stores: Stores, notice: Callable[[str], None]) -> dict[str, str]:
     """Check one cell of each kind, and load each model once.
 
     Raises:
@@ -178,6 +183,7 @@ def _refusals(tickets: Sequence[Ticket], stores: Stores) -> dict[str, str]:
     kinds = {_kind(ticket): ticket.cell for ticket in tickets}
     loaded: tuple[Any, Any] = (None, None)  # one at a time in memory
     refused: dict[str, str] = {}
+    told: set[str] = set()
 
     def needs(cell: Cell) -> tuple[str, str]:
         names = stores.examples(cell.config).task.label_names
@@ -195,10 +201,15 @@ def _refusals(tickets: Sequence[Ticket], stores: Stores) -> dict[str, str]:
                 loaded = (needs(cell), model)
             check_readable(config, examples, loaded[1])
             check_method(config, cell.method, loaded[1], examples)
+            lines = told_lines(config, [cell.method], cell.seed, examples, loaded[1])
+            for line in lines:
+                if line not in told:
+                    notice(line)
+            told.update(lines)
         except (MethodError, SelectionError) as error:
             refused[kind] = " ".join(str(error).split())
         except ConfigError as error:
-            raise ConfigError(f"Cell {cell.path().stem!r}: {error}") from None
+            raise ConfigError(f"Cell {shown(cell.path().stem)}: {error}") from None
     return refused
 
 

@@ -18,6 +18,8 @@ from typing import Any
 
 import torch
 
+from agwm.errors import one_line
+from agwm.experiments.command import out_of_memory
 from agwm.experiments.config import RunConfig
 from agwm.experiments.examples import Examples, load_examples
 from agwm.experiments.kept_models import keep_model
@@ -69,7 +71,7 @@ def answer(request: Mapping[str, Any], stores: Stores, progress: bool | None = F
         if request["kept_record"] is not None and outcome is not None:
             record = keep_model(outcome, Path(request["kept_record"]), record)
     except Exception as error:  # whatever stops one cell must not stop the others
-        return {"error": f"{type(error).__name__}: {' '.join(str(error).split())}"}
+        return {"error": out_of_memory(error) or f"{type(error).__name__}: {one_line(str(error), 600)}"}
     return {"record": record.to_dict()}
 
 
