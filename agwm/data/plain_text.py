@@ -66,7 +66,7 @@ class Encoder:
         for place, ids in enumerate(columns["input_ids"]):
             if held[place] or _count(ids, self._sought) != expected:
                 row = [part[place] for part in texts]
-                self._warn(ids if not held[place] else self._roleless(row), start + place)
+                self._warn(self._roleless(row) if held[place] else ids)
                 plain = self._as_text(row, set(columns))
                 self._check(plain["input_ids"] if plain else ids, frame, start + place)
                 for name, values in plain.items():
@@ -122,15 +122,14 @@ class Encoder:
         found = zip(names, self._without_role, strict=True)
         return [index for name, index in found if any(str(name) in text for text in row)]
 
-    def _warn(self, ids: Sequence[int], index: int) -> None:
+    def _warn(self, ids: Sequence[int]) -> None:
         found = sorted(self._without_role.intersection(ids))
         if found and not self._has_warned:
             self._has_warned = True
             token = self.tokenizer.convert_ids_to_tokens(found[0])
             warnings.warn(
-                f"Special tokens in texts are read as text: expected none, got {token!r} in example"
-                f" {index}."
-                " If it is a mark of yours, tokenizer.add_tokens keeps it whole.",
+                f"Special tokens in texts are read as text: expected none, got {token!r}. If it is a mark"
+                " of yours, tokenizer.add_tokens keeps it whole.",
                 AgwmWarning,
                 stacklevel=4,
             )

@@ -157,7 +157,7 @@ def test_marks_that_somebody_added():
         warnings.simplefilter("error")
         (ids,) = ids_of(tokenizer, "the [E1] lamp")
         assert tokenizer.convert_tokens_to_ids("[E1]") in ids
-    with pytest.warns(AgwmWarning, match=r"got '\[E2\]' in example 1") as told:
+    with pytest.warns(AgwmWarning, match=r"got '\[E2\]'. If it is a mark") as told:
         found = ids_of(tokenizer, "the lamp", "the [E1] [E2] lamp", "[E2]")
     assert len(told) == 1
     ids = [tokenizer.convert_tokens_to_ids(token) for token in ("[E1]", "[E2]")]
