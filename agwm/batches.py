@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, Subset
 
-from agwm.errors import DataError
+from agwm.errors import DataError, reason
 from agwm.rng import GENERATORS, RngState, generator_state, set_generator_state
 
 __all__ = ["BatchSource", "Place", "Split", "to_device"]
@@ -176,7 +176,7 @@ class BatchSource:
             recording = _recording(self.loader, self._drawn)
         with recording:
             batches = iter(self.loader)
-        for batch in batches:
+        for batch in self._read(batches):
             self.position += 1
             self._examples = self._numbers(self._drawn.popleft()) if self._drawn else None
             yield batch
@@ -186,6 +186,24 @@ class BatchSource:
                 f" an empty {type(self.loader).__name__} in epoch {self.epoch}. Pass a DataLoader or a"
                 " list of batches, not a generator, with at least one batch."
             )
+
+    def _read(self, batches: Iterator[Any]) -> Iterator[Any]:
+        """Give the batches of an epoch.
+
+        Raises:
+            DataError: If a row cannot be read. Other errors are the data set's own.
+        """
+        while True:
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            except (OSError, LookupError) as error:
+                raise DataError(
+                    f"Cannot read batch {self.position + 1} of epoch {self.epoch + 1}: expected rows of the"
+                    f" data set, got {reason(error)}. Look at its rows and files."
+                ) from error
+            yield batch
 
     def _numbers(self, drawn: Any) -> tuple[Any, ...]:
         numbers = drawn if isinstance(drawn, Iterable) else (drawn,)

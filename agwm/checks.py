@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import functools
 import math
+import sys
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeGuard, Union
 
-from agwm.errors import AgwmError, ConfigError, close_names
+from agwm.errors import AgwmError, ConfigError, close_names, one_line, shown
 
 if TYPE_CHECKING:
     import torch
@@ -34,6 +35,7 @@ __all__ = [
     "options",
 ]
 
+LARGEST = 1e9  # the largest number of a setting that names no limit; a larger one is a slip
 _NAMES = {int: "an integer", float: "a number", bool: "true or false", str: "a text"}
 
 
@@ -43,7 +45,7 @@ class Interval:
 
     Attributes:
         low: Smallest number.
-        high: Largest number; infinity: no limit.
+        high: Largest number; infinity: ``LARGEST``, which only the message of a larger one tells.
         is_open: Leave out ``low`` itself.
     """
 
@@ -53,7 +55,7 @@ class Interval:
 
     def __contains__(self, value: float) -> bool:
         above = value > self.low if self.is_open else value >= self.low
-        return above and value <= self.high
+        return above and value <= (LARGEST if math.isinf(self.high) else self.high)
 
     def __str__(self) -> str:
         low, high = _shown(self.low), _shown(self.high)
@@ -128,15 +130,16 @@ def check_value(
     parts = list(_parts(kind))
     texts = [text for part in parts if typing.get_origin(part) is Literal for text in options(part)]
     hint = close_names(value, texts) if isinstance(value, str) else ""
-    if texts:
+    bases = [typing.get_args(part)[0] for part in parts if typing.get_origin(part) is Annotated]
+    if texts and (isinstance(value, str) or not bases):
         problem = "is unknown"
-    elif any(typing.get_origin(part) is Annotated for part in parts):
-        problem = "is out of range"
+    elif bases:
+        problem = "is wrong" if set(bases) == {str} else "is out of range"
     else:
         problem = "is of the wrong type"
-    got = "null" if value is None else repr(value)
-    got = got if len(got) <= 80 else f"{got[:80]}..."
-    raise error(f"{name} {problem}: expected {describe(kind)}, got {got}.{hint} {remedy}")
+    got = "null" if value is None else shown(value, 80)
+    limit = f" and <= {LARGEST:g}" if _is_number(value) and value > LARGEST else ""
+    raise error(f"{name} {problem}: expected {describe(kind)}{limit}, got {got}.{hint} {remedy}")
 
 
 def check_choice(
@@ -209,8 +212,15 @@ def is_a(kind: Any, value: object) -> bool:
     if kind is int:
         return isinstance(value, Integral) and not isinstance(value, bool)
     if kind is float:
-        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+        # math.isfinite cannot take an integer that no float holds
+        # an integer may be too large for a float, and a small float of numpy's for the limit
+        is_whole = isinstance(value, Integral)
+        return _is_number(value) and abs(value if is_whole else float(value)) <= sys.float_info.max
     return isinstance(value, kind)
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def describe(kind: Any) -> str:
@@ -226,7 +236,7 @@ def describe(kind: Any) -> str:
     if origin in (Union, types.UnionType):
         return " or ".join(map(describe, arguments))
     if origin is Literal:
-        return "one of " + ", ".join(arguments)
+        return "one of " + one_line(", ".join(arguments))
     if origin in (list, tuple, Mapping):
         item = arguments[1 if origin is Mapping else 0]
         start = "a section" if origin is Mapping else "a list"

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import os
+import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from safetensors import SafetensorError, safe_open
+import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from agwm.errors import DataError
+from agwm.errors import AgwmError, DataError, border, reason, shown
 
 __all__ = [
+    "check_regular",
     "load_tree",
     "make_folder",
     "read_json",
+    "read_text",
     "refuse_to_write",
     "save_tree",
     "write_json",
@@ -27,6 +33,7 @@ __all__ = [
 ]
 
 _TENSOR = "__tensor__"
+_STRUCTURE, _CHECKSUM = "structure", "sha256"  # keys in the metadata of a tree's file
 
 
 def make_folder(directory: str | Path) -> Path:
@@ -40,10 +47,10 @@ def make_folder(directory: str | Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise DataError(
-            f"Output folder is not writable: expected a folder to write in, got {str(folder)!r}"
-            f" ({error.strerror}). Choose another one."
+            f"Output folder is not writable: expected a folder to write in, got {shown(folder)}"
+            f" ({reason(error)}). Choose another one."
         ) from None
     return folder
 
@@ -73,20 +80,21 @@ def write_whole(path: str | Path, write: Callable[[str], object]) -> None:
         finally:
             if os.path.exists(temporary):
                 os.unlink(temporary)
-    except (OSError, SafetensorError) as error:
+    except Exception as error:  # whatever a library raises where there is no room
         refuse_to_write(path, error)
 
 
 def refuse_to_write(path: str | Path, error: Exception) -> NoReturn:
-    """Raise for a file that cannot be written.
+    """Raise for a file that cannot be written; an error of this package says so already.
 
     Raises:
         DataError: Always, with the reason.
     """
-    reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+    if isinstance(error, AgwmError):
+        raise error
     raise DataError(
-        f"Cannot write {str(path)!r}: expected room and permission, got: {reason}. Free some space, or"
-        " choose another folder."
+        f"Cannot write {shown(Path(path))}: expected room and permission, got: {reason(error)}. Free some"
+        " space, or choose another folder."
     ) from None
 
 
@@ -100,19 +108,80 @@ def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
-def read_json(path: str | Path) -> Any:
-    """Read a JSON file.
+def read_text(
+    path: str | Path,
+    expected: str = "a text file",
+    remedy: str = "Check the path, or write it again.",
+    *,
+    problem: str = "Cannot read",
+    error: type[AgwmError] = DataError,
+) -> str:
+    """Read a UTF-8 text file, with or without a byte order mark.
+
+    A folder, a pipe or a device is refused: reading one may never end.
+
+    Args:
+        path: The file.
+        expected: Noun phrase of the content that is expected, for the message.
+        remedy: A sentence that says what to do with other content.
+        problem: Start of the message.
+        error: The class of the error.
 
     Raises:
-        DataError: If it is missing or not JSON.
+        AgwmError: If it is no file, cannot be read, or is not UTF-8; of the class ``error``.
     """
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"Cannot read {str(path)!r}: expected a JSON file, got {type(error).__name__}."
-            " Check the path, or write it again."
-        ) from None
+    path = Path(path)
+    with border(path, expected, "Make it readable, or name another.", problem=problem, error=error):
+        check_regular(path)
+        content = path.read_bytes()
+    with border(path, expected, remedy, problem=problem, error=error):
+        return content.decode("utf-8-sig")
+
+
+def check_regular(path: str | Path) -> None:
+    """Raise an ``OSError`` unless a path is of a file: to open a pipe waits for somebody who writes.
+
+    Raises:
+        OSError: If it is missing, or a folder, a pipe or a device.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(0, "a folder, pipe or device")
+
+
+def read_json(
+    path: str | Path,
+    expected: str = "a JSON file",
+    remedy: str = "Check the path, or write it again.",
+    *,
+    error: type[AgwmError] = DataError,
+) -> Any:
+    """Read a JSON file, strictly: not-a-number, an infinite number and a key written twice are refused.
+
+    The arguments are those of :func:`read_text`.
+
+    Raises:
+        AgwmError: If it is missing or not JSON; of the class ``error``.
+    """
+    text = read_text(path, expected, remedy, error=error)
+    with border(Path(path), expected, remedy, error=error):
+        return _parse_json(text)
+
+
+def _parse_json(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=_unique, parse_float=_finite, parse_constant=_finite)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key that stands twice")
+    return found
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text[:20]}, which is no finite number")
+    return number
 
 
 def _flatten(value: Any, tensors: dict[str, Tensor]) -> Any:
@@ -153,22 +222,37 @@ def save_tree(path: str | Path, tree: Any) -> None:
     """
     tensors: dict[str, Tensor] = {}
     structure = json.dumps(_flatten(tree, tensors))
-    write_whole(path, lambda temporary: save_file(tensors, temporary, {"structure": structure}))
+    metadata = {_STRUCTURE: structure, _CHECKSUM: _checksum(structure, tensors)}
+    write_whole(path, lambda temporary: save_file(tensors, temporary, metadata))
 
 
 def load_tree(path: str | Path) -> Any:
     """Read what :func:`save_tree` wrote.
 
     Raises:
-        DataError: If the file is missing or not of that kind.
+        DataError: If the file is missing, not of that kind, or holds other bits than were written.
     """
-    try:
+    remedy = "Start without it, or restore the file."
+    with border(Path(path), "a file that this version of agwm wrote", remedy, error=DataError):
+        check_regular(path)
         with safe_open(str(path), framework="pt") as file:
-            structure = json.loads((file.metadata() or {})["structure"])
+            metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}
-    except (OSError, KeyError, ValueError, SafetensorError) as error:
-        raise DataError(
-            f"Cannot read {str(path)!r}: expected a file that agwm wrote, got"
-            f" {type(error).__name__}. Check the path."
-        ) from None
-    return _unflatten(structure, tensors)
+        structure = metadata.pop(_STRUCTURE, "")
+        if metadata != {_CHECKSUM: _checksum(structure, tensors)}:
+            got = "one that was damaged, or that another version wrote" if structure else "another file"
+            raise DataError(
+                f"Cannot read {shown(Path(path))}: expected a file that this version of agwm wrote, got"
+                f" {got}. {remedy}"
+            )
+        return _unflatten(json.loads(structure), tensors)
+
+
+def _checksum(structure: str, tensors: dict[str, Tensor]) -> str:
+    """Return a digest of everything that a tree's file holds: a bit that a disk flips is noticed."""
+    digest = hashlib.sha256(structure.encode())  # a tenth of the time of writing
+    for key in sorted(tensors):
+        tensor = tensors[key]
+        digest.update(f"\n{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -76,12 +76,23 @@ def factored(task: Tensor, pretrained: Tensor, rows: Tensor, columns: Tensor) ->
     return (rows * columns) * task + ((1 - rows) * (1 - columns)) * pretrained
 
 
+def drawn_state() -> Tensor | tuple[Tensor, Tensor]:
+    """Return the random state of the CPU, and of the present CUDA device where there is one."""
+    if torch.cuda.is_available():
+        return torch.get_rng_state(), torch.cuda.get_rng_state()
+    return torch.get_rng_state()
+
+
 @contextmanager
-def replayed(state: Tensor) -> Iterator[None]:
-    """Draw on the CPU as after ``state``."""
+def replayed(state: Tensor | tuple[Tensor, Tensor]) -> Iterator[None]:
+    """Draw as after a state of :func:`drawn_state`; a tensor alone is the CPU's."""
+    cpu, cuda = state if isinstance(state, tuple) else (state, None)
+    devices = [] if cuda is None else [torch.cuda.current_device()]
     # the fused kernels have no second derivative
-    with torch.random.fork_rng(devices=[]), sdpa_kernel(SDPBackend.MATH):
-        torch.set_rng_state(state)
+    with torch.random.fork_rng(devices=devices), sdpa_kernel(SDPBackend.MATH):
+        torch.set_rng_state(cpu)
+        if cuda is not None:
+            torch.cuda.set_rng_state(cuda)
         yield
 
 

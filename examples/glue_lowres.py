@@ -19,10 +19,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from agwm.errors import AgwmError, ConfigError
+from agwm.errors import ConfigError
+from agwm.experiments.command import run_command
 from agwm.experiments.config import RunConfig, load_config
 from agwm.experiments.experiment import run_experiment
-from agwm.experiments.flags import Parser, read_list, read_number, read_seeds
+from agwm.experiments.flags import Parser, read_list, read_number, read_seeds, read_size
 from agwm.experiments.grid.backends import BACKENDS, check_workers
 from agwm.experiments.grid.candidates import choose, finished_records, tuned_yaml, tuning_table
 from agwm.experiments.grid.cells import Cell, load_grid, select_cells
@@ -48,16 +49,18 @@ def make_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--config", metavar="FILE", help="YAML file laid over configs/default.yaml")
     add("--method", action="append", metavar="NAME", help=f"{', '.join(METHODS)}; may be repeated, or a,b")
-    add("--task", metavar="NAME", help="a GLUE task, an embedded one, or a name for own files")
+    add("--task", metavar="NAME", help="a GLUE task, an embedded one, or a name for own files (own)")
     add("--model", metavar="NAME", help="minilm (extra 'offline'), a folder, or a name on the hub")
-    add("--train-size", metavar="N", help="training examples drawn; at least 10")
+    add("--train-size", metavar="N", help="examples to train on, at least 10; or all, or whole")
     add("--seeds", metavar="N", help="how many of the official seeds, or seeds: 1017,4803")
     add("--output-dir", metavar="DIR", help="where records, table and pictures go")
     add("--data-dir", metavar="DIR", help="folder of the official GLUE files")
-    add("--train-file", metavar="FILE", help="own training examples: CSV, TSV, JSON or Parquet")
+    add("--train-file", metavar="FILE", help="own training examples: CSV, TSV, JSON, Parquet or Excel")
     add("--test-file", metavar="FILE", help="own test examples")
     add("--text-columns", metavar="A[,B]", help="text column(s) of own files")
     add("--label-column", metavar="NAME", help="label column of own files")
+    add("--encoding", metavar="NAME", help="encoding of own files, e.g. latin-1 (default: UTF-8)")
+    add("--separator", metavar="MARK", help="mark between the cells of own CSV files (default: found)")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="any setting, e.g. search.epochs=5")
     add("--override", action="store_true", help="run finished runs again")
     several = parser.add_argument_group("several at once; flags above that name cells choose a part")
@@ -117,10 +120,17 @@ def delta_of(arguments: argparse.Namespace) -> dict[str, Any]:
         "test_file": arguments.test_file,
         "text_columns": None if arguments.text_columns is None else read_list(arguments.text_columns),
         "label_column": arguments.label_column,
+        "encoding": arguments.encoding,
+        "separator": arguments.separator,
     }
     delta: dict[str, Any] = {"data": {key: value for key, value in data.items() if value is not None}}
     if arguments.output_dir is not None:
         delta["output_dir"] = arguments.output_dir
+    if arguments.train_file is not None:  # these do not choose cells then, they name the files
+        if arguments.task is not None:
+            delta["task"] = arguments.task
+        if arguments.train_size is not None:
+            delta["train_size"] = read_size(arguments.train_size)
     return delta
 
 
@@ -135,23 +145,33 @@ def config_of(arguments: argparse.Namespace) -> RunConfig:
         "methods": _methods(arguments),
         "task": arguments.task,
         "model": arguments.model,
-        "train_size": None if size is None else read_number("--train-size", size),
+        "train_size": None if size is None else read_size(size),
         "seeds": None if arguments.seeds is None else read_seeds(arguments.seeds),
     }
     delta = {key: value for key, value in given.items() if value is not None}
     return load_config(arguments.config, {**delta, **delta_of(arguments)}, arguments.set)
 
 
+def _places(arguments: argparse.Namespace) -> tuple[str | None, str | None]:
+    """Return task and size by which cells are chosen; beside own files the flags name those instead."""
+    return (None, None) if arguments.train_file is not None else (arguments.task, arguments.train_size)
+
+
 def _part(arguments: argparse.Namespace, cells: list[Cell], labels: list[str] | None) -> list[Cell]:
     """Return the cells of these labels, and of the tasks, sizes and models that the flags name."""
-    size = arguments.train_size
+    task, size = _places(arguments)
     return select_cells(
         cells,
         label=labels,
-        task=None if arguments.task is None else read_list(arguments.task),
+        task=None if task is None else read_list(task),
         model=None if arguments.model is None else [arguments.model],
-        train_size=None if size is None else [size if size == "all" else read_number("--train-size", size)],
+        train_size=None if size is None else [read_size(size)],
     )
+
+
+def tell(line: str) -> None:
+    """Print a line on data and weights, beside the results."""
+    tqdm.write(line, file=sys.stderr)
 
 
 def run_cells(
@@ -187,6 +207,7 @@ def run_cells(
         retry_failed=arguments.retry_failed,
         scores_test=scores_test,
         report=tqdm.write,
+        notice=tell,
         stores=stores,
     )
     print(
@@ -223,7 +244,7 @@ def tune(arguments: argparse.Namespace) -> None:
     refused = read_refusals(delta["output_dir"])
     chosen, candidates = choose(tuning, finished_records(tuning.cells), refused)
     table = tuning_table(chosen, candidates)
-    part = [text for text in (arguments.task, arguments.model, arguments.train_size) if text is not None]
+    part = [text for text in (*_places(arguments), arguments.model) if text is not None]
     end = "".join(f"--{Path(text).name}" for text in part)
     write_text(make_folder(folder) / f"tuning{end}.md", table)
     write_text(folder / f"tuned{end}.yaml", tuned_yaml(chosen))
@@ -237,17 +258,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments; None: those of the process.
 
     Returns:
-        The exit code: 0; 2 when something is wrong with the input; 130 when stopped by Ctrl-C.
+        The exit code of :func:`agwm.experiments.command.guarded`.
     """
-    try:
-        run(make_parser().parse_args(argv))
-    except AgwmError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("Stopped. The same command goes on from here.", file=sys.stderr)
-        return 130
-    return 0
+    return run_command(run, make_parser(), argv)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -273,9 +286,10 @@ def run(arguments: argparse.Namespace) -> None:
         folder, records = Path(cells[0].config.output_dir), result.records
     else:
         config = config_of(arguments)
+        arguments.output_dir = config.output_dir
         cells = [Cell(name, name, seed, config) for seed in config.seed_list for name in config.methods]
         check_planned(cells, arguments.override)
-        records = run_experiment(config, arguments.override, report=tqdm.write)
+        records = run_experiment(config, arguments.override, report=tqdm.write, notice=tell)
         folder = Path(config.output_dir)
     table, lines = write_overview(folder, records)
     print(f"\n{table}", *lines, sep="\n")

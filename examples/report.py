@@ -11,8 +11,9 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from agwm.errors import AgwmError
+from agwm.experiments.command import run_command
 from agwm.experiments.flags import Parser
+from agwm.experiments.markdown import flat
 from agwm.experiments.refusals import load_refusals
 from agwm.experiments.reporting.page import PAGE, write_report
 from agwm.experiments.reporting.runs import load_runs, tables_of
@@ -38,21 +39,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments; None: those of the process.
 
     Returns:
-        The exit code: 0, or 2 when something is wrong with the input.
+        The exit code of :func:`agwm.experiments.command.guarded`.
     """
-    try:
-        arguments = make_parser().parse_args(argv)
-        runs = load_runs(arguments.results)
-        parts = ["python", "examples/report.py", *arguments.results, "--output-dir", arguments.output_dir]
-        refused = load_refusals(arguments.results)
-        written = write_report(runs, arguments.output_dir, shlex.join(parts), refused)
-    except AgwmError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+    return run_command(run, make_parser(), argv)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Make the report, and print its tables.
+
+    Raises:
+        AgwmError: If a record is missing or wrong, or the folder cannot be written.
+    """
+    runs = load_runs(arguments.results)
+    parts = ["python", "examples/report.py", *arguments.results, "--output-dir", arguments.output_dir]
+    refused = load_refusals(arguments.results)
+    written = write_report(runs, arguments.output_dir, shlex.join(parts), refused)
     for (model, size), own in tables_of(runs).items():
-        print(f"\n{model}, {size} training examples\n\n{wide_table(make_table(own))}")
+        print(f"\n{flat(model)}, {size} training examples\n\n{wide_table(make_table(own))}")
     print(f"{len(written)} files in {arguments.output_dir}; begin with {PAGE}.")
-    return 0
 
 
 if __name__ == "__main__":

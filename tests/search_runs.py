@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import agwm
-from benchmarks.oracles import Loss, Moment, Weights, mixed_loss
+from benchmarks.oracles import Loss, Moment, Weights, drawn_state, mixed_loss
 from tests.tiny_models import tiny_bert
 
 Batch = dict[str, Tensor]
@@ -160,7 +160,7 @@ class Search:
             own = problem.training_step
 
             def training_step(batch: Any) -> Tensor:
-                calls[kind].append((batch, torch.get_rng_state()))
+                calls[kind].append((batch, drawn_state()))
                 return own(batch)
 
             problem.training_step = training_step

@@ -42,8 +42,8 @@ FLOORS = {
 DOORS = {"agwm"}
 # Modules of the package's ground. A new one is a decision, so it is written down.
 GROUND = {
-    "_version", "batches", "checks", "errors", "files", "finiteness", "forward_pass", "processes",
-    "progress", "rng", "scores",
+    "_version", "batches", "cards", "checks", "errors", "files", "finiteness", "folders", "forward_pass",
+    "model_loss", "processes", "processing", "progress", "rng", "scores",
 }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import builtins
 import re
+from pathlib import Path
 
 import agwm.errors
 from tests.imports import modules
@@ -21,6 +22,8 @@ CONTRACTS = {("methods.method", name) for name in ("check", "check_length", "run
 CONSTRUCTORS = ("__init__", "__post_init__")
 # An attribute is taken for a function of the package where so many have its name, or fewer.
 FEW = 4
+# Names that texts and paths have too: an attribute of such a name is rather theirs.
+COMMON = {*dir(str), *dir(Path)}
 # Raisers whose class is an argument, or an attribute: what they raise where nobody says otherwise.
 DEFAULTS = {
     "error": {"ConfigError"},
@@ -74,7 +77,7 @@ def mentioned(module, node, by_name, names):
     for part in ast.walk(node):
         if isinstance(part, ast.Name):
             found.add(names.get(part.id, (module, part.id)))
-        elif isinstance(part, ast.Attribute):
+        elif isinstance(part, ast.Attribute) and part.attr not in COMMON:
             owners = by_name.get(part.attr, [])
             near = [key for key in owners if key[0] == module]
             found |= set(owners if len(owners) <= FEW else near)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agwm.data.embedded.rows import embedded_rows
-from agwm.data.encoding import DynamicPadding, encode
+from agwm.data.encoding import DynamicPadding, check_known, count_unknown, encode, token_lengths
 from agwm.data.files import load_files
 from agwm.data.loading import load_task
 from agwm.data.sampling import check_disjoint, sample_low_resource, split_train
@@ -18,6 +18,8 @@ __all__ = [
     "Task",
     "TaskData",
     "check_disjoint",
+    "check_known",
+    "count_unknown",
     "embedded_rows",
     "encode",
     "get_task",
@@ -25,4 +27,5 @@ __all__ = [
     "load_task",
     "sample_low_resource",
     "split_train",
+    "token_lengths",
 ]

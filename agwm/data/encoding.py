@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import datasets
@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from agwm.data.plain_text import Encoder
 from agwm.data.tasks import Task
 from agwm.errors import DataError
 
-__all__ = ["DynamicPadding", "encode"]
+__all__ = ["DynamicPadding", "check_known", "count_unknown", "encode", "token_lengths"]
 
 _CHUNK = 1000
 
@@ -23,48 +24,134 @@ def encode(
     tokenizer: PreTrainedTokenizerBase,
     task: Task,
     max_length: int = 128,
+    limit: int | None = None,
 ) -> datasets.Dataset:
     """Tokenize a data set, without padding and in memory.
 
     The tokenizer cuts texts longer than ``max_length`` tokens. In a pair it cuts the longer one first.
+    Special tokens in a text (``</s>``, ``[SEP]``) are read as text.
 
     Args:
         dataset: Examples with ``task.text_columns`` and ``label``.
         tokenizer: Tokenizer of the model.
         task: The task, with its text columns and its kind of label.
         max_length: Largest number of tokens, special tokens included.
+        limit: Number of tokens that the model reads (``agwm.models.positions.max_tokens``); None: any.
 
     Returns:
         The tokenizer's columns (``input_ids``, ``attention_mask``, ...) and ``labels``: int64
         classes, or float32 for regression.
 
     Raises:
-        DataError: If a column is missing, or ``max_length`` leaves no room for text or is more
-            than the model reads.
+        DataError: If a column is missing, ``max_length`` leaves no room for text or is more than the
+            tokenizer's, an example has no token, or one is longer than the model reads.
     """
-    for name in (*task.text_columns, "label"):
-        if name not in dataset.column_names:
-            raise DataError(
-                f"Cannot encode for task {task.name!r}: expected a column {name!r}, got "
-                f"{', '.join(dataset.column_names)}."
-            )
+    _check_columns(dataset, task, "label")
     special = tokenizer.num_special_tokens_to_add(pair=task.is_pair)
     room = special + len(task.text_columns)
     if not room <= max_length <= tokenizer.model_max_length:
         raise DataError(
             f"max_length does not fit the tokenizer: expected {room} to "
-            f"{tokenizer.model_max_length}, got {max_length}."
+            f"{tokenizer.model_max_length}, got {max_length}. Set max_length to one of these."
         )
     columns: dict[str, list] = {}
+    for encoded in _encoded(dataset, Encoder(tokenizer, max_length), task):
+        for name, values in encoded.items():
+            columns.setdefault(name, []).extend(values)
+    for index, ids in enumerate(columns.get("input_ids", [])):
+        if not ids:
+            text = dataset[index][task.text_columns[0]]
+            raise DataError(
+                f"Example {index + 1} has no token: expected a text, got {text[:200]!r}. Remove it, or give it"
+                " a text."
+            )
+        if limit is not None and len(ids) > limit:
+            raise DataError(
+                f"Example {index + 1} is too long for the model: expected at most {limit} tokens, got"
+                f" {len(ids)}. Set max_length to {limit} or less."
+            )
+    columns["labels"] = list(dataset["label"])
+    labels = datasets.Value("float32" if task.is_regression else "int64")
+    return datasets.Dataset.from_dict(columns).cast_column("labels", labels)
+
+
+def token_lengths(dataset: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, task: Task) -> list[int]:
+    """Return the number of tokens of each example, special tokens included, as if none were cut.
+
+    Args:
+        dataset: Examples with ``task.text_columns``.
+        tokenizer: Tokenizer of the model.
+        task: The task, with its text columns.
+
+    Raises:
+        DataError: If a column is missing, or an example cannot be read.
+    """
+    _check_columns(dataset, task)
+    batches = _encoded(dataset, Encoder(tokenizer, None), task)
+    return [len(ids) for encoded in batches for ids in encoded["input_ids"]]
+
+
+def count_unknown(encoded: datasets.Dataset, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Return the number of examples of which each token is special or the unknown token.
+
+    Args:
+        encoded: Examples as :func:`encode` gives them.
+        tokenizer: Tokenizer that encoded them.
+    """
+    unknown, special = tokenizer.unk_token_id, set(tokenizer.all_special_ids)
+    return sum(unknown in ids and special.issuperset(ids) for ids in encoded["input_ids"])
+
+
+def check_known(encoded: datasets.Dataset, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raise if the tokenizer knows no token of any example: a model can learn nothing from them.
+
+    Args:
+        encoded: Examples as :func:`encode` gives them.
+        tokenizer: Tokenizer that encoded them.
+
+    Raises:
+        DataError: If so.
+    """
+    if len(encoded) and count_unknown(encoded, tokenizer) == len(encoded):
+        raise DataError(
+            f"The tokenizer knows no word of {len(encoded)} examples: expected words of its vocabulary, got"
+            f" {tokenizer.unk_token!r} for each. Use a model of the texts' language."
+        )
+
+
+def _check_columns(dataset: datasets.Dataset, task: Task, *others: str) -> None:
+    """Raise unless a data set has the columns of a task.
+
+    Raises:
+        DataError: If one is missing.
+    """
+    for name in (*task.text_columns, *others):
+        if name not in dataset.column_names:
+            raise DataError(
+                f"Cannot encode for task {task.name!r}: expected a column {name!r}, got "
+                f"{', '.join(dataset.column_names)}."
+            )
+
+
+def _encoded(
+    dataset: datasets.Dataset, encoder: Encoder, task: Task
+) -> Iterator[dict[str, list[list[int]]]]:
+    """Encode a data set piece by piece.
+
+    Raises:
+        DataError: If a text is no text.
+    """
     for start in range(0, len(dataset), _CHUNK):
         rows = dataset[start : start + _CHUNK]
         texts = [rows[name] for name in task.text_columns]
-        encoded = tokenizer(*texts, truncation=True, max_length=max_length)
-        for name, values in encoded.items():
-            columns.setdefault(name, []).extend(values)
-        columns.setdefault("labels", []).extend(rows["label"])
-    labels = datasets.Value("float32" if task.is_regression else "int64")
-    return datasets.Dataset.from_dict(columns).cast_column("labels", labels)
+        for name, part in zip(task.text_columns, texts, strict=True):
+            for place, text in enumerate(part):
+                if not isinstance(text, str):
+                    raise DataError(
+                        f"Example {start + place + 1} has no text in {name!r}: expected a text, got"
+                        f" {repr(text)[:200]}. Correct it, or remove the example."
+                    )
+        yield encoder(texts, start)
 
 
 class DynamicPadding:

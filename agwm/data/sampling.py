@@ -12,7 +12,13 @@ from torch import Tensor
 from agwm.checks import Fraction, Interval, check_value
 from agwm.errors import SplitError
 
-__all__ = ["check_disjoint", "outer_split_size", "sample_low_resource", "split_train"]
+__all__ = [
+    "check_disjoint",
+    "low_resource_sizes",
+    "outer_split_size",
+    "sample_low_resource",
+    "split_train",
+]
 
 Labels: TypeAlias = Sequence[int | float | str] | np.ndarray | Tensor | datasets.Dataset
 
@@ -60,17 +66,49 @@ def _take(rng: np.random.Generator, pool: np.ndarray, count: int, strata: np.nda
     return rng.permutation(np.concatenate([g[:q] for g, q in zip(groups, quota, strict=True)]))
 
 
+def low_resource_sizes(num_examples: int, n: int | None) -> tuple[int, int]:
+    """Return the sizes of the training and of the development set.
+
+    Args:
+        num_examples: Size of the whole training data.
+        n: Number of training examples, at least 10; None: all but the development set.
+
+    Returns:
+        ``n`` and ``n // 6``. Without ``n`` the development set is a seventh of everything, rounded
+        down, and the training set is the rest.
+
+    Raises:
+        SplitError: If ``n`` is too small, or the data has fewer than ``n + n // 6`` examples.
+
+    Example:
+        >>> low_resource_sizes(1000, 300), low_resource_sizes(200, None)
+        ((300, 50), (172, 28))
+    """
+    train, dev = (num_examples - num_examples // 7, num_examples // 7) if n is None else (n, n // 6)
+    if train < SMALLEST_SAMPLE:
+        raise SplitError(
+            f"Too few training examples: expected n >= {SMALLEST_SAMPLE}, got {train}. "
+            "A development set of n // 6 is drawn besides."
+        )
+    if train + dev > num_examples:
+        raise SplitError(
+            f"Not enough data: expected at least {train + dev} examples for n={train} and {dev} for "
+            f"development, got {num_examples}. Choose a smaller n, or all."
+        )
+    return train, dev
+
+
 def sample_low_resource(
-    labels: Labels, n: int, seed: int, stratified: bool = False
+    labels: Labels, n: int | None, seed: int, stratified: bool = False
 ) -> tuple[list[int], list[int]]:
     """Draw a small training set and a development set a sixth of its size.
 
-    Both come from the training data and share no example. The development set has ``n // 6``
-    examples. The draw depends on ``seed`` alone, not on global random state.
+    Both come from the training data and share no example. Their sizes are those of
+    :func:`low_resource_sizes`. The draw depends on ``seed`` alone, not on global random state.
 
     Args:
         labels: Labels of the whole training data, or the data set that has them.
-        n: Number of training examples, at least 10.
+        n: Number of training examples, at least 10; None: all but the development set.
         seed: Whole number >= 0.
         stratified: Keep the share of every class. For regression (float labels), keep the share
             of every fifth of the scores. If False, every example is equally likely.
@@ -81,17 +119,8 @@ def sample_low_resource(
     Raises:
         SplitError: If ``n`` is too small or the data has fewer than ``n + n // 6`` examples.
     """
-    values, rng, dev = _labels(labels), _generator(seed), n // 6
-    if n < SMALLEST_SAMPLE:
-        raise SplitError(
-            f"Too few training examples: expected n >= {SMALLEST_SAMPLE}, got {n}. "
-            "A development set of n // 6 is drawn besides."
-        )
-    if n + dev > len(values):
-        raise SplitError(
-            f"Not enough data: expected at least {n + dev} examples for n={n} and {dev} for "
-            f"development, got {len(values)}. Choose a smaller n."
-        )
+    values, rng = _labels(labels), _generator(seed)
+    n, dev = low_resource_sizes(len(values), n)
     strata = _strata(values) if stratified else np.zeros(len(values), dtype=np.int64)
     everything = np.arange(len(values))
     train = _take(rng, everything, n, strata)

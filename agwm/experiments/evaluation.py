@@ -15,7 +15,7 @@ from agwm.data.tasks import Task
 from agwm.errors import DataError, DivergenceError, ShapeError
 from agwm.mixing.injection import mixup_of
 
-__all__ = ["constant_score", "evaluate", "model_logits", "predictions_from_logits"]
+__all__ = ["constant_score", "evaluate", "model_logits", "predict", "predictions_from_logits"]
 
 Collate = Callable[[list[dict[str, Any]]], dict[str, Tensor]]
 
@@ -103,6 +103,21 @@ def predictions_from_logits(
     return scores.float() if scores.dtype in (torch.float16, torch.bfloat16) else scores
 
 
+def predict(
+    model: nn.Module,
+    task: Task,
+    examples: Sequence[dict[str, Any]],
+    collate: Collate,
+    batch_size: int = 64,
+) -> Tensor:  # shape: (examples,)
+    """Return the model's answers, classes or scores, in the order of the examples.
+
+    Raises:
+        DivergenceError: If an output is NaN or infinite.
+    """
+    return predictions_from_logits(model_logits(model, examples, collate, batch_size), task)
+
+
 def evaluate(
     model: nn.Module,
     task: Task,
@@ -116,8 +131,8 @@ def evaluate(
     Raises:
         DivergenceError: If an output is NaN or infinite.
     """
-    logits = model_logits(model, examples, collate, batch_size)
-    return compute_metric(task.metric, predictions_from_logits(logits, task), labels, task.positive_index)
+    found = predict(model, task, examples, collate, batch_size)
+    return compute_metric(task.metric, found, labels, task.positive_index)
 
 
 def constant_score(task: Task, labels: Sequence[float]) -> float:

@@ -5,12 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import datasets
 
 from agwm.data import TaskData, load_files, load_task
 from agwm.data.quiet import quiet_datasets
+from agwm.data.sampling import low_resource_sizes, sample_low_resource
+from agwm.data.summary import PartFacts, part_facts
+from agwm.errors import ConfigError, SplitError
 from agwm.experiments.config import RunConfig
 
-__all__ = ["Examples", "load_examples"]
+__all__ = ["Examples", "draw", "load_examples", "num_train"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +29,19 @@ class Examples(TaskData):
     """
 
     fingerprint: str
+
+    @cached_property
+    def counted(self) -> dict[Any, int]:
+        """Counts of test examples that are cut, kept by who made them."""
+        return {}
+
+    @cached_property
+    def facts(self) -> tuple[PartFacts, PartFacts]:
+        """What the training and the test set hold."""
+        return (
+            part_facts(self.train, self.test, self.task),
+            part_facts(self.test, self.train, self.task),
+        )
 
 
 def load_examples(config: RunConfig) -> Examples:
@@ -45,7 +65,38 @@ def load_examples(config: RunConfig) -> Examples:
     for part in (loaded.train, test):
         columns = {name: list(part[name]) for name in (*task.text_columns, "label")}
         digest.update(json.dumps(columns, ensure_ascii=False, sort_keys=True).encode())
-    return Examples(task, loaded.train, test, digest.hexdigest()[:16])
+    names = loaded.sources
+    return Examples(task, loaded.train, test, digest.hexdigest()[:16], notes=loaded.notes, sources=names)
+
+
+def draw(
+    config: RunConfig, examples: Examples, seed: int
+) -> tuple[datasets.Dataset, datasets.Dataset | None]:
+    """Return the training and the dev examples of a seed; of the whole training set there is no dev set."""
+    if config.train_size == "whole":
+        return examples.train, None
+    parts = sample_low_resource(examples.train, _size(config), seed, config.stratified)
+    train, dev = (examples.train.select(indices) for indices in parts)
+    return train, dev
+
+
+def _size(config: RunConfig) -> int | None:
+    return config.train_size if isinstance(config.train_size, int) else None
+
+
+def num_train(config: RunConfig, examples: Examples) -> int:
+    """Return the number of examples that a run trains on.
+
+    Raises:
+        ConfigError: If there are fewer examples than `train_size` asks for.
+    """
+    if config.train_size == "whole":
+        return len(examples.train)
+    try:
+        return low_resource_sizes(len(examples.train), _size(config))[0]
+    except SplitError as error:
+        what = str(error).partition(". ")[0]
+        raise ConfigError(f"{what}. Pass a smaller number as --train-size, or --train-size all.") from None
 
 
 def _load(config: RunConfig) -> TaskData:
@@ -60,5 +111,9 @@ def _load(config: RunConfig) -> TaskData:
             regression=data.regression,
             metric=data.metric,
             name=config.task,
+            encoding=data.encoding,
+            separator=data.separator,
+            sheet=data.sheet,
+            positive=data.positive,
         )
     return load_task(config.task, data.data_dir)

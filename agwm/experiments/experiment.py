@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from agwm.experiments.config import RunConfig
 from agwm.experiments.examples import load_examples
-from agwm.experiments.kept_models import keep_model, lacking_line, lacks_model, model_folder
+from agwm.experiments.kept_models import keep_model, lacking_line, lacks_model
 from agwm.experiments.record import Record
 from agwm.experiments.records import FOLDER, find_finished, record_path, run_settings
 from agwm.experiments.run import check_run, run_one
@@ -26,6 +26,7 @@ def run_experiment(
     override: bool = False,
     report: Report | None = None,
     progress: bool | None = None,
+    notice: Report | None = None,
 ) -> list[Record]:
     """Make the runs that have no record yet, and return the records of all runs.
 
@@ -38,6 +39,7 @@ def run_experiment(
         override: Run everything again, replacing records.
         report: Called with one line a run.
         progress: Show bars; None: only on a terminal.
+        notice: Called with each line on data and weights, before the first run; the records hold them too.
 
     Returns:
         One record a seed and method, seed by seed.
@@ -64,14 +66,16 @@ def run_experiment(
     if num_lacking:
         say(lacking_line(num_lacking))
     if missing:
-        check_run(config, examples, missing[0][0])
+        for line in check_run(config, examples, missing[0][0]):
+            if notice is not None:
+                notice(line)
     hidden = None if progress is None else not progress
     for seed, method in (bar := tqdm(missing, "runs", unit="run", disable=hidden, dynamic_ncols=True)):
         bar.set_postfix_str(f"{method}, seed {seed}")
         record, outcome = run_one(config, method, seed, examples, progress)
         path = record_path(config.output_dir, config, method, seed)
         if config.save_model and outcome is not None:
-            record = keep_model(outcome, model_folder(path), record)
+            record = keep_model(outcome, path, record)
         write_json(path, record.to_dict())
         records[seed, method] = record
         say(f"[{len(records)}/{len(runs)}] {describe(record)}")
@@ -93,7 +97,7 @@ def describe(record: Record, also: Sequence[str] = ()) -> str:
     if train.failure:
         return f"{start}failed: {train.failure}"
     model = f"; model not saved: {train.model_failure}" if train.model_failure else ""
-    name = scores.metric if scores.test is not None else f"dev {scores.metric}"
+    name = scores.name if scores.test is not None else f"dev {scores.name}"
     score = cast(float, scores.dev if scores.test is None else scores.test)  # a run has one, or a failure
     mark = ", degenerate" if scores.is_degenerate else ""
     return f"{start}{name} {100 * score:.2f}{mark} ({train.total_seconds:.0f} s){model}"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any, NoReturn
 
-from agwm.errors import ConfigError
+from agwm.errors import ConfigError, one_line, shown
 
-__all__ = ["Parser", "read_list", "read_number", "read_seeds"]
+__all__ = ["Parser", "read_list", "read_number", "read_seeds", "read_size"]
 
 
 class Parser(argparse.ArgumentParser):
@@ -19,7 +19,7 @@ class Parser(argparse.ArgumentParser):
         Raises:
             ConfigError: Always.
         """
-        raise ConfigError(f"Cannot read the command line: {message}. See --help.")
+        raise ConfigError(f"Cannot read the command line: {one_line(message)}. See --help.")
 
 
 def read_list(text: str) -> list[str]:
@@ -30,7 +30,9 @@ def read_list(text: str) -> list[str]:
     """
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts:
-        raise ConfigError(f"Empty flag: expected names, got {text!r}. Write them, or leave the flag out.")
+        raise ConfigError(
+            f"Empty flag: expected names, got {shown(text)}. Write them, or leave the flag out."
+        )
     return parts
 
 
@@ -44,8 +46,24 @@ def read_seeds(text: str) -> int | list[int]:
         return [int(part) for part in read_list(text)] if "," in text else int(text)
     except ValueError:
         raise ConfigError(
-            f"Cannot read --seeds: expected a number of seeds or a list such as 1017,4803, got {text!r}."
-            " Correct it."
+            "Cannot read --seeds: expected a number of seeds or a list such as 1017,4803, got"
+            f" {shown(text)}. Correct it."
+        ) from None
+
+
+def read_size(text: str) -> int | str:
+    """Read ``--train-size``: a number, ``all`` or ``whole``.
+
+    Raises:
+        ConfigError: If the text is neither.
+    """
+    if text in ("all", "whole"):
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise ConfigError(
+            f"Cannot read --train-size: expected an integer, all or whole, got {text!r}. Correct it."
         ) from None
 
 
@@ -59,4 +77,6 @@ def read_number(flag: str, text: str, kind: type[int] | type[float] = int) -> An
         return kind(text)
     except ValueError:
         expected = "an integer" if kind is int else "a number"
-        raise ConfigError(f"Cannot read {flag}: expected {expected}, got {text!r}. Correct it.") from None
+        raise ConfigError(
+            f"Cannot read {flag}: expected {expected}, got {shown(text)}. Correct it."
+        ) from None

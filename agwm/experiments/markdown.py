@@ -1,12 +1,52 @@
-"""Markdown: tables that also read well as plain text, and text between two marks of a page."""
+"""Markdown: tables that also read well as plain text, names as they are, and text between two marks."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from agwm.errors import DataError
 
-__all__ = ["put_between", "table"]
+__all__ = ["code", "escape", "flat", "put_between", "table"]
+
+# What Markdown, as GitHub has it, takes for markup inside of a line; underscores inside of words are none.
+_MARKUP = re.compile(
+    r"[\\`*~$]"
+    r"|<(?=[A-Za-z/!?])"
+    r"|\](?=[(\[])"
+    r"|&(?=#?\w+;)"
+    r"|(?<![^\W_])_+|_+(?![^\W_])"
+)
+
+
+def flat(text: str) -> str:
+    """Return a text on one line, without control characters."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(text.split()))
+
+
+def escape(text: str) -> str:
+    r"""Return Markdown that shows a text literally, on one line.
+
+    A ``|`` is left to :func:`table`. It has a meaning in tables alone.
+
+    Example:
+        >>> escape("agwm_k5"), escape("_a_ *b* [c](d) <e>")
+        ('agwm_k5', '\\_a\\_ \\*b\\* [c\\](d) \\<e>')
+    """
+    return _MARKUP.sub(lambda found: "".join("\\" + c for c in found[0]), flat(text))
+
+
+def code(text: str) -> str:
+    """Return a code span that shows a text literally, on one line.
+
+    Example:
+        >>> code("key"), code("a`b")
+        ('`key`', '``a`b``')
+    """
+    text = flat(text)
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    space = " " if text.startswith("`") or text.endswith("`") or not text else ""
+    return f"{fence}{space}{text}{space}{fence}"
 
 
 def table(
@@ -19,7 +59,7 @@ def table(
 
     Args:
         head: Names of the columns.
-        lines: Cells, line by line; a ``|`` in one is escaped.
+        lines: Cells, line by line, in Markdown; a ``|`` in one is escaped. See :func:`escape`.
         right: Numbers of the columns that are aligned on the right.
         is_padded: Fill cells up to the width of their column. Leave it out where cells are very long.
 
@@ -29,7 +69,7 @@ def table(
         | ---- | --: |
         | a    |  12 |
     """
-    cells = [[cell.replace("|", "\\|") for cell in line] for line in (head, *lines)]
+    cells = [[flat(cell).replace("|", "\\|") for cell in line] for line in (head, *lines)]
     widths = [
         max(3, *(len(line[column]) if is_padded else 0 for line in cells)) for column in range(len(head))
     ]

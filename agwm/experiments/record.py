@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 from agwm.checks import Count, Interval, NonNegative, Seed
-from agwm.errors import DataError
+from agwm.errors import DataError, shown
+from agwm.experiments.names import Text
 from agwm.experiments.yaml_files import Form, checked, construct
+from agwm.files import read_json
 
-__all__ = ["Record", "RunInfo", "Scores", "Text", "TrainInfo", "failed_record", "read_record", "record_of"]
+__all__ = [
+    "Record", "RunInfo", "Scores", "TrainInfo", "failed_record", "fingerprint", "read_record", "record_of",
+]  # fmt: skip
 
 _REMEDY = "Remove it, and its run is made again."
-_FORM = Form("{source!r} is no record: its {path}", _REMEDY, DataError, is_by_hand=False)
+_FORM = Form("{source} is no record: its {path}", _REMEDY, DataError, is_by_hand=False)
 _NUMBERS_OF_ALPHA = ("mean", "min", "max")
 # Readers look settings up in these sections; all others are only compared.
 _SECTIONS = ("vanilla", "rivals", "mixing", "hypergradient", "search", "final", "data")
 
 
-class _NotEmpty:
-    def __contains__(self, value: str) -> bool:
-        return value != ""
-
-    def __str__(self) -> str:
-        return "that is not empty"
-
-
-Text = Annotated[str, _NotEmpty()]
 _Size = Annotated[int, Interval(0)]
 
 
@@ -50,6 +46,7 @@ class RunInfo:
         versions: Name of a library, or of a part of the machine -> its version.
         device: Name of the device.
         threads: Torch threads.
+        told: What the user was told of data and weights before the run, line by line.
     """
 
     method: Text
@@ -63,11 +60,12 @@ class RunInfo:
     versions: Mapping[str, str]
     device: Text
     threads: Count
+    told: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for name in _SECTIONS:
             if not isinstance(section := self.settings.get(name, {}), Mapping):
-                raise DataError(f"expected run_info.settings.{name} to be a section, got {section!r}.")
+                raise DataError(f"expected run_info.settings.{name} to be a section, got {shown(section)}.")
 
 
 @dataclass(frozen=True)
@@ -85,6 +83,7 @@ class TrainInfo:
         alpha: Mixed weight -> mean, min, max of its alpha, and perhaps more; empty without mixing.
         history: Measurements on the way.
         model_failure: The reason why the model was not saved, in one line; None: there is none.
+        model: Fingerprint of the saved model's weights; None: none was saved, or by an older release.
     """
 
     failure: Text | None
@@ -97,6 +96,7 @@ class TrainInfo:
     alpha: Mapping[str, Mapping[str, float]]
     history: list[Mapping[str, Any]]
     model_failure: Text | None = None
+    model: Text | None = None
 
     def __post_init__(self) -> None:
         for weight, numbers in self.alpha.items():
@@ -114,6 +114,7 @@ class Scores:
         dev: Score on the dev set; None: the run failed, or has no dev set.
         constant: Score of the best constant answer; None: the run failed.
         is_degenerate: The model is no better than the best constant answer.
+        positive: The class that f1 is of; None: of other metrics, and of records that did not say it.
     """
 
     metric: Text
@@ -121,6 +122,12 @@ class Scores:
     dev: float | None
     constant: float | None
     is_degenerate: bool
+    positive: Text | None = None
+
+    @property
+    def name(self) -> str:
+        """The metric, with the class that it is of."""
+        return self.metric if self.positive is None else f"{self.metric} of {self.positive}"
 
 
 @dataclass(frozen=True)
@@ -191,9 +198,23 @@ class Record:
     def to_dict(self) -> dict[str, Any]:
         """Return the record as its file holds it."""
         values = dataclasses.asdict(self)
-        if self.train_info.model_failure is None:
-            del values["train_info"]["model_failure"]
+        if self.scores.positive is None:
+            del values["scores"]["positive"]
+        if not self.run_info.told:
+            del values["run_info"]["told"]
+        for name in ("model_failure", "model"):
+            if values["train_info"][name] is None:
+                del values["train_info"][name]
         return values
+
+
+def fingerprint(record: Record) -> str:
+    """Return a digest of a record, without its times and the fate of its model."""
+    values = record.to_dict()
+    for name in ("total_seconds", "seconds", "model_failure", "model"):
+        values["train_info"].pop(name, None)
+    content = json.dumps(values, sort_keys=True, ensure_ascii=False)
+    return hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
 
 
 def failed_record(info: RunInfo, metric: str, failure: str, seconds: float) -> Record:
@@ -218,17 +239,7 @@ def read_record(path: str | Path) -> Record:
     Raises:
         DataError: If the file cannot be read, or is not a whole record; the message names it.
     """
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(
-            f"Cannot read {str(path)!r}: expected a record, got {error.strerror}. Make it readable."
-        ) from None
-    except ValueError as error:  # not JSON, or not UTF-8
-        raise DataError(
-            f"{str(path)!r} is no record: expected JSON, got {type(error).__name__}. {_REMEDY}"
-        ) from None
-    return record_of(content, str(path))
+    return record_of(read_json(path, "a record", _REMEDY, error=DataError), str(path))
 
 
 def record_of(content: object, source: str) -> Record:
@@ -241,8 +252,8 @@ def record_of(content: object, source: str) -> Record:
     Raises:
         DataError: If a key is missing or unknown, or a value is wrong.
     """
-    values = checked(Record, content, source, form=_FORM)
+    values = checked(Record, content, shown(source), form=_FORM)
     try:
         return construct(Record, values)
     except DataError as error:
-        raise DataError(f"{source!r} is no record: {error} {_REMEDY}") from None
+        raise DataError(f"{shown(source)} is no record: {error} {_REMEDY}") from None

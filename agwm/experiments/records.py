@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 
 from agwm._version import __version__
-from agwm.errors import ConfigError, DataError
+from agwm.errors import ConfigError, DataError, shown
 from agwm.experiments.config import RunConfig
 from agwm.experiments.record import Record, RunInfo, read_record
 from agwm.experiments.yaml_files import flat_settings
@@ -31,8 +32,9 @@ __all__ = [
 ]
 
 FOLDER = "results"
+_LONGEST = 235  # bytes of a file name; 255 are allowed, and temporary names are longer
 _SHARED = ("task", "model", "trust_remote_code", "train_size", "stratified", "max_length", "test_limit")
-_DATA = ("text_columns", "label_column", "label_names", "regression", "metric")
+_DATA = ("text_columns", "label_column", "label_names", "regression", "metric", "positive")
 
 
 def run_settings(config: RunConfig, method: str, seed: int) -> dict[str, Any]:
@@ -97,12 +99,20 @@ def record_path(
     """Return ``<output_dir>/results/<label>--<task>--<model>--n<size>--seed<seed>.json``.
 
     Without a label the method's name stands there. Of a model given as a folder or as ``owner/name``, the
-    last part is taken. The size is ``all`` where all examples are trained on.
+    last part is taken. The size may be ``all`` or ``whole``.
+
+    Raises:
+        ConfigError: If file systems take no name that long.
     """
     model = model_name(config.model) or "model"
-    size = "all" if config.train_size is None else config.train_size
-    parts = (label or method, config.task, model, f"n{size}", f"seed{seed}")
-    return Path(output_dir) / FOLDER / ("--".join(_file_part(part) for part in parts) + ".json")
+    parts = (label or method, config.task, model, f"n{config.train_size}", f"seed{seed}")
+    name = "--".join(_file_part(part) for part in parts) + ".json"
+    if len(os.fsencode(name)) > _LONGEST:
+        raise ConfigError(
+            f"Record's file name is too long: expected at most {_LONGEST} bytes of label, task, model, size"
+            f" and seed, got {shown(name)}. Shorten --task, or the name of the --model folder."
+        )
+    return Path(output_dir) / FOLDER / name
 
 
 def changed_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -145,8 +155,8 @@ def find_finished(path: Path, settings: Mapping[str, Any], data: str | None) -> 
     if changed := changed_settings(old, new):
         key = changed[0]
         raise ConfigError(
-            f"Record {str(path)!r} is of another config: expected {key} = {new.get(key)!r}, got"
-            f" {old.get(key)!r}. Choose another --output-dir, or pass --override to run it again."
+            f"Record {shown(path)} is of another config: expected {key} = {shown(new.get(key))}, got"
+            f" {shown(old.get(key))}. Choose another --output-dir, or pass --override to run it again."
         )
     return record
 
@@ -160,7 +170,7 @@ def load_records(output_dir: str | Path) -> list[Record]:
     folder = Path(output_dir) / FOLDER
     paths = sorted(folder.glob("*.json"))
     if not paths:
-        raise DataError(f"No records: expected JSON files in {str(folder)!r}, got none.")
+        raise DataError(f"No records: expected JSON files in {shown(folder)}, got none.")
     return [read_record(path) for path in paths]
 
 

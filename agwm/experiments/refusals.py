@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from agwm.checks import Count, check_value
-from agwm.errors import DataError
+from agwm.errors import DataError, shown
 from agwm.experiments.config import RunConfig
-from agwm.experiments.record import Text
+from agwm.experiments.names import Text
 from agwm.experiments.records import FOLDER, run_settings
 from agwm.experiments.yaml_files import Form, build
-from agwm.files import write_json
+from agwm.files import read_json, write_json
 from agwm.models.files import model_name
 
 __all__ = ["REFUSED", "Place", "Refusal", "load_refusals", "read_refusals", "refusal_of", "store_refusals"]
@@ -25,7 +26,7 @@ Place = tuple[str, str, str, int]
 # Settings that differ between seeds, or that say where a model lies.
 _LEFT_OUT = ("seed", "model", "model_files")
 _REMEDY = "Remove it, and run the grid again, which writes its refusals anew."
-_FORM = Form("{source!r} is no list of refusals: its {path}", _REMEDY, DataError, is_by_hand=False)
+_FORM = Form("{source} is no list of refusals: its {path}", _REMEDY, DataError, is_by_hand=False)
 
 
 @dataclass(frozen=True, order=True)
@@ -99,21 +100,13 @@ def read_refusals(output_dir: str | Path) -> list[Refusal]:
         DataError: If the file cannot be read, or does not hold refusals.
     """
     path = Path(output_dir) / REFUSED
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         return []
-    except OSError as error:
-        raise DataError(
-            f"Cannot read {str(path)!r}: expected a list of refusals, got {error.strerror}."
-            " Make it readable."
-        ) from None
-    except ValueError as error:  # not JSON, or not UTF-8
-        raise DataError(
-            f"{str(path)!r} is no list of refusals: expected JSON, got {type(error).__name__}. {_REMEDY}"
-        ) from None
-    check_value(_FORM.key.format(source=str(path), path="content"), list[Any], content, _REMEDY, DataError)
-    return sorted(build(Refusal, one, str(path), f"{place}.", _FORM) for place, one in enumerate(content))
+    content = read_json(path, "a list of refusals", _REMEDY, error=DataError)
+    check_value(
+        _FORM.key.format(source=shown(path), path="content"), list[Any], content, _REMEDY, DataError
+    )
+    return sorted(build(Refusal, one, shown(path), f"{place}.", _FORM) for place, one in enumerate(content))
 
 
 def load_refusals(folders: Iterable[str | Path]) -> list[Refusal]:

@@ -4,38 +4,48 @@ from __future__ import annotations
 
 import time
 from collections.abc import MutableMapping
+from dataclasses import replace
 from typing import Any
 
-import datasets
-from torch import nn
+from torch import Tensor, nn
 
 from agwm.checks import check_precision
-from agwm.data import DynamicPadding, encode, sample_low_resource
+from agwm.data import DynamicPadding, encode
+from agwm.data.metrics import compute_metric
 from agwm.data.quiet import quiet_datasets
-from agwm.errors import DivergenceError, HypergradientError
+from agwm.errors import DivergenceError, HypergradientError, MethodError
 from agwm.experiments.config import RunConfig
-from agwm.experiments.evaluation import constant_score, evaluate
-from agwm.experiments.examples import Examples
+from agwm.experiments.evaluation import constant_score, evaluate, predict
+from agwm.experiments.examples import Examples, draw, num_train
+from agwm.experiments.model_cards import card_facts
+from agwm.experiments.readable import check_readable, longest_example
 from agwm.experiments.record import Record, Scores, TrainInfo
 from agwm.experiments.records import run_info
+from agwm.experiments.told import told_lines
 from agwm.methods import METHODS, Job, Outcome, make_method
+from agwm.models.positions import max_tokens
 from agwm.models.pretrained import Pretrained, load_pretrained, pick_device
 from agwm.scores import finite_or_null
 
-__all__ = ["check_device", "check_method", "check_run", "check_sizes", "run_one"]
+__all__ = ["check_device", "check_method", "check_run", "run_one"]
 
 
-def check_run(config: RunConfig, examples: Examples, seed: int) -> None:
+def check_run(config: RunConfig, examples: Examples, seed: int) -> list[str]:
     """Raise if a run of the config cannot start: wrong sizes, device, model, form of alpha or patterns.
+
+    Returns:
+        What the user should know before the first run, line by line.
 
     Raises:
         AgwmError: If a run could not be started.
     """
     check_device(config)
-    check_sizes(config, examples, seed)
+    num_train(config, examples)
     loaded = load_pretrained(config.model, examples.task.label_names, seed, config.trust_remote_code)
+    check_readable(config, examples, loaded)
     for name in config.methods:
-        check_method(config, name, loaded)
+        check_method(config, name, loaded, examples)
+    return told_lines(config, config.methods, seed, examples, loaded)
 
 
 def check_device(config: RunConfig) -> None:
@@ -49,24 +59,29 @@ def check_device(config: RunConfig) -> None:
         check_precision(getattr(getattr(config, section), "precision", "fp32"), device)
 
 
-def check_sizes(config: RunConfig, examples: Examples, seed: int) -> None:
-    """Raise if the data set has fewer examples than `train_size` asks for.
-
-    Raises:
-        AgwmError: If not.
-    """
-    _draw(config, examples, seed)
-
-
-def check_method(config: RunConfig, method: str, loaded: Pretrained) -> None:
+def check_method(
+    config: RunConfig, method: str, loaded: Pretrained, examples: Examples | None = None
+) -> None:
     """Raise unless a method, with its settings, fits a model; leave the model unchanged.
+
+    Args:
+        config: The experiment.
+        method: One of ``METHODS``.
+        loaded: The model.
+        examples: Those that the model must be able to read; None: examples of ``max_length`` tokens.
 
     Raises:
         AgwmError: If it does not.
+        MethodError: If the method makes examples longer than the model reads.
     """
     made = make_method(method, config.rivals)
     made.check(loaded, config.finetune_config(config.seed_list[0]))
-    made.check_length(loaded.model, config.max_length)
+    try:
+        made.check_length(loaded.model, config.max_length)
+    except MethodError:
+        if examples is None:
+            raise
+        made.check_length(loaded.model, longest_example(config, examples, loaded))
 
 
 def run_one(
@@ -104,21 +119,25 @@ def run_one(
     loaded = load_pretrained(config.model, task.label_names, seed, config.trust_remote_code)
     model: nn.Module = loaded.model
     model.to(pick_device(config.device))
-    parts = _draw(config, examples, seed)
+    parts, limit = draw(config, examples, seed), max_tokens(loaded.model)
     with quiet_datasets():
         encoded: list[Any] = [
-            None if part is None else encode(part, loaded.tokenizer, task, config.max_length)
+            None if part is None else encode(part, loaded.tokenizer, task, config.max_length, limit)
             for part in parts
         ]
+    told = told_lines(config, [method], seed, examples, loaded)
     labels = [[] if part is None else list(part["label"]) for part in parts]
     labels.append(list(examples.test["label"]) if scores_test else [])
     encoded.append(_encode_test(config, examples, loaded, encoded_tests) if scores_test else None)
     pad = DynamicPadding(loaded.tokenizer)
 
-    def score(model: nn.Module, part: int) -> float | None:
-        if encoded[part] is None:
-            return None
-        return evaluate(model, task, encoded[part], labels[part], pad)
+    def answers(model: nn.Module, part: int) -> Tensor | None:
+        return None if encoded[part] is None else predict(model, task, encoded[part], pad)
+
+    def score(found: Tensor | None, part: int) -> float | None:
+        return (
+            None if found is None else compute_metric(task.metric, found, labels[part], task.positive_index)
+        )
 
     def on_dev(model: nn.Module) -> dict[str, float]:
         return {f"dev_{task.metric}": evaluate(model, task, encoded[1], labels[1], pad)}
@@ -138,14 +157,17 @@ def run_one(
     try:
         outcome = make_method(method, config.rivals).run(job)
         seconds = time.perf_counter() - start
-        dev, test = score(outcome.model, 1), score(outcome.model, 2)
+        found = answers(outcome.model, 1), answers(outcome.model, 2)
+        dev, test = score(found[0], 1), score(found[1], 2)
+        if config.save_model:
+            outcome = replace(outcome, card=card_facts(config, task, seed, labels, (None, *found)))
     except (DivergenceError, HypergradientError) as error:
         failure = " ".join(str(error).split())
         seconds, outcome = time.perf_counter() - start, None
     judged, reference = (test, labels[2]) if scores_test else (dev, labels[1])
     constant = constant_score(task, reference)
     record = Record(
-        run_info(config, method, seed, examples.fingerprint, len(labels[0]), label),
+        replace(run_info(config, method, seed, examples.fingerprint, len(labels[0]), label), told=told),
         TrainInfo(
             failure=failure,
             num_train=len(labels[0]),
@@ -163,20 +185,10 @@ def run_one(
             dev=dev,
             constant=constant,
             is_degenerate=judged is not None and judged <= constant,
+            positive=task.positive_class if task.metric == "f1" else None,
         ),
     )
     return record, outcome
-
-
-def _draw(
-    config: RunConfig, examples: Examples, seed: int
-) -> tuple[datasets.Dataset, datasets.Dataset | None]:
-    """Return the training and the dev examples of a seed; without a size, all examples and no dev set."""
-    if config.train_size is None:
-        return examples.train, None
-    drawn = sample_low_resource(examples.train, config.train_size, seed, config.stratified)
-    train, dev = (examples.train.select(indices) for indices in drawn)
-    return train, dev
 
 
 def _encode_test(
@@ -188,7 +200,8 @@ def _encode_test(
     key = (config.model, config.trust_remote_code, config.max_length, examples.fingerprint)
     if encoded_tests is None or key not in encoded_tests:
         with quiet_datasets():
-            encoded = encode(examples.test, loaded.tokenizer, examples.task, config.max_length)
+            limit = max_tokens(loaded.model)
+            encoded = encode(examples.test, loaded.tokenizer, examples.task, config.max_length, limit)
         if encoded_tests is None:
             return encoded
         encoded_tests[key] = encoded

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, Union, cast
 
-import yaml
-
 from agwm.checks import annotations_of, check_value, is_a
-from agwm.errors import AgwmError, ConfigError
+from agwm.errors import AgwmError, ConfigError, border, one_line, shown
+from agwm.experiments.yaml_loader import parse_yaml
+from agwm.files import read_text
 
 __all__ = [
     "Form",
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 _T = TypeVar("_T")
-_MERGE = "tag:yaml.org,2002:merge"
+_DEEPEST = 20  # parts of the key of a setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,16 +36,18 @@ class Form:
     """Rules for one kind of file: how keys are read, and how errors name them.
 
     Attributes:
-        key: The name of a key in errors; ``{path}`` and ``{source}`` stand in it.
+        key: The name of a key in errors; ``{path}`` and ``{source}`` stand in it, quoted.
         remedy: A sentence that says what to do.
         error: The class of the errors.
+        names: Name in errors of some keys, such as the flag that sets one.
         is_by_hand: People write it: keys may be missing, and numbers may be written as texts.
     """
 
-    key: str = "Config key {path!r} in {source}"
+    key: str = "Config key {path} in {source}"
     remedy: str = "Correct it."
     error: type[AgwmError] = ConfigError
     is_by_hand: bool = True
+    names: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 CONFIG = Form()
@@ -57,23 +59,16 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     Raises:
         ConfigError: If the file is missing, not UTF-8, not YAML or no mapping, or holds a key twice.
     """
-    path = Path(path)
-    try:
-        content = _read_text(path.read_text(encoding="utf-8"), str(path))
-    except OSError as error:
-        raise ConfigError(
-            f"Cannot read config {str(path)!r}: expected a YAML file, got: {error.strerror}. Check it."
-        ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"Config {str(path)!r} is not YAML: expected 'key: value' lines, got:"
-            f" {' '.join(str(error).split())}. Correct the file."
-        ) from None
+    path, expected, remedy = Path(path), "'key: value' lines of YAML", "Correct the file, or name another."
+    problem = "Cannot read config"
+    text = read_text(path, expected, remedy, problem=problem, error=ConfigError)
+    with border(path, expected, remedy, problem=problem, error=ConfigError):
+        content = parse_yaml(text, shown(path), path.name)
     if content is None:
         return {}
     if not isinstance(content, dict):
         raise ConfigError(
-            f"Config {str(path)!r} is no mapping: expected 'key: value' lines, got"
+            f"Config {shown(path)} is no mapping: expected 'key: value' lines, got"
             f" {type(content).__name__}. Correct the file."
         )
     return content
@@ -95,15 +90,14 @@ def parse_assignment(text: str) -> dict[str, Any]:
     parts = key.strip().split(".")
     if not sign or not all(parts):
         raise ConfigError(
-            f"Cannot read setting {text!r}: expected key=value such as search.num_resplits=5."
+            f"Cannot read --set {shown(text)}: expected key=value such as search.num_resplits=5."
             " Write it without spaces, or in quotes."
         )
-    try:
-        parsed = _read_text(value, f"--set {text}")
-    except yaml.YAMLError:
-        raise ConfigError(
-            f"Cannot read the value of setting {text!r}: expected YAML, got {value!r}. Quote it."
-        ) from None
+    if len(parts) > _DEEPEST:
+        raise ConfigError(f"Cannot read --set {shown(text)}: expected a setting, got {len(parts)} levels.")
+    remedy = "Put the value into quotes."
+    with border(text, "a value of YAML after '='", remedy, problem="Cannot read --set", error=ConfigError):
+        parsed = parse_yaml(value, f"--set {shown(text)}", "--set")
     for part in reversed(parts):
         parsed = {part: parsed}
     return parsed
@@ -133,7 +127,7 @@ def flat_settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]
         if isinstance(value, Mapping):
             flat.update(flat_settings(value, f"{prefix}{key}."))
         else:
-            flat[prefix + key] = value
+            flat[f"{prefix}{key}"] = value
     return flat
 
 
@@ -185,7 +179,8 @@ def checked(cls: Any, values: Any, source: str, prefix: str = "", form: Form = C
     """
 
     def name(path: str) -> str:
-        return form.key.format(path=path, source=source)
+        written = shown(path, 120) if form.is_by_hand else one_line(path, 120)
+        return form.names.get(path) or form.key.format(path=written, source=source)
 
     check_value(name(prefix[:-1] or "content"), Mapping[Any, Any], values, form.remedy, form.error)
     hints = annotations_of(cls)
@@ -228,7 +223,7 @@ def _known(cls: type, key: str, prefix: str) -> str:
             close = close or [f"{section}.{key}"]
     if close:
         return f"expected a known key. Did you mean '{prefix}{close[0]}'?"
-    return f"expected one of {', '.join(prefix + name for name in known)}."
+    return f"expected one of {one_line(', '.join(prefix + name for name in known), 300)}."
 
 
 def _convert(kind: Any, value: Any) -> Any:
@@ -245,46 +240,3 @@ def _convert(kind: Any, value: Any) -> Any:
         with contextlib.suppress(ValueError, OverflowError):
             return float(value)
     return value
-
-
-def _read_text(text: str, source: str) -> Any:
-    """Read YAML into dicts, lists, texts and numbers.
-
-    Args:
-        text: The YAML.
-        source: Name of the file or flag, for messages.
-
-    Raises:
-        ConfigError: If a mapping holds a key twice. YAML itself would take the last one silently.
-        yaml.YAMLError: If it is not YAML.
-    """
-    loader = _Loader(text)
-    loader.name = source
-    try:
-        return loader.get_single_data()
-    finally:
-        loader.dispose()
-
-
-class _Loader(yaml.SafeLoader):
-    """Loader that refuses a key written twice. It looks before ``<<`` merges other keys in."""
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        """Return a mapping, unless a key stands in it twice.
-
-        Raises:
-            ConfigError: If a key stands in it twice.
-        """
-        node = super().compose_mapping_node(anchor)
-        first: dict[tuple[str, str], int] = {}
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
-                continue
-            name, line = (key.tag, key.value), key.start_mark.line + 1
-            if name in first:
-                raise ConfigError(
-                    f"Key {key.value!r} stands twice in {self.name}: expected it once, got it in line"
-                    f" {first[name]} and in line {line}. Remove one."
-                )
-            first[name] = line
-        return node

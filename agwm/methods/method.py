@@ -12,9 +12,12 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar
 from torch import nn
 from transformers import PreTrainedModel
 
+from agwm.cards import CardFacts
 from agwm.checks import Interval, NonNegative, check_fields
 from agwm.errors import MethodError
 from agwm.finiteness import check_weights
+from agwm.folders import whole_folder
+from agwm.methods.plain_checkpoint import write_plain
 from agwm.models.families import is_regression
 from agwm.models.pretrained import Pretrained
 from agwm.recipe.config import FinetuneConfig
@@ -78,17 +81,29 @@ class Outcome:
         model: The finetuned model. It is plain if the method can be merged into a plain model.
         passes: Number of forward and backward passes of a batch in training.
         history: Losses and scores measured during training.
-        save: Function that writes model and tokenizer into a folder.
+        write: Function that writes model, tokenizer and card into a new folder, of the facts for the card.
         alpha: Name of a mixed weight -> mean, min and max of its alpha; empty without mixing.
         seconds: Name of a stage -> its time in seconds.
+        card: Facts for the card; empty until the model is scored.
     """
 
     model: nn.Module
     passes: float
     history: list[dict[str, Any]]
-    save: Callable[[Path], None]
+    write: Callable[[Path, CardFacts], None]
     alpha: dict[str, dict[str, float]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    card: CardFacts = field(default_factory=CardFacts)
+
+    def save(self, directory: str | Path) -> None:
+        """Save model, tokenizer and card in a folder, which is swapped whole.
+
+        Raises:
+            DataError: If the folder cannot be written; what was in it is unchanged.
+            DivergenceError: If a weight is not finite.
+        """
+        with whole_folder(directory) as folder:
+            self.write(folder, self.card)
 
 
 S = TypeVar("S")
@@ -274,9 +289,12 @@ class OneLevelMethod(TrainingHooks, Method[S]):
         finished: Any = self.finish(model)
         seconds = {self.name: round(time.perf_counter() - start, 3)}
 
-        def save(folder: Path) -> None:
+        def write(folder: Path, facts: CardFacts) -> None:
             check_weights(finished, "", "It is not saved: train again with a lower learning rate.")
-            finished.save_pretrained(folder)
-            job.loaded.tokenizer.save_pretrained(folder)
+            self.write(finished, job.loaded.tokenizer, folder, replace(facts, method=self.name))
 
-        return Outcome(finished, passes, history, save, alpha, seconds)
+        return Outcome(finished, passes, history, write, alpha, seconds)
+
+    def write(self, model: Any, tokenizer: Any, folder: Path, facts: CardFacts) -> None:
+        """Write the finished model, its tokenizer and its card into a new folder."""
+        write_plain(model, tokenizer, folder, facts)

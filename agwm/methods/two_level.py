@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from agwm.cards import CardFacts
 from agwm.methods.method import Job, Method, Outcome
 from agwm.methods.pretrained_weights import inject_pretrained, pretrained_only
 from agwm.mixing.alpha import Attention
@@ -78,20 +79,21 @@ class Agwm(Method):
             job.loaded.model,
             job.examples,
             collate=job.collate,
+            processing_class=job.loaded.tokenizer,
             evaluate=job.evaluate,
             config=config,
             progress=job.progress,
         )
 
-        def save(folder: Path) -> None:
-            result.save_pretrained(folder)
-            job.loaded.tokenizer.save_pretrained(folder)
+        def write(folder: Path, facts: CardFacts) -> None:
+            result.check()
+            result.write_into(folder, job.loaded.tokenizer, dataclasses.replace(facts, method=self.name))
 
         return Outcome(
             model=result.model,
             passes=self.passes(job.training, job.recipe, len(job.examples), is_regression(result.model)),
             history=result.history,
-            save=save,
+            write=write,
             alpha=summaries(result.attention, result.initial_attention),
             seconds={stage: round(seconds, 3) for stage, seconds in result.seconds.items()},
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,19 +11,39 @@ from typing import Annotated, Any
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from agwm.cards import CARD_FILE, PACKAGE, CardFacts, base_name, card_text
 from agwm.checks import Count, Interval, NonNegative
 from agwm.errors import MethodError
-from agwm.methods.adapters import Adapter, quiet_peft
-from agwm.methods.method import Job, Outcome, Settings
-from agwm.models.pretrained import Pretrained
+from agwm.files import write_text
+from agwm.methods.adapters import ADAPTER, Adapter, quiet_peft
+from agwm.methods.method import Settings
+from agwm.mixing.saving import write_config
+from agwm.models.positions import max_tokens
+from agwm.models.pretrained import PACKAGED_MODEL, Pretrained
+from agwm.processing import write_processing_class
 from agwm.recipe.config import FinetuneConfig
+
+_ABOUT = """An adapter and a head: trained vectors before the tokens of every text, and the new weights of
+the head. The frozen weights of the pretrained model are not in this folder."""
+
+_CODE = """{imports}from peft import PeftModel
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+
+base = {base}
+config = AutoConfig.from_pretrained(".")
+plain = AutoModelForSequenceClassification.from_pretrained(
+    base, config=config, ignore_mismatched_sizes=True  # the base may have a head for other labels
+)
+model = PeftModel.from_pretrained(plain, ".").eval()
+tokenizer = AutoTokenizer.from_pretrained(".")
+print(model(**tokenizer("A text.", return_tensors="pt", truncation=True)).logits)
+"""
 
 __all__ = [
     "VirtualTokenSettings",
     "VirtualTokens",
     "count_from_first_token",
     "pools_last_token",
-    "positions",
 ]
 
 
@@ -49,15 +68,6 @@ def pools_last_token(model: PreTrainedModel) -> bool:
     Given embeddings instead of ids, the model cannot find that token.
     """
     return hasattr(model, "score")
-
-
-def positions(model: PreTrainedModel) -> int | None:
-    """Return the number of absolute positions that the model has for tokens; None if unlimited."""
-    for name, module in model.base_model.named_modules():
-        if isinstance(module, nn.Embedding) and name.rpartition(".")[2] in ("position_embeddings", "wpe"):
-            # RoBERTa numbers positions from the index after the padding's.
-            return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
-    return None
 
 
 def count_from_first_token(
@@ -103,7 +113,7 @@ class VirtualTokens(Adapter):
         Raises:
             MethodError: If they are too long.
         """
-        limit, added = positions(model), self.added(model)
+        limit, added = max_tokens(model), self.added(model)
         if limit is not None and max_length + added > limit:
             raise MethodError(
                 f"Method {self.name!r} makes examples too long for {type(model).__name__}: expected at"
@@ -116,17 +126,30 @@ class VirtualTokens(Adapter):
         longest = max((batch["input_ids"].shape[1] for batch in batches), default=0)
         self.check_length(model.get_base_model(), longest)
 
-    def run(self, job: Job) -> Outcome:
-        """Finetune on all examples. ``save`` writes adapter, head and config, but no frozen weights."""
-        outcome = super().run(job)
-        model: Any = outcome.model
-
-        def save(folder: Path) -> None:
+    def write(self, model: Any, tokenizer: Any, folder: Path, facts: CardFacts) -> None:
+        """Write adapter, head, config, tokenizer and card into a new folder, but no frozen weights."""
+        plain = model.get_base_model()
+        base = facts.base or base_name(plain.config._name_or_path or "")
+        settings = model.peft_config[ADAPTER]
+        place = settings.base_model_name_or_path
+        settings.base_model_name_or_path = base  # a path is nobody's business
+        try:
             with quiet_peft():
                 # The embeddings are frozen, so never save them. peft would ask the hub to find that out.
                 model.save_pretrained(folder, save_embedding_layers=False)
-            # peft's own settings hold neither the number of labels nor their names.
-            model.get_base_model().config.save_pretrained(folder)
-            job.loaded.tokenizer.save_pretrained(folder)
+        finally:
+            settings.base_model_name_or_path = place
+        # peft's own settings hold neither the number of labels nor their names.
+        write_config(plain, folder, tokenizer)
+        write_processing_class(tokenizer, folder, facts.max_length)
+        write_text(folder / CARD_FILE, card_text(plain, _ABOUT, _code(base), facts))
 
-        return dataclasses.replace(outcome, save=save)
+
+def _code(base: str) -> str:
+    """Return code that puts the adapter on its base model, where that can be found by name."""
+    lines, place = "", repr(base)
+    if base == PACKAGED_MODEL:
+        lines, place = f"from {PACKAGE} import get_model_path\n", "get_model_path()"
+    elif "/" not in base:
+        place += "  # the pretrained model: its folder, or its name on the hub"
+    return _CODE.format(imports=lines, base=place)

@@ -7,6 +7,7 @@ stored as a matrix for backward.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -57,6 +58,8 @@ def mixing_function(
     def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:
         return tangent(ctx.saved_tensors, tangents)
 
+    # torch asks for it at every call: kept, it is not worked out each time
+    value.__signature__ = inspect.signature(value)  # type: ignore[attr-defined]
     body: dict[str, Callable[..., Any]]
     body = {"forward": value, "setup_context": setup_context, "backward": backward, "jvp": jvp}
     methods: dict[str, Any] = {key: staticmethod(method) for key, method in body.items()}

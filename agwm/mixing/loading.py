@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import transformers
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from agwm._version import __version__
-from agwm.errors import ConfigError, DataError, ModelError, ShapeError
-from agwm.files import read_json
+from agwm.checks import Interval, NonNegative, check_value
+from agwm.errors import ConfigError, DataError, ModelError, ShapeError, border, one_line, reason, shown
+from agwm.files import check_regular, read_json
+from agwm.folders import put_back
 from agwm.mixing.alpha import ALPHA_FORMS, Alpha, alpha_class
+from agwm.mixing.functions import Formula
 from agwm.mixing.injection import check_plain, ordinary_tensors
 from agwm.mixing.mixup import Mixup
 from agwm.mixing.saving import ATTENTION_FILE, FORMAT, INDEX_FILE, PRETRAINED_FILE, TASK_FILE
@@ -23,45 +26,81 @@ from agwm.mixing.selection import find_candidates
 
 __all__ = ["load"]
 
+_REMEDY = "Save the model again with mixup.save_pretrained."
+# Keys of the index, and of each of its weights -> the types of their values.
+_INDEX: dict[str, Any] = {
+    "model_class": str,
+    "is_hugging_face": bool,
+    "formula": Formula,
+    "alpha": str,
+    "is_own_alpha": bool,
+    "init_std": NonNegative,
+    "weights": list[Mapping[str, Any]],
+}
+_WEIGHT: dict[str, Any] = {"name": str, "num_batch_dims": Annotated[int, Interval(0)]}
+
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
-    try:
+    with border(path, "a safetensors file", _REMEDY, error=DataError):
+        check_regular(path)
         return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise DataError(
-            f"Cannot read {str(path)!r}: expected a safetensors file, got {type(error).__name__}."
-            " Save the model again with mixup.save_pretrained."
-        ) from None
+
+
+def _check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Raise unless all numbers are finite: mixing would spread one that is not.
+
+    Raises:
+        DataError: If one is not.
+    """
+    for name, tensor in tensors.items():
+        if not bool(tensor.isfinite().all()):
+            raise DataError(
+                f"Cannot use tensor {shown(name)} of {shown(path)}: expected finite numbers, got others."
+                f" {_REMEDY}"
+            )
 
 
 def _read_index(folder: Path) -> dict[str, Any]:
+    put_back(folder)  # where a save was killed
     if not (folder / INDEX_FILE).is_file():
         what = f"a folder without {INDEX_FILE}" if folder.is_dir() else "no such folder"
         raise DataError(
-            f"Cannot load {str(folder)!r}: expected a folder that mixup.save_pretrained wrote, got"
+            f"Cannot load {shown(folder)}: expected a folder that mixup.save_pretrained wrote, got"
             f" {what}. A merged or plain model is loaded with transformers' from_pretrained."
         )
     index = read_json(folder / INDEX_FILE)
-    if not isinstance(index, dict) or index.get("format") != FORMAT:
+    if not isinstance(index, dict) or repr(index.get("format")) != repr(FORMAT):
         got = index.get("format") if isinstance(index, dict) else type(index).__name__
         raise DataError(
-            f"Cannot load {str(folder)!r}: expected format {FORMAT} in {INDEX_FILE}, got {got!r}."
+            f"Cannot load {shown(folder)}: expected format {FORMAT} in {INDEX_FILE}, got {shown(got)}."
             f" This is agwm {__version__}; use the release that wrote it."
         )
-    needed = {"model_class", "is_hugging_face", "formula", "alpha", "is_own_alpha", "init_std", "weights"}
-    if not needed <= set(index):
+    for name, kind in _INDEX.items():
+        if name not in index:
+            raise DataError(
+                f"Cannot load {shown(folder)}: expected {INDEX_FILE} with all its keys, got none of name"
+                f" {name!r}. {_REMEDY}"
+            )
+        check_value(f"Key {name!r} in {shown(folder / INDEX_FILE)}", kind, index[name], _REMEDY, DataError)
+    for place, entry in enumerate(index["weights"]):
+        for name, kind in _WEIGHT.items():
+            where = f"Key 'weights.{place}.{name}' in {shown(folder / INDEX_FILE)}"
+            check_value(where, kind, entry.get(name), _REMEDY, DataError)
+    names = [entry["name"] for entry in index["weights"]]
+    if len(set(names)) < len(names) or not names:
         raise DataError(
-            f"Cannot load {str(folder)!r}: expected {INDEX_FILE} with all its keys, got none of name"
-            f" {min(needed - set(index))!r}. Save the model again with mixup.save_pretrained."
+            f"Wrong key 'weights' in {shown(folder / INDEX_FILE)}: expected one or more different weights,"
+            f" got {shown(names)}. {_REMEDY}"
         )
     return index
 
 
 def _from_transformers(folder: Path, name: str) -> PreTrainedModel:
-    cls = getattr(transformers, name, None)
+    with border(name, "a model class of transformers", _REMEDY, problem="Cannot build", error=ModelError):
+        cls = getattr(transformers, name, None)  # it may import a library that is missing
     if not (isinstance(cls, type) and issubclass(cls, PreTrainedModel)):
         raise ModelError(
-            f"Cannot build {name!r}: expected a model class of transformers"
+            f"Cannot build {shown(name)}: expected a model class of transformers"
             f" {transformers.__version__}, got none of that name. Pass a model of that class as"
             " agwm.load(directory, model=...)."
         )
@@ -74,14 +113,9 @@ def _read_model(cls: type[PreTrainedModel], folder: Path) -> PreTrainedModel:
     Raises:
         DataError: If a file is damaged, or a weight is missing, left over, or of another shape.
     """
-    try:
+    expected = f"the {cls.__name__} that was saved"
+    with border(folder, expected, _REMEDY, problem="Cannot read W from", error=DataError):
         loaded: Any = cls.from_pretrained(folder, output_loading_info=True)
-    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(
-            f"Cannot read W from {str(folder)!r}: expected the {cls.__name__} that was saved, got"
-            f" {type(error).__name__} ({reason}). Save the model again with mixup.save_pretrained."
-        ) from None
     model, info = loaded
     names: dict[int, set[str]] = {}
     for name, tensor in model.state_dict(keep_vars=True).items():
@@ -104,8 +138,8 @@ def _refuse_keys(kind: str, keys: set[str], where: Path, expected: str) -> None:
     if keys:
         listed = ", ".join(map(repr, sorted(keys)[:5])) + (", ..." if len(keys) > 5 else "")
         raise DataError(
-            f"Tensors are {kind} in {str(where)!r}: expected {expected} and no others, got {len(keys)}"
-            f" {kind}: {listed}. Save the model again with mixup.save_pretrained."
+            f"Tensors are {kind} in {shown(where)}: expected {expected} and no others, got {len(keys)}"
+            f" {kind}: {one_line(listed)}. {_REMEDY}"
         )
 
 
@@ -121,13 +155,13 @@ def _load_model(folder: Path, index: dict[str, Any], model: nn.Module | None) ->
         return _from_transformers(folder, name)
     if model is None:
         raise ModelError(
-            f"Cannot build {name!r}: expected a model to load into, as only Hugging Face models are"
+            f"Cannot build {shown(name)}: expected a model to load into, as only Hugging Face models are"
             " built from a folder, got model=None. Pass agwm.load(directory, model=...)."
         )
     check_plain(model)
     if type(model).__name__ != name:
         raise ModelError(
-            f"Model is of another class: expected {name!r}, got {type(model).__name__!r}."
+            f"Model is of another class: expected {shown(name)}, got {type(model).__name__!r}."
             " Pass a model of the class that was saved."
         )
     if isinstance(model, PreTrainedModel):
@@ -136,11 +170,10 @@ def _load_model(folder: Path, index: dict[str, Any], model: nn.Module | None) ->
         state = _read_tensors(folder / TASK_FILE)
     try:
         model.load_state_dict(state)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
+    except Exception as error:
         raise ShapeError(
             f"Model does not fit the saved weights: expected the {name} that was saved, got another"
-            f" ({reason}). Build it with the same sizes."
+            f" ({reason(error)}). Build it with the same sizes."
         ) from None
     return model
 
@@ -150,30 +183,29 @@ def _alpha_form(index: dict[str, Any], alpha: str | type[Alpha] | None) -> type[
     if alpha is None:
         if index["is_own_alpha"]:
             raise ConfigError(
-                f"Form of alpha is not agwm's: expected the class {saved!r} to be passed, got"
-                f" alpha=None. Pass agwm.load(directory, alpha={saved})."
+                f"Form of alpha is not agwm's: expected the class {shown(saved)} to be passed, got"
+                f" alpha=None. Pass agwm.load(directory, alpha={one_line(saved, 60)})."
             )
         return alpha_class(saved)
     form = alpha_class(alpha)
     given = alpha if isinstance(alpha, str) else form.__name__
     if saved not in (given, form.__name__) and ALPHA_FORMS.get(saved) is not form:
         raise ConfigError(
-            f"Form of alpha is another: expected {saved!r}, as saved, got {given!r}. Pass the form that"
-            " the model was injected with."
+            f"Form of alpha is another: expected {shown(saved)}, as saved, got {given!r}. Pass the form"
+            " that the model was injected with."
         )
     return form
 
 
 def _load_alpha(form: type[Alpha], name: str, shape: torch.Size, entry: dict, state: dict) -> Alpha:
-    # a generator of its own: loading leaves the global random state alone
-    alpha = form(shape, entry["num_batch_dims"], entry["init_std"], torch.Generator())
     try:
+        # a generator of its own: loading leaves the global random state alone
+        alpha = form(shape, entry["num_batch_dims"], entry["init_std"], torch.Generator())
         alpha.load_state_dict(state, assign=True)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
+    except Exception as error:
         raise ShapeError(
-            f"Alpha of {name!r} does not fit: expected what {form.__name__} makes for a weight of"
-            f" {tuple(shape)}, got another ({reason}). Load the model and form that were saved."
+            f"Alpha of {shown(name)} does not fit: expected what {form.__name__} makes for a weight of"
+            f" {tuple(shape)}, got another ({reason(error)}). Load the model and form that were saved."
         ) from None
     return alpha
 
@@ -215,6 +247,8 @@ def load(
     with ordinary_tensors():
         pretrained = _read_tensors(folder / PRETRAINED_FILE)
         attention = _read_tensors(folder / ATTENTION_FILE)
+    for file, tensors in ((PRETRAINED_FILE, pretrained), (ATTENTION_FILE, attention)):
+        _check_finite(folder / file, tensors)
     model = _load_model(folder, index, model)
     known = {candidate.name: candidate for candidate in find_candidates(model)}
     candidates, alphas = [], {}
@@ -224,7 +258,7 @@ def load(
         if name not in known or name not in pretrained:
             where = "model" if name not in known else PRETRAINED_FILE
             raise ModelError(
-                f"Mixed weight is missing: expected {name!r} in the {where}, got none of that name."
+                f"Mixed weight is missing: expected {shown(name)} in the {where}, got none of that name."
                 " Load the model that was saved."
             )
         candidate = known[name]

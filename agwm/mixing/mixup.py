@@ -7,9 +7,11 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
+from agwm.cards import CardFacts
 from agwm.errors import AgwmWarning, ConfigError, ModelError, ShapeError
 from agwm.mixing.alpha import ALPHA_FORMS, Alpha, Attention
 from agwm.mixing.candidates import Candidate
@@ -179,19 +181,26 @@ class Mixup:
         ]
         return present + gone
 
-    def save_pretrained(self, directory: str | Path) -> None:
+    def save_pretrained(
+        self, directory: str | Path, *, processing_class: Any = None, card: CardFacts | None = None
+    ) -> None:
         """Save W, W0 and alpha so that :func:`agwm.load` gives them back (safetensors and JSON).
 
         Args:
-            directory: Folder to write; made if missing.
+            directory: Folder to write; made if missing. It is swapped whole: an earlier save stays until
+                the new one is on the disk.
+            processing_class: The model's tokenizer, to be saved beside it.
+            card: Facts for the card, ``README.md``.
 
         Raises:
-            DataError: If the folder cannot be written.
+            ConfigError: If the tokenizer cannot be saved, or does not fit the model.
+            DataError: If the folder cannot be written; an earlier save in it is unchanged.
             ModelError: If the hook is off the model, or the model holds copies of mixed parts.
         """
         self.check_whole()
         pretrained = {name: weight.pretrained for name, weight in self.weights.items()}
-        save(directory, self.model, self.formula, self.alpha_form, pretrained, self.attention)
+        parts = (self.model, self.formula, self.alpha_form, pretrained, self.attention)
+        save(directory, *parts, processing_class, card)
 
     def __deepcopy__(self, memo: dict[int, object]) -> Mixup:
         """Copy the model along, so that the copy is independent."""

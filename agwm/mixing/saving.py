@@ -1,28 +1,30 @@
 """Save an injected model as a folder: W as Hugging Face writes it, W0, alpha, and an index.
 
 Beside what ``model.save_pretrained`` writes (any Hugging Face program loads W from the folder) there
-are ``agwm_pretrained.safetensors`` (W0), ``agwm_attention.safetensors`` (factors of alpha) and
-``agwm.json``, which is written last: a folder with it is whole.
+are ``agwm_pretrained.safetensors`` (W0), ``agwm_attention.safetensors`` (factors of alpha), ``agwm.json``
+and a card. The folder is swapped whole.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
+import copy
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from agwm._version import __version__
+from agwm.cards import CARD_FILE, CardFacts, card_text, loading_code
 from agwm.errors import ModelError
-from agwm.files import make_folder, write_json, write_whole
+from agwm.files import write_json, write_text, write_whole
+from agwm.folders import whole_folder
 from agwm.mixing.alpha import ALPHA_FORMS, Attention
+from agwm.processing import check_processing_class, write_processing_class
 
-__all__ = ["plain_state", "save", "write_hugging_face", "write_tensors"]
+__all__ = ["plain_state", "save", "write_config", "write_hugging_face", "write_tensors"]
 
 INDEX_FILE = "agwm.json"
 PRETRAINED_FILE = "agwm_pretrained.safetensors"
@@ -38,20 +40,20 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     write_whole(path, lambda temporary: save_file(copies, temporary, {"format": "pt"}))
 
 
-def write_hugging_face(model: PreTrainedModel, folder: Path) -> None:
-    """Let the model write itself aside, then move its files in and delete the files of an older save."""
-    temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".saving."))
-    try:
-        type(model).save_pretrained(model, temporary)  # W is what is meant: no notice of it
-        fresh = sorted(path for path in temporary.iterdir() if path.is_file())
-        kept = {path.name for path in fresh}
-        for stale in folder.glob("model*.safetensors*"):
-            if stale.name not in kept:
-                stale.unlink()
-        for path in fresh:
-            os.replace(path, folder / path.name)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+def write_hugging_face(model: PreTrainedModel, folder: Path, processing_class: Any = None) -> None:
+    """Let the model write itself, with its tokenizer's padding token and without the path it is from."""
+    type(model).save_pretrained(model, folder)  # W is what is meant: no notice of it
+    write_config(model, folder, processing_class)
+
+
+def write_config(model: PreTrainedModel, folder: Path, processing_class: Any = None) -> None:
+    """Write a model's config, with its tokenizer's padding token and without the path it is from."""
+    config: Any = copy.deepcopy(model.config)
+    config._name_or_path = ""
+    padding = getattr(processing_class, "pad_token_id", None)
+    if padding is not None:
+        config.pad_token_id = padding
+    config.save_pretrained(folder)
 
 
 def plain_state(model: nn.Module) -> dict[str, Tensor]:
@@ -70,6 +72,25 @@ def plain_state(model: nn.Module) -> dict[str, Tensor]:
     return state
 
 
+_ABOUT = """An injected model, saved by agwm {version}: the task weights `W` of a `{name}` (in `{weights}`),
+its pretrained weights `W0` (`{pretrained}`) and the factors of the attention parameters
+alpha (`{attention}`). It computes with the mixed weights, which `agwm.load`
+puts together; `from_pretrained` loads `W` alone."""
+
+_CODE = """import agwm
+
+mixup = agwm.load(".")
+model = mixup.merge()  # a plain model, with the mixed weights
+"""
+
+_CODE_OF_TOKENIZER = """
+from transformers import AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained(".")
+print(model(**tokenizer("A text.", return_tensors="pt", truncation=True)))
+"""
+
+
 def save(
     directory: str | Path,
     model: nn.Module,
@@ -77,6 +98,8 @@ def save(
     alpha_form: str,
     pretrained: Mapping[str, Tensor],
     attention: Attention,
+    processing_class: Any = None,
+    card: CardFacts | None = None,
 ) -> None:
     """Write W, W0 and alpha of an injected model into a folder.
 
@@ -87,12 +110,16 @@ def save(
         alpha_form: Name of the form of alpha, or of the user's class.
         pretrained: Weight name -> W0, for every mixed weight.
         attention: The factors of alpha of the same weights.
+        processing_class: The model's tokenizer, saved beside it; None: none is saved.
+        card: Facts for the card.
 
     Raises:
-        DataError: If the folder cannot be written.
+        ConfigError: If the tokenizer cannot be saved, or does not fit the model.
+        DataError: If the folder cannot be written; an older save in it is unchanged.
         ModelError: If a plain model's state holds more than tensors.
     """
-    folder = make_folder(directory)
+    check_processing_class(processing_class, model)
+    facts = card or CardFacts()
     alphas = {name: attention[name] for name in pretrained}
     first = next(iter(alphas.values()))
     index = {
@@ -108,12 +135,28 @@ def save(
             {"name": name, "num_batch_dims": alpha.num_batch_dims} for name, alpha in alphas.items()
         ],
     }
-    # load() takes no folder without an index, so it takes none that is half replaced
-    (folder / INDEX_FILE).unlink(missing_ok=True)
-    if isinstance(model, PreTrainedModel):
-        write_hugging_face(model, folder)
-    else:
-        write_tensors(folder / TASK_FILE, plain_state(model))
-    write_tensors(folder / PRETRAINED_FILE, pretrained)
-    write_tensors(folder / ATTENTION_FILE, attention.state_dict())
-    write_json(folder / INDEX_FILE, index)
+    with whole_folder(directory) as folder:
+        if isinstance(model, PreTrainedModel):
+            write_hugging_face(model, folder, processing_class)
+        else:
+            write_tensors(folder / TASK_FILE, plain_state(model))
+        if processing_class is not None:
+            write_processing_class(processing_class, folder, facts.max_length)
+        write_tensors(folder / PRETRAINED_FILE, pretrained)
+        write_tensors(folder / ATTENTION_FILE, attention.state_dict())
+        write_json(folder / INDEX_FILE, index)
+        write_text(folder / CARD_FILE, _card(model, index, processing_class is not None, facts))
+
+
+def _card(model: nn.Module, index: Mapping[str, Any], has_tokenizer: bool, facts: CardFacts) -> str:
+    about = _ABOUT.format(
+        version=__version__,
+        name=index["model_class"],
+        weights="model.safetensors" if index["is_hugging_face"] else TASK_FILE,
+        pretrained=PRETRAINED_FILE,
+        attention=ATTENTION_FILE,
+    )
+    code = _CODE + (_CODE_OF_TOKENIZER if has_tokenizer else "")
+    if not loading_code(model, False):
+        code = code.replace('(".")', '(".", model=model)  # a model of the same class and sizes', 1)
+    return card_text(model, about, code, facts)

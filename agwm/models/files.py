@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,8 +21,9 @@ def model_name(model: str) -> str:
 
 def folder_name(model: str) -> str | None:
     """Return the name of the model's folder, without its path; None if the model is in no folder."""
-    path = Path(model).expanduser()
-    return path.resolve().name if path.is_dir() else None
+    # functions of os take any text: pathlib raises where a name is too long or a home is unknown
+    path = os.path.expanduser(model)
+    return os.path.basename(os.path.realpath(path)) if os.path.isdir(path) else None
 
 
 def model_files(model: str) -> str | None:
@@ -31,8 +33,8 @@ def model_files(model: str) -> str | None:
         model: A folder, ``"minilm"`` or a name on the hub. The last two give None, because versions
             identify their files.
     """
-    folder = Path(model).expanduser()
-    if not folder.is_dir():
+    folder = Path(os.path.expanduser(model))
+    if not os.path.isdir(folder):
         return None
     paths = sorted(path for path in folder.iterdir() if path.suffix in _SUFFIXES and path.is_file())
     stats = [(path, path.stat()) for path in paths]

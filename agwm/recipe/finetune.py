@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import time
+import warnings
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -12,17 +13,20 @@ import torch
 from torch import nn
 
 from agwm.batches import Split
+from agwm.cards import label_counts
 from agwm.checks import check_precision
-from agwm.data.sampling import split_train
-from agwm.errors import ConfigError, SplitError
+from agwm.errors import AgwmWarning, ConfigError
 from agwm.mixing.alpha import Attention
 from agwm.mixing.injection import check_plain, inject, mixup_of
 from agwm.mixing.mixup import Mixup
+from agwm.processing import fit_padding
 from agwm.recipe.averaging import Mean, averaged
 from agwm.recipe.config import FinetuneConfig
 from agwm.recipe.inner_loss import InnerLoss, MeanLoss, check_problem
+from agwm.recipe.padding import batching
 from agwm.recipe.result import FinetuneResult
 from agwm.recipe.snapshot import Snapshot
+from agwm.recipe.splits import draw_split, num_search_steps
 from agwm.rng import seed_everything
 from agwm.scores import plain_scores
 from agwm.search.engine import MixupEngine
@@ -38,7 +42,8 @@ def finetune(
     model: nn.Module,
     train_dataset: Sequence[Any],
     *,
-    collate: Collate,
+    collate: Collate | None = None,
+    processing_class: Any = None,
     evaluate: Evaluate | None = None,
     eval_dataset: Sequence[Any] | None = None,
     config: FinetuneConfig | None = None,
@@ -57,7 +62,10 @@ def finetune(
     Args:
         model: A pretrained model whose output has ``loss``, on its device; changed in place.
         train_dataset: Encoded examples, with ``labels`` where the split is stratified.
-        collate: Makes a batch, a mapping of tensors, of a list of examples.
+        collate: Makes a batch, a mapping of tensors, of a list of examples. None: ``processing_class``
+            pads it, and columns that the model does not take are left out.
+        processing_class: The tokenizer that encoded the examples. ``save_pretrained`` saves it beside the
+            model, whose padding token becomes the tokenizer's. None: that of ``collate``, if it has one.
         evaluate: ``evaluate(model) -> dict`` of numbers, called during search and finetuning; for the
             record only, nothing is chosen by it.
         eval_dataset: Without ``evaluate``: examples whose mean loss is recorded as ``eval_loss``.
@@ -72,7 +80,8 @@ def finetune(
         was given: weights, buffers, gradients, flags and the mode of each module.
 
     Raises:
-        ConfigError: If a setting is wrong.
+        ConfigError: If a setting is wrong, or the tokenizer does not fit the model.
+        DataError: If ``processing_class`` cannot pad the examples.
         SelectionError: If no weight can be mixed.
         SplitError: If the training set cannot be split, or the split is not disjoint.
         DivergenceError: If a loss, a gradient or a weight is not finite; names the examples.
@@ -95,13 +104,17 @@ def finetune(
     """
     config = FinetuneConfig() if config is None else config
     _check(model, config, inner, outer)
+    collate, processing_class = batching(collate, processing_class, model)
     mean_loss = None
     if evaluate is None and eval_dataset is not None:
         evaluate = mean_loss = MeanLoss(eval_dataset, collate, config.final.batch_size)
     given = Snapshot(model)
     search = _Search(train_dataset, collate, evaluate, mean_loss, config, progress, inner, outer, given)
+    fit_padding(model, processing_class)
     try:
-        return _finetune(model, search)
+        result = _finetune(model, search)
+        labels = label_counts(train_dataset, model)
+        return dataclasses.replace(result, processing_class=processing_class, labels=labels)
     except BaseException:
         mixup = mixup_of(model)
         if mixup is not None:
@@ -224,11 +237,18 @@ def _build(mixup: Mixup, given: _Search, k: int) -> MixupEngine:
     """Build the engine of one search: its split, loaders, optimizers and schedules."""
     config, dataset, evaluate = given.config, given.dataset, given.evaluate
     search, seed = config.search, config.seed + k
-    inner_split, outer_split = _split(dataset, config, seed)
+    inner_split, outer_split = draw_split(dataset, config, k)
     seed_everything(seed)
     inner_loader = make_loader(Split(dataset, inner_split), search.batch_size, given.collate, seed)
     outer_loader = make_loader(Split(dataset, outer_split), search.batch_size, given.collate, seed + 1)
-    num_steps = search.epochs * len(inner_loader)
+    num_steps = num_search_steps(search, len(inner_split))
+    if k == 0 and search.unroll_steps > num_steps:
+        warnings.warn(
+            f"Alpha is never learned: expected search.unroll_steps of at most {num_steps}, the steps of a"
+            f" search, got {search.unroll_steps}. Lower it, or raise search.epochs.",
+            AgwmWarning,
+            stacklevel=2,
+        )
     num_outer_steps = max(1, num_steps // search.unroll_steps)
     inner_optimizer = make_optimizer(mixup.model, search)
     outer_optimizer = torch.optim.AdamW(
@@ -269,19 +289,3 @@ def _validation(evaluate: Evaluate) -> Any:
         return {**losses, **plain_scores(evaluate(engine._inner.model), "evaluate")}
 
     return validate
-
-
-def _split(dataset: Sequence[Any], config: FinetuneConfig, seed: int) -> tuple[list[int], list[int]]:
-    search = config.search
-    labels: Any = len(dataset)
-    if search.stratified:
-        try:
-            labels = [float(row["labels"]) for row in dataset]
-        except (KeyError, TypeError, ValueError):
-            raise SplitError(
-                "Cannot stratify: expected examples with a number under 'labels', got others."
-                " Set search.stratified to false."
-            ) from None
-        if all(label.is_integer() for label in labels):
-            labels = [int(label) for label in labels]
-    return split_train(labels, search.outer_fraction, seed=seed, stratified=search.stratified)

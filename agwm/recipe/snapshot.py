@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -26,6 +28,8 @@ class Snapshot:
             for module in model.modules()
         ]
         self._modes = [(module, module.training) for module in model.modules()]
+        self._config: Any = getattr(model, "config", None)
+        self._padding = getattr(self._config, "pad_token_id", None)
 
     @torch.no_grad()
     def restore_tensors(self) -> None:
@@ -44,8 +48,10 @@ class Snapshot:
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Put everything back: tensors, ``.grad``, ``requires_grad`` and the mode of each module."""
+        """Put everything back: tensors, ``.grad``, ``requires_grad``, the modes and the padding token."""
         self.restore_tensors()
+        if hasattr(self._config, "pad_token_id"):
+            self._config.pad_token_id = self._padding
         for parameter, is_trained, _ in self._flags:
             parameter.requires_grad_(is_trained)
         for parameter, gradient, value in self._gradients:

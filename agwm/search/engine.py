@@ -8,14 +8,15 @@ from typing import Any
 
 import torch
 
-from agwm.errors import ConfigError, DataError
-from agwm.files import load_tree, save_tree
+from agwm.errors import ConfigError
+from agwm.files import save_tree
 from agwm.finiteness import check_weights
 from agwm.hypergradient._betty import Engine, EngineConfig, quiet_betty
 from agwm.processes import broadcast_
 from agwm.progress import Progress
 from agwm.rng import RngState
 from agwm.scores import plain_scores
+from agwm.search.checkpoints import read_checkpoint, resuming
 from agwm.search.checks import check_engine
 from agwm.search.problems import AttentionProblem, TaskWeightProblem
 
@@ -207,16 +208,13 @@ class MixupEngine(Engine):
             path: The file.
 
         Raises:
-            DataError: If it cannot be read, or is no checkpoint of an engine.
+            DataError: If it cannot be read, was changed since, or is of an engine that was built otherwise.
+                Weights, optimizers or loaders that do not fit are told before anything is changed.
         """
-        tree = load_tree(path)
-        if not (isinstance(tree, dict) and {"global_step", "inner", "outer", "rng"} <= set(tree)):
-            raise DataError(
-                f"Cannot resume from {str(path)!r}: expected a checkpoint that an engine wrote, got"
-                " another file. Check the path."
-            )
-        self.global_step, self._due = tree["global_step"], []
-        self.history = tree["history"]
-        self._inner.load_tree(tree["inner"])
-        self._outer.load_tree(tree["outer"])
-        RngState.from_tree(tree["rng"]).restore()
+        tree = read_checkpoint(path, {"inner": self._inner, "outer": self._outer})
+        with resuming(path):
+            self._inner.load_tree(tree["inner"])
+            self._outer.load_tree(tree["outer"])
+            RngState.from_tree(tree["rng"]).restore()
+            self.global_step, self._due = tree["global_step"], []
+            self.history = tree["history"]

@@ -21,6 +21,7 @@ from agwm.hypergradient._betty import Config, HypergradientConfig
 from agwm.hypergradient.hooks import warn_of_misspelt_hooks
 from agwm.hypergradient.search_step import SearchStep
 from agwm.mixing.mixup import Mixup
+from agwm.model_loss import model_loss
 
 __all__ = ["AttentionProblem", "TaskWeightProblem"]
 
@@ -122,14 +123,14 @@ class _MixupProblem(SearchStep):
             ``self.model(**batch).loss``: the loss that the Hugging Face model computes from ``labels``.
 
         Raises:
-            DataError: If the batch is no mapping.
+            DataError: If the batch is no mapping, or does not fit the model.
         """
         if not isinstance(batch, Mapping):
             raise DataError(
                 f"Batch of problem {self.name!r} is unusable: expected a dict of the model's arguments, got"
                 f" a {type(batch).__name__}. Collate to a dict, or override loss()."
             )
-        return self.model(**batch).loss
+        return model_loss(self.model, batch)
 
     def training_step(self, batch: Any) -> Tensor:
         """Betty's name for :meth:`loss`.

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from agwm.model_loss import model_loss
 from agwm.training.config import TrainingConfig
 
 __all__ = ["TrainingHooks", "decay_groups", "decays", "make_optimizer"]
@@ -97,8 +98,11 @@ class TrainingHooks:
         Args:
             model: The model in training mode.
             batch: Inputs and ``labels``, on the model's device.
+
+        Raises:
+            DataError: If the batch does not fit the model.
         """
-        return model(**batch).loss
+        return model_loss(model, batch)
 
     def edit_gradients(self, model: nn.Module) -> None:
         """Change ``.grad`` in place. The loop calls this after unscaling and before clipping."""

@@ -145,8 +145,8 @@ def test_no_resplit(refused):
     ("text", "message"),
     [
         ("search: {num_resplit: 5}", "Did you mean 'search.num_resplits'"),
-        ("train_size: many", "expected an integer >= 10 or null, got 'many'"),
-        ("search: [", "is not YAML"),
+        ("train_size: many", "expected an integer >= 10 or one of all, whole, got 'many'"),
+        ("search: [", "lines of YAML"),
     ],
 )
 def test_yaml(refused, tmp_path, text, message):
@@ -191,7 +191,7 @@ def test_settings_that_only_the_parts_know(refused, own_files, setting, message)
         (["--seeds", "three"], "Cannot read --seeds"),
         (["--set", "epochs"], "expected key=value"),
         (["--method", ""], "Empty flag"),
-        (["--output-dir", ""], "output_dir is empty"),
+        (["--output-dir", ""], "--output-dir is wrong: expected a text that can be a path"),
         (["--dry-run"], "Flag --dry-run is of grids alone"),
         (["--jobs", "2"], "Flag --jobs is of grids alone"),
         (["--local-model", "a=b"], "Flag --local-model is of grids alone"),

@@ -57,8 +57,8 @@ SECTION = "of the wrong type: expected a section"
         ("run_info", [], f"its run_info is {SECTION}, got []."),
         ("run_info.seed", True, "its run_info.seed is out of range: expected an integer"),
         ("run_info.train_size", 0, "its run_info.train_size is out of range: expected an integer >= 1"),
-        ("run_info.method", 3, "its run_info.method is out of range: expected a text"),
-        ("run_info.label", "", "its run_info.label is out of range: expected a text that is not empty"),
+        ("run_info.method", 3, "its run_info.method is wrong: expected a text"),
+        ("run_info.label", "", "its run_info.label is wrong: expected a text that is not empty"),
         ("run_info.settings", 3, f"its run_info.settings is {SECTION}, got 3."),
         ("run_info.settings", {"search": 3}, "expected run_info.settings.search to be a section, got 3."),
         ("run_info.versions", {"torch": 2}, f"its run_info.versions is {SECTION}, each a text"),
@@ -72,7 +72,7 @@ SECTION = "of the wrong type: expected a section"
         ("train_info.seconds", {"search": -1}, f"its train_info.seconds is {SECTION}, each a number >= 0"),
         ("train_info.alpha", {"w": {"mean": "1"}}, f"its train_info.alpha is {SECTION}, each a section"),
         ("train_info.alpha", {"w": {"mean": 1.0}}, "expected train_info.alpha.w.min, got no such key."),
-        ("train_info.failure", 3, "its train_info.failure is out of range: expected a text"),
+        ("train_info.failure", 3, "its train_info.failure is wrong: expected a text"),
         ("train_info.failure", "why", "expected a score, or the reason of a failure, got both."),
         ("train_info.history", [1], "its train_info.history is of the wrong type: expected a list"),
         ("scores.test", float("nan"), "its scores.test is of the wrong type: expected a number or null"),
@@ -127,8 +127,10 @@ def test_a_run_without_a_score_says_why():
 
 
 def test_what_cannot_be_read_is_not_to_be_removed(tmp_path):
-    with pytest.raises(DataError, match=r"expected a record, got Is a directory. Make it readable"):
+    with pytest.raises(
+        DataError, match=r"expected a record, got a folder, pipe or device. Make it readable"
+    ):
         read_record(tmp_path)
     (tmp_path / "a.json").write_text("{")
-    with pytest.raises(DataError, match=r"a.json' is no record: expected JSON, got JSONDec.*Remove"):
+    with pytest.raises(DataError, match=r"a.json': expected a record, got JSONDec.*Remove"):
         read_record(tmp_path / "a.json")

@@ -28,11 +28,11 @@ CELLS = [(name, family) for name in METHODS for family in FAMILIES if refusal_of
 NAMES = ["no", "perhaps", "yes"]
 
 
-def load_as_the_card_says(name, folder):
-    """Run the lines of the card's only block of Python with a folder; return the model."""
+def load_as_the_card_says(name, folder, base):
+    """Run the lines of the card's only block of Python with two folders; return the model."""
     text = (CARDS / f"{name}.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    values = {"folder": str(folder)}
+    values = {"folder": str(folder), "base": str(base)}
     exec(textwrap.dedent(block), values)
     return values["model"]
 
@@ -46,13 +46,16 @@ def test_three_classes_come_back_with_their_names(name, family, tmp_path):
     loaded.tokenizer.padding_side = side_of(family)
     outcome = METHODS[name].run(job_of(loaded))
     outcome.save(folder)
-    again = load_as_the_card_says(name, folder)
+    again = load_as_the_card_says(name, folder, base)
     inputs = {key: value for key, value in batch().items() if key != "labels"}
     with torch.no_grad():
         expected = outcome.model(**inputs).logits
         torch.testing.assert_close(again(**inputs).logits, expected)
     assert expected.shape == (8, 3) and again.config.id2label == dict(enumerate(NAMES))
     assert json.loads((folder / "config.json").read_text())["problem_type"] == "single_label_classification"
+    assert all(
+        str(tmp_path) not in path.read_text() for path in folder.iterdir() if path.suffix != ".safetensors"
+    )
     # without its weights the folder is no base model, and is never loaded as one with a random head
     with pytest.raises(ModelError, match="Cannot load model"):
         load_pretrained(str(folder), NAMES, seed=3)
@@ -66,7 +69,7 @@ def test_a_regression_comes_back(name, tmp_path):
     loaded = load_pretrained(str(base), None, seed=3)
     outcome = METHODS[name].run(job_of(loaded, num_labels=1))
     outcome.save(tmp_path / "saved")
-    again = load_as_the_card_says(name, tmp_path / "saved")
+    again = load_as_the_card_says(name, tmp_path / "saved", base)
     inputs = batch(num_labels=1)
     with torch.no_grad():
         found, expected = again(**inputs), outcome.model(**inputs)

@@ -73,6 +73,7 @@ def test_folder_holds_a_model_that_transformers_loads(tmp_path):
         "agwm.json",
         "agwm_pretrained.safetensors",
         "agwm_attention.safetensors",
+        "README.md",
     }
     index = json.loads((tmp_path / "agwm.json").read_text())
     assert index["model_class"] == "BertForSequenceClassification"

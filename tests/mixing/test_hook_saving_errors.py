@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import resource
+from pathlib import Path
 
 import pytest
 from torch import nn
@@ -10,22 +12,47 @@ from transformers import BertForSequenceClassification
 
 import agwm
 from agwm.errors import ConfigError, DataError, ModelError, ShapeError
+from tests.killed import FORK
 from tests.mixing.saving_checks import Halved, Plain, check_same, saved
 from tests.tiny_models import tiny_bert
 
 
-def test_failed_save_leaves_no_loadable_half(tmp_path, monkeypatch):
-    mixup = saved(tmp_path)
+def test_a_failed_save_leaves_the_older_one(tmp_path, monkeypatch):
+    mixup = saved(tmp_path / "out")
 
-    def fail(self, *args, **kwargs):
-        raise OSError("disk full")
+    def fail(self, folder, **kwargs):
+        (Path(folder) / "model.safetensors").write_bytes(b"half")
+        raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(BertForSequenceClassification, "save_pretrained", fail)
-    with pytest.raises(OSError, match="disk full"):
-        mixup.save_pretrained(tmp_path)
-    assert not list(tmp_path.glob(".*"))
-    with pytest.raises(DataError, match=r"a folder without agwm\.json"):
-        agwm.load(tmp_path)
+    with pytest.raises(
+        DataError, match=r"not writable.*\(No space left on device\).*what was there is unch"
+    ):
+        agwm.inject(tiny_bert(num_labels=3)).save_pretrained(tmp_path / "out")
+    check_same(agwm.load(tmp_path / "out"), mixup)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_disk_without_room_leaves_the_older_save(tmp_path):
+    mixup = saved(tmp_path / "out")
+
+    def save(queue):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))  # bytes; config and index fit
+        try:
+            agwm.inject(tiny_bert(num_labels=3)).save_pretrained(tmp_path / "out")
+        except DataError as error:
+            queue.put(str(error))
+
+    queue = FORK.SimpleQueue()
+    process = FORK.Process(target=save, args=(queue,))
+    process.start()
+    process.join()
+    message = queue.get()
+    assert (
+        "Output folder is not writable" in message and "File too large" in message and "\n" not in message
+    )
+    check_same(agwm.load(tmp_path / "out"), mixup)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_plain_module_has_to_be_given(tmp_path):

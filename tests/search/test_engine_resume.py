@@ -8,7 +8,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import DataLoader
 
 from agwm.errors import ConfigError, DataError
-from agwm.files import save_tree
+from agwm.files import load_tree, save_tree
 from tests.search_runs import Search, token_batches
 from tests.tiny_models import tiny_bert
 
@@ -137,6 +137,39 @@ def test_resuming_from_another_file_is_an_error(tmp_path):
     save_tree(tmp_path / "other", {"weights": torch.ones(2)})
     with pytest.raises(DataError, match="Cannot resume from"):
         search.engine.resume(tmp_path / "other")
+
+
+def test_a_checkpoint_of_another_engine_changes_nothing(tmp_path):
+    """Other weights, another optimizer, no scheduler: told before anything is taken over."""
+    whole = build("no generator", 2)
+    whole.engine.save_checkpoint(tmp_path / "x")
+    inner, outer = loaders("no generator")
+    make = {"inner": inner, "outer": outer, "train_iters": 2, "hypergradient": {"scheme": "forward"}}
+    schedule = {"scheduler": lambda o: OneCycleLR(o, max_lr=[0.01, 0.003], total_steps=9)}
+    others = {
+        "inner weight '.*' .96, 8. of torch.float32, got .96, 16.": Search(
+            tiny_bert(hidden=8), **make, **schedule
+        ),
+        "inner (optimizer group 0 of|scheduler none, got there)": Search(tiny_bert(), **make),
+    }
+    for message, other in others.items():
+        before = {name: weight.clone() for name, weight in other.weights().items()}
+        state = torch.get_rng_state()
+        with pytest.raises(DataError, match=f"Cannot resume from '.*x': expected {message}") as error:
+            other.engine.resume(tmp_path / "x")
+        assert len(str(error.value)) < 700 and str(error.value).isprintable()
+        assert all(torch.equal(before[name], weight) for name, weight in other.weights().items())
+        assert torch.equal(state, torch.get_rng_state()) and other.engine.step == 0
+
+
+def test_a_checkpoint_whose_content_is_odd_is_one_line(tmp_path):
+    search = build("no generator", 1)
+    search.engine.save_checkpoint(tmp_path / "x")
+    tree = load_tree(tmp_path / "x")
+    for change in ({"inner": {}}, {"inner": 3}, {"rng": {}}, {"outer": [1]}):
+        save_tree(tmp_path / "y", {**tree, **change})
+        with pytest.raises(DataError, match="Cannot resume from '.*y'"):
+            build("no generator", 1).engine.resume(tmp_path / "y")
 
 
 def test_checkpoint_before_the_first_step(tmp_path):

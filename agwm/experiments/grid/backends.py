@@ -5,12 +5,15 @@ from __future__ import annotations
 import ipaddress
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import Annotated
 
 import joblib
 
-from agwm.errors import AgwmError, ConfigError, MissingExtraError, close_names
+from agwm.checks import Interval, check_value
+from agwm.errors import AgwmError, ConfigError, MissingExtraError, close_names, shown
 from agwm.experiments.grid.claims import claim, release
 from agwm.experiments.grid.client import CellWorker, InProcess
 from agwm.experiments.grid.orphans import ending_with
@@ -28,14 +31,11 @@ def check_workers(jobs: int, backend: str, threads: int) -> None:
     Raises:
         ConfigError: Otherwise.
     """
-    if jobs < 0 or threads < 1:
-        raise ConfigError(
-            f"Wrong number of workers: expected jobs >= 0 and threads >= 1, got jobs={jobs} and"
-            f" threads={threads}. Correct --jobs or --threads."
-        )
+    check_value("--jobs", Annotated[int, Interval(0, 1024)], jobs)
+    check_value("--threads", Annotated[int, Interval(1, 1024)], threads)
     if backend not in BACKENDS:
         raise ConfigError(
-            f"Unknown backend {backend!r}: expected one of {', '.join(BACKENDS)}."
+            f"Unknown backend {shown(backend)}: expected one of {', '.join(BACKENDS)}."
             f"{close_names(backend, BACKENDS)}"
         )
 
@@ -71,7 +71,7 @@ def run_loops(tickets: Sequence[Ticket], jobs: int, backend: str, threads: int) 
         _start_ray(jobs)
     num_loops = max(1, min(jobs, len(tickets)))
     try:
-        with joblib.parallel_config(backend):
+        with _away_from_here(), joblib.parallel_config(backend):
             joblib.Parallel(n_jobs=num_loops, batch_size=1)(
                 joblib.delayed(_loop)(tickets, jobs, threads, leader) for _ in range(num_loops)
             )
@@ -81,6 +81,21 @@ def run_loops(tickets: Sequence[Ticket], jobs: int, backend: str, threads: int) 
     except BrokenProcessPool:
         return False
     return True
+
+
+@contextmanager
+def _away_from_here() -> Iterator[None]:
+    """Context manager: processes import nothing from the present folder, from Python 3.11 on."""
+    name = "PYTHONSAFEPATH"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def _loop(tickets: Sequence[Ticket], jobs: int, threads: int, leader: int) -> None:

@@ -6,13 +6,14 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import yaml
 
+from agwm.data.sampling import SMALLEST_SAMPLE
 from agwm.experiments.grid.cells import Cell
 from agwm.experiments.grid.tuning import Tuning
-from agwm.experiments.markdown import table
+from agwm.experiments.markdown import escape, table
 from agwm.experiments.record import Record
 from agwm.experiments.records import find_finished, run_settings
 from agwm.experiments.refusals import Refusal, refusal_of
@@ -146,7 +147,8 @@ def tuning_table(chosen: Mapping[str, Trial], candidates: Sequence[Trial]) -> st
             marks.append(f"{one.num_missing} missing")
         score = spread_text(one.mean, one.std)
         counts = (str(one.num_runs), str(one.num_failed), f"{one.passes:.0f}")
-        rows.append((one.label, str(one.number), _flat(one.settings), score, *counts, ", ".join(marks)))
+        settings = escape(_flat(one.settings))
+        rows.append((escape(one.label), str(one.number), settings, score, *counts, ", ".join(marks)))
     head = ("method", "candidate", "settings", "dev score", "runs", "failed", "passes", "chosen")
     text = table(head, rows, right=(1, 3, 4, 5, 6), is_padded=False)
     lines = [text.rstrip("\n")]
@@ -167,13 +169,13 @@ def _notes(chosen: Mapping[str, Trial], candidates: Sequence[Trial]) -> list[str
         if one.label not in chosen:
             others.setdefault(one.label, []).append(one)
         elif one.reasons:
-            notes.append(f"Refused: {one.label} {one.number} ({' '.join(one.reasons)})")
+            notes.append(f"Refused: {escape(one.label)} {one.number} ({escape(' '.join(one.reasons))})")
     for label, several in others.items():
         reasons = dict.fromkeys(reason for one in several for reason in one.reasons)
-        reason = " ".join(reasons) or "no run gave a score"
+        reason = escape(" ".join(reasons)) or "no run gave a score"
         if any(one.num_missing for one in several):
             reason = "runs are missing"
-        notes.append(f"No choice: {label} ({reason})")
+        notes.append(f"No choice: {escape(label)} ({reason})")
     return notes
 
 
@@ -181,20 +183,27 @@ def _reasons(
     tuning: Tuning, by_label: Mapping[str, Sequence[Record]], refused: Iterable[Refusal]
 ) -> dict[str, list[str]]:
     """Return the reasons of refused cells without a record, by label."""
-    known = {(one.place, one.settings): one.reason for one in refused}
+    known = {(one.label, one.task, one.model, one.settings): one.reason for one in refused}
     if not known:
         return {}  # fingerprints of all cells would be taken for nothing
     have_run = {
-        (label, record.task, record.model, record.train_size, record.seed)
+        (
+            label,
+            record.task,
+            record.model,
+            record.settings.get("train_size", record.train_size),
+            record.seed,
+        )
         for label, records in by_label.items()
         for record in records
     }
     found: dict[str, list[str]] = {}
     for cell in tuning.cells:
-        size = cast(int, cell.config.train_size)  # a tuning draws its training examples
-        one = refusal_of(cell.config, cell.method, cell.label, size)
-        reason = known.get((one.place, one.settings))
-        if reason is not None and (*one.place, cell.seed) not in have_run:
+        # the settings hold the size, be it a number or all
+        one = refusal_of(cell.config, cell.method, cell.label, SMALLEST_SAMPLE)
+        place = (one.label, one.task, one.model)
+        reason = known.get((*place, one.settings))
+        if reason is not None and (*place, cell.config.train_size, cell.seed) not in have_run:
             found.setdefault(cell.label, []).append(reason)
     return found
 

@@ -7,7 +7,7 @@ The file::
     seconds_per_pass: 0.3       # an assumption for the estimate of time, or a mapping model -> seconds
     grid:                       # or a list of such blocks
       tasks: [stsb, mrpc]
-      train_sizes: [300]        # `all`: all examples, and no dev set
+      train_sizes: [300]        # `all`: all but the dev set; `whole`: all, and no dev set
       models: [minilm]
       seeds: 5
       settings: {}              # laid over for the cells of this block
@@ -19,6 +19,7 @@ The file::
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,19 +27,21 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from agwm.errors import ConfigError, close_names
-from agwm.experiments.config import RunConfig, load_config
+from agwm.errors import ConfigError, close_names, one_line, shown
+from agwm.experiments.config import BY_FLAG, RunConfig
+from agwm.experiments.grid.bases import base_values, check_one_task, own_block
 from agwm.experiments.grid.estimate import assumed_seconds
-from agwm.experiments.grid.keys import check_keys, laid_last, section_settings
+from agwm.experiments.grid.keys import check_keys, check_used, laid_last, section_settings
 from agwm.experiments.records import record_path
-from agwm.experiments.yaml_files import flat_settings, lay_over, read_yaml
-from agwm.methods import METHODS, Method, make_method
+from agwm.experiments.yaml_files import checked, lay_over, read_yaml
+from agwm.methods import METHODS, make_method
 
 __all__ = ["Cell", "Grid", "check_files", "load_grid", "select_cells"]
 
 _SECTIONS = ("vanilla", "rivals", "mixing", "hypergradient", "search", "final")
 _AXES = ("tasks", "train_sizes", "models")
-_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+_MOST_CELLS = 50_000
 
 
 @dataclass(frozen=True)
@@ -100,12 +103,14 @@ def load_grid(
     blocks = [blocks] if isinstance(blocks, Mapping) else blocks
     if not isinstance(blocks, list) or not blocks or not all(isinstance(b, Mapping) for b in blocks):
         raise ConfigError(
-            f"Grid {str(path)!r} has no cells: expected a section 'grid', or a list of them, got"
-            f" {blocks!r}. Write grid: with tasks, train_sizes, models, seeds and methods."
+            f"Grid {shown(path)} has no cells: expected a section 'grid', or a list of them, got"
+            f" {shown(blocks)}. Write grid: with tasks, train_sizes, models, seeds and methods."
         )
+    check_one_task(blocks, delta, path)
     cells: list[Cell] = []
     for block in blocks:
         check_keys(block, (*_AXES, "seeds", "settings", "methods"), path, "grid.")
+        block = own_block(block, base, delta)
         methods = read_methods(block.get("methods"), path)
         cells += expand(base, block, methods, assignments, seeds, path)
     check_files(cells, path)
@@ -113,23 +118,6 @@ def load_grid(
     cells.sort(key=lambda cell: order.index(cell.seed))
     models = dict.fromkeys(cell.config.model for cell in cells)
     return Grid(cells, assumed_seconds(content.get("seconds_per_pass", {}), list(models), path))
-
-
-def base_values(content: Mapping[str, Any], path: Path, delta: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the settings under all cells of a file: its base, its settings, then ``delta``.
-
-    Raises:
-        ConfigError: If the base is no file name.
-    """
-    base = content.get("base")
-    if base is not None and not isinstance(base, str):
-        raise ConfigError(f"Wrong key 'base' in {path}: expected a file name, got {base!r}. Correct it.")
-    start = None if base is None else path.parent / base
-    values = lay_over(load_config(start).to_dict(), section_settings(content, path))
-    RunConfig.from_dict(values, f"'settings' of {path}")
-    values = lay_over(values, delta or {})
-    RunConfig.from_dict(values, "the command line")
-    return values
 
 
 def expand(
@@ -155,8 +143,15 @@ def expand(
     """
     axes = [_axis(block, name, path) for name in _AXES]
     shared = section_settings(block, path, "grid.")
+    checked(RunConfig, {} if seeds is None else {"seeds": seeds}, "the command line", form=BY_FLAG)
     seeds = block.get("seeds", 1) if seeds is None else seeds
     last = laid_last(assignments)
+    num_cells = len(methods) * math.prod(map(len, axes)) * (len(seeds) if isinstance(seeds, list) else 1)
+    if num_cells > _MOST_CELLS:
+        raise ConfigError(
+            f"Too many cells in {shown(path)}: expected at most {_MOST_CELLS}, got {num_cells}. Write"
+            " several grids."
+        )
     cells = []
     for label, settings in methods.items():
         method, own = _settings_of(label, settings, path)
@@ -164,10 +159,10 @@ def expand(
             for size in axes[1]:
                 for model in axes[2]:
                     place = {"methods": [method], "task": task, "model": model, "seeds": seeds}
-                    place["train_size"] = None if size == "all" else size
+                    place["train_size"] = size
                     values = reduce(lay_over, (shared, own, last, place), base)
-                    config = RunConfig.from_dict(values, f"'{label}' of {path}")
-                    _check_used(label, own, make_method(method, config.rivals), path)
+                    config = RunConfig.from_dict(values, f"'{label}' of {shown(path)}")
+                    check_used(label, own, make_method(method, config.rivals), path)
                     cells += [
                         Cell(label, method, seed, dataclasses.replace(config, seeds=[seed]))
                         for seed in config.seed_list
@@ -185,8 +180,8 @@ def read_methods(methods: object, path: Path) -> Mapping[str, Any]:
         methods = read_yaml(path.parent / methods)
     if not isinstance(methods, Mapping) or not methods:
         raise ConfigError(
-            f"Wrong key 'methods' in {path}: expected label -> settings, or a file of them, got"
-            f" {methods!r}. Write for example methods: {{vanilla: {{}}}}."
+            f"Wrong key 'methods' in {shown(path)}: expected label -> settings, or a file of them, got"
+            f" {shown(methods)}. Write for example methods: {{vanilla: {{}}}}."
         )
     return methods
 
@@ -208,16 +203,14 @@ def select_cells(cells: Sequence[Cell], **wanted: Sequence[Any] | None) -> list[
         for value in values:
             if value not in known:
                 raise ConfigError(
-                    f"No cell with {name} {value!r} in the grid: expected one of"
-                    f" {', '.join(map(str, known))}.{close_names(str(value), map(str, known))}"
+                    f"No cell with {name} {shown(value)} in the grid: expected one of"
+                    f" {one_line(', '.join(map(str, known)))}.{close_names(str(value), map(str, known))}"
                 )
         cells = [cell for cell in cells if _value(cell, name) in values]
     return list(cells)
 
 
 def _value(cell: Cell, name: str) -> Any:
-    if name == "train_size":
-        return "all" if cell.config.train_size is None else cell.config.train_size
     return cell.label if name == "label" else getattr(cell.config, name)
 
 
@@ -225,8 +218,8 @@ def _axis(block: Mapping[str, Any], name: str, path: Path) -> list[Any]:
     values = block.get(name)
     if not isinstance(values, list) or not values or len(set(map(str, values))) < len(values):
         raise ConfigError(
-            f"Wrong key 'grid.{name}' in {path}: expected a list of one or more different values, got"
-            f" {values!r}. Correct it."
+            f"Wrong key 'grid.{name}' in {shown(path)}: expected a list of one or more different values,"
+            f" got {shown(values)}. Correct it."
         )
     return values
 
@@ -239,50 +232,43 @@ def _settings_of(label: object, settings: object, path: Path) -> tuple[str, dict
     """
     if not isinstance(label, str) or not _LABEL.fullmatch(label) or "--" in label:
         raise ConfigError(
-            f"Wrong label {label!r} in {path}: expected letters, digits, '.', '_', '+' and single '-'."
-            " Choose another."
+            f"Wrong label {shown(label)} in {shown(path)}: expected letters, digits, '.', '_', '+' and"
+            " single '-', 100 at most. Choose another."
         )
     if settings is not None and not isinstance(settings, Mapping):
-        raise ConfigError(f"Wrong settings of {label!r} in {path}: expected a section, got {settings!r}.")
+        raise ConfigError(
+            f"Wrong settings of {shown(label)} in {shown(path)}: expected a section, got {shown(settings)}."
+        )
     own = dict(settings or {})
     method = own.pop("method", label)
-    if method not in METHODS:
+    if not isinstance(method, str) or method not in METHODS:
         raise ConfigError(
-            f"Unknown method {method!r} of {label!r} in {path}: expected one of {', '.join(METHODS)}."
-            f"{close_names(str(method), METHODS)} A label that is no method needs 'method:'."
+            f"Unknown method {shown(method)} of {shown(label)} in {shown(path)}: expected one of"
+            f" {', '.join(METHODS)}.{close_names(str(method), METHODS)} A label that is no method needs"
+            " 'method:'."
         )
     check_keys(own, ("method", *_SECTIONS), path, f"{label}.")
     return method, own
 
 
-def _check_used(label: str, own: Mapping[str, Any], method: Method, path: Path) -> None:
-    """Raise if a label has a setting that its method does not use.
-
-    Raises:
-        ConfigError: If they do.
-    """
-    used = [*method.sections, *([] if method.settings_class is None else [f"rivals.{method.name}"])]
-    rivals = [f"rivals.{name}" for name in own.get("rivals", ())]
-    for name in (*(name for name in own if name != "rivals"), *rivals, *flat_settings(own)):
-        is_used = any(f"{name}.".startswith(f"{section}.") for section in used)
-        if not is_used or name in method.unused():
-            raise ConfigError(
-                f"Setting '{label}.{name}' in {path} does nothing: expected settings of method"
-                f" {method.name!r}, which uses {', '.join(used)}, got one that it does not read. Remove it."
-            )
-
-
 def check_files(cells: Sequence[Cell], path: Path) -> None:
-    """Raise if two cells would write the same record.
+    """Raise if two cells would write the same record, or own files go under several names.
 
     Raises:
-        ConfigError: If two cells do.
+        ConfigError: If so.
     """
+    tasks = dict.fromkeys(cell.config.task for cell in cells if cell.config.data.train_file is not None)
+    if len(tasks) > 1:
+        raise ConfigError(
+            f"Own files are one task: expected one name under 'tasks' in {shown(path)}, got"
+            f" {one_line(', '.join(tasks), 200)}."
+            " Keep one."
+        )
     seen: dict[Path, Cell] = {}
     for cell in cells:
         other = seen.setdefault(cell.path(), cell)
         if other is not cell:
             raise ConfigError(
-                f"Two cells of {path} have one record, {cell.path().name!r}: expected different labels,"
-                " tasks, sizes, models or seeds, got the same twice. Remove one, or rename a label."
+                f"Two cells of {shown(path)} have one record, {shown(cell.path().name)}: expected different"
+                " labels, tasks, sizes, models or seeds, got the same twice. Remove one, or rename a label."
             )

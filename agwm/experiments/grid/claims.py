@@ -10,9 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from agwm.files import refuse_to_write
+from agwm.checks import Interval
+from agwm.errors import AgwmError, DataError
+from agwm.experiments.names import Text
+from agwm.experiments.yaml_files import Form, build
+from agwm.files import read_json, refuse_to_write
 
 try:
     import fcntl
@@ -23,6 +27,10 @@ __all__ = ["Owner", "claim", "is_stale", "owner_of", "release"]
 
 _LOCK = ".takeover"
 _PATIENCE = 60.0  # seconds after which a claim without content was left by a process that died
+_FORM = Form("{source} is no claim: its {path}", error=DataError, is_by_hand=False)
+# Of os.open: a link in a shared folder may lead to a file of somebody else. Windows has no such links.
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+_Pid = Annotated[int, Interval(1, 2**31 - 1)]
 
 
 @dataclass(frozen=True)
@@ -38,10 +46,10 @@ class Owner:
         pid_space: In which ``pid`` counts, such as a container's; None where that is not known.
     """
 
-    host: str
-    pid: int
+    host: Text
+    pid: _Pid
     started: int | None
-    worker: int | None
+    worker: _Pid | None
     boot: str | None = None
     pid_space: str | None = None
 
@@ -71,21 +79,29 @@ def claim(path: Path, worker: int | None = None) -> bool:
             path.unlink(missing_ok=True)
             return _create(path, worker)
     except OSError as error:
-        refuse_to_write(path, error)
+        refuse_to_write(error.filename or path, error)
 
 
 def release(path: Path) -> None:
-    """Remove a claim."""
-    path.unlink(missing_ok=True)
+    """Remove a claim.
+
+    Raises:
+        DataError: If it cannot be removed.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        refuse_to_write(path, error)
 
 
 def owner_of(path: Path) -> Owner | None:
-    """Return the holder of a claim; None: there is no claim, or its file is empty."""
+    """Return the holder of a claim; None: there is no claim, or its file names nobody."""
     try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        known = (values["host"], values["pid"], values["started"], values["worker"])
-        return Owner(*known, values.get("boot"), values.get("pid_space"))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        content = read_json(path, error=DataError)
+        if isinstance(content, dict):  # another version may write more
+            content = {name: value for name, value in content.items() if name in Owner.__annotations__}
+        return build(Owner, content, path.name, form=_FORM)
+    except AgwmError:
         return None
 
 
@@ -101,7 +117,7 @@ def is_stale(path: Path) -> bool:
     owner = owner_of(path)
     if owner is None:
         with suppress(OSError):
-            return time.time() - path.stat().st_mtime > _PATIENCE
+            return time.time() - path.lstat().st_mtime > _PATIENCE
         return False
     here = (socket.gethostname(), _boot(), _pid_space())
     there = (owner.host, owner.boot, owner.pid_space)
@@ -112,7 +128,7 @@ def is_stale(path: Path) -> bool:
 
 def _create(path: Path, worker: int | None) -> bool:
     try:
-        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | _NO_LINK, 0o666)
     except FileExistsError:
         return False
     pid = os.getpid()
@@ -161,7 +177,11 @@ def _start_of(pid: int) -> int | None:
 @contextmanager
 def _takeover(folder: Path) -> Iterator[bool]:
     """Let one process at a time take over claims; the system frees the lock if the process dies."""
-    with (folder / _LOCK).open("w") as file:
+    path = folder / _LOCK
+    if path.is_symlink():
+        path.unlink(missing_ok=True)  # not laid by this package
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | _NO_LINK, 0o666)  # not emptied: the lock is wanted
+    with os.fdopen(handle, "r+b", buffering=0) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

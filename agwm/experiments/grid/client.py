@@ -14,12 +14,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, ClassVar, cast
 
-from agwm.errors import AgwmError
+from agwm.errors import AgwmError, border, one_line
 from agwm.experiments.grid.worker import Stores, answer
 
 __all__ = ["CellWorker", "InProcess"]
 
 _PATIENCE = 5.0  # seconds
+# Not "-m": that puts the present folder first on the path, and a random.py in it would be executed.
+_START = (
+    "import sys; sys.path[:] = [path for path in sys.path if path];"
+    " from agwm.experiments.grid.worker import main; main()"
+)
 _ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -58,7 +63,14 @@ class CellWorker:
         self._threads = threads
         self._is_stopped = False
         self._process: subprocess.Popen[str] | None = None
-        self._log = tempfile.TemporaryFile()
+        with border(
+            "the temporary folder",
+            "room for a worker's messages",
+            "Set TMPDIR to a folder that you can write in.",
+            problem="Cannot write in",
+            error=AgwmError,
+        ):
+            self._log = tempfile.TemporaryFile()
 
     @property
     def pid(self) -> int | None:
@@ -73,26 +85,29 @@ class CellWorker:
         """
         if self._process is not None and self._process.poll() is None:
             return
-        paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        # an empty part of it, as in "/a:", stands for the present folder
+        paths = [str(_ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(paths),
+            "PYTHONSAFEPATH": "1",  # for its own processes; from Python 3.11 on
             "OMP_NUM_THREADS": str(self._threads),
             "TOKENIZERS_PARALLELISM": "false",
         }
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "agwm.experiments.grid.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            env=environment,
-            encoding="utf-8",
-            start_new_session=True,  # Ctrl-C is for the process that leads
-        )
+        with border(sys.executable, "a Python to run", problem="Cannot start", error=AgwmError):
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _START],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._log,
+                env=environment,
+                encoding="utf-8",
+                start_new_session=True,  # Ctrl-C is for the process that leads
+            )
         if "ready" not in (self._read() or {}):
             reason = self._end()
             raise AgwmError(
-                f"Cannot start a worker: expected a Python that can import agwm, got: {reason}."
+                f"Cannot start a worker: expected a Python that can import agwm, got: {one_line(reason)}."
                 " Run python -m agwm.experiments.grid.worker to see more."
             )
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from agwm.checks import Interval, check_value
+from agwm.data.sampling import low_resource_sizes
 from agwm.data.tasks import TASKS
-from agwm.errors import ConfigError, close_names
+from agwm.errors import ConfigError, close_names, one_line, shown
 from agwm.experiments.config import RunConfig
 from agwm.experiments.record import Record
 from agwm.methods import make_method
@@ -53,7 +54,12 @@ class PassTime:
 
 def num_train(config: RunConfig) -> int | None:
     """Return the number of training examples; None where only the files know it."""
-    return config.train_size or _GLUE_SIZES.get(config.task, (None, None))[0]
+    if isinstance(config.train_size, int):
+        return config.train_size
+    known = _GLUE_SIZES.get(config.task)
+    if known is None or config.train_size == "whole":
+        return None if known is None else known[0]
+    return low_resource_sizes(known[0], None)[0]
 
 
 def planned_passes(config: RunConfig, method: str, num_examples: int) -> float:
@@ -117,15 +123,15 @@ def assumed_seconds(value: object, models: Sequence[str], path: Path) -> dict[st
         ConfigError: If a time is no finite number > 0, or of a model that the grid does not have.
     """
     if not isinstance(value, Mapping):
-        return {"": check_seconds(value, f"key 'seconds_per_pass' in {path}")}
+        return {"": check_seconds(value, f"Key 'seconds_per_pass' in {shown(path)}")}
     for model in value:
         if model not in models:
             raise ConfigError(
-                f"Wrong key 'seconds_per_pass.{model}' in {path}: expected a model of the grid, one of"
-                f" {', '.join(models)}.{close_names(str(model), models)}"
+                f"Wrong key {shown(f'seconds_per_pass.{model}')} in {shown(path)}: expected a model of the"
+                f" grid, one of {one_line(', '.join(models))}.{close_names(str(model), models)}"
             )
     return {
-        model: check_seconds(seconds, f"key 'seconds_per_pass' in {path}")
+        model: check_seconds(seconds, f"Key 'seconds_per_pass' in {shown(path)}")
         for model, seconds in value.items()
     }
 

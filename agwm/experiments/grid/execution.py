@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agwm.errors import AgwmError
+from agwm.errors import AgwmError, one_line
 from agwm.experiments.grid.backends import run_loops
 from agwm.experiments.grid.cells import Cell
 from agwm.experiments.grid.claims import is_stale, owner_of
@@ -61,6 +61,7 @@ def run_grid(
     scores_test: bool = True,
     report: Report | None = None,
     progress: bool | None = None,
+    notice: Report | None = None,
     stores: Stores | None = None,
 ) -> GridResult:
     """Run the cells that have no record yet.
@@ -81,6 +82,7 @@ def run_grid(
         scores_test: Score on the test examples.
         report: Called with one line a cell.
         progress: Show a bar; None: only on a terminal.
+        notice: Called with each line on data and weights, before the first run.
         stores: May hold the examples already; None: they are loaded.
 
     Returns:
@@ -94,7 +96,7 @@ def run_grid(
     output = Path(cells[0].config.output_dir)
     for name in (FOLDER, CLAIMS):
         make_folder(output / name)
-    tickets, refused = make_tickets(cells, override, retry_failed, scores_test, stores)
+    tickets, refused = make_tickets(cells, override, retry_failed, scores_test, stores, notice)
     store_refusals(output, refused, {ticket.place for ticket in tickets})
     num_done = sum(ticket.is_done() for ticket in tickets)
     if num_done:
@@ -137,6 +139,6 @@ def describe_owners(cells: Sequence[Cell]) -> list[str]:
     for cell in cells:
         path = Path(cell.config.output_dir) / CLAIMS / cell.path().name
         owner = owner_of(path)
-        who = "nobody any more" if owner is None else f"process {owner.pid} on {owner.host}"
+        who = "nobody any more" if owner is None else f"process {owner.pid} on {one_line(owner.host)}"
         lines.append(f"left to {who}: {cell.path().stem} (if that is gone, remove {path})")
     return lines

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from agwm.errors import ConfigError, close_names
+from agwm.errors import ConfigError, close_names, one_line, shown
 from agwm.experiments.grid.cells import Cell
 from agwm.models.files import folder_name
 
@@ -29,16 +30,21 @@ def local_models(cells: Sequence[Cell], given: Iterable[str] | None) -> list[Cel
     for text in given or ():
         name, _, folder = text.partition("=")
         if not name or not folder:
-            raise ConfigError(f"Cannot read --local-model: expected name=folder, got {text!r}. Correct it.")
+            raise ConfigError(
+                f"Cannot read --local-model: expected name=folder, got {shown(text)}. Correct it."
+            )
         if name not in known:
-            hint = close_names(name, known) or f" Known: {', '.join(known)}."
-            raise ConfigError(f"No cell with model {name!r}: expected a model of the grid.{hint}")
+            hint = close_names(name, known) or f" Known: {one_line(', '.join(known))}."
+            raise ConfigError(
+                f"Wrong --local-model: expected a model of the grid, got {shown(name)}.{hint}"
+            )
         if folder_name(folder) != Path(name).name:
             raise ConfigError(
-                f"Wrong folder for model {name!r}: expected an existing folder called {Path(name).name!r},"
-                f" as records and tables call the model, got {folder!r}. Correct it, or rename the folder."
+                f"Wrong folder in --local-model for {shown(name)}: expected an existing folder called"
+                f" {shown(Path(name).name)}, as records and tables call the model, got {shown(folder)}."
+                " Correct it, or rename the folder."
             )
-        folders[name] = str(Path(folder).expanduser())
+        folders[name] = os.path.expanduser(folder)
     return [
         dataclasses.replace(
             cell,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from agwm.experiments.examples import num_train
 from agwm.experiments.grid.cells import Cell
 from agwm.experiments.grid.worker import Stores
 from agwm.experiments.record import Record, failed_record, read_record
@@ -60,7 +61,7 @@ def check_planned(
         settings = run_settings(config, cell.method, cell.seed)
         if not override and find_finished(cell.path(), settings, examples.fingerprint) is not None:
             continue  # it is among those that were read
-        size = config.train_size or len(examples.train)
+        size = num_train(config, examples)
         info = run_info(config, cell.method, cell.seed, examples.fingerprint, size, cell.label)
         to_come = failed_record(info, examples.task.metric, "not run yet", 0.0)
         runs[f"the run to come, {cell.path().name}"] = to_come

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from agwm.errors import ConfigError, MethodError, SelectionError
+from agwm.errors import ConfigError, MethodError, SelectionError, shown
+from agwm.experiments.examples import num_train
 from agwm.experiments.grid.cells import Cell
 from agwm.experiments.grid.estimate import planned_passes
 from agwm.experiments.grid.worker import Stores
-from agwm.experiments.kept_models import lacks_model, model_folder
+from agwm.experiments.kept_models import lacks_model
+from agwm.experiments.readable import check_readable
 from agwm.experiments.record import Record, failed_record
 from agwm.experiments.records import find_finished, run_info, run_settings
 from agwm.experiments.refusals import Place, Refusal, refusal_of
-from agwm.experiments.run import check_device, check_method, check_sizes
+from agwm.experiments.run import check_device, check_method
+from agwm.experiments.told import told_lines
 from agwm.models.files import model_name
 from agwm.models.pretrained import load_pretrained
 
@@ -98,7 +101,7 @@ class Ticket:
             "label": self.cell.label,
             "seed": self.cell.seed,
             "scores_test": self.scores_test,
-            "model_folder": str(model_folder(self.path)) if config.save_model else None,
+            "kept_record": str(self.path) if config.save_model else None,
         }
 
     def failed(self, failure: str, seconds: float, threads: int) -> Record:
@@ -114,6 +117,7 @@ def make_tickets(
     retry_failed: bool = False,
     scores_test: bool = True,
     stores: Stores | None = None,
+    notice: Callable[[str], None] | None = None,
 ) -> tuple[list[Ticket], list[Refusal]]:
     """Check all cells, and find the finished ones.
 
@@ -123,6 +127,7 @@ def make_tickets(
         retry_failed: Replace those of failed runs.
         scores_test: True if the runs score the test set.
         stores: May hold the examples already; None: they are loaded.
+        notice: Called with each line on data and weights, once for each task, size and model.
 
     Returns:
         Tickets of the cells that can be run or have been, and the others, which are refused, by reasons.
@@ -138,20 +143,22 @@ def make_tickets(
         settings = run_settings(config, cell.method, cell.seed)
         record = None if override else find_finished(path, settings, examples.fingerprint)
         again = override or (retry_failed and record is not None and record.failure is not None)
-        num_train = config.train_size or len(examples.train)
+        size = num_train(config, examples)
         tickets.append(
             Ticket(
                 cell,
                 settings,
                 examples.fingerprint,
                 examples.task.metric,
-                num_train,
-                planned_passes(config, cell.method, num_train),
+                size,
+                planned_passes(config, cell.method, size),
                 scores_test,
                 _stamp(path) if again else None,
             )
         )
-    refused = _refusals([ticket for ticket in tickets if not ticket.is_done()], stores)
+    refused = _refusals(
+        [ticket for ticket in tickets if not ticket.is_done()], stores, notice or (lambda line: None)
+    )
     kept = [ticket for ticket in tickets if ticket.is_done() or _kind(ticket) not in refused]
     others = dict.fromkeys(
         ticket.refusal(refused[_kind(ticket)])
@@ -167,16 +174,16 @@ def _kind(ticket: Ticket) -> str:
     return json.dumps([settings, ticket.data], sort_keys=True)
 
 
-def _refusals(tickets: Sequence[Ticket], stores: Stores) -> dict[str, str]:
+def _refusals(tickets: Sequence[Ticket], stores: Stores, notice: Callable[[str], None]) -> dict[str, str]:
     """Check one cell of each kind, and load each model once.
 
     Raises:
         ConfigError: If a cell's settings do not fit the device or the examples.
     """
     kinds = {_kind(ticket): ticket.cell for ticket in tickets}
-    sizes: set[tuple] = set()
     loaded: tuple[Any, Any] = (None, None)  # one at a time in memory
     refused: dict[str, str] = {}
+    told: set[str] = set()
 
     def needs(cell: Cell) -> tuple[str, str]:
         names = stores.examples(cell.config).task.label_names
@@ -187,20 +194,22 @@ def _refusals(tickets: Sequence[Ticket], stores: Stores) -> dict[str, str]:
         examples = stores.examples(config)
         try:
             check_device(config)
-            size = (examples.fingerprint, config.train_size, config.stratified)
-            if size not in sizes:
-                check_sizes(config, examples, cell.seed)
-                sizes.add(size)
             if loaded[0] != needs(cell):
                 names = examples.task.label_names
                 loaded = (None, None)
                 model = load_pretrained(config.model, names, cell.seed, config.trust_remote_code)
                 loaded = (needs(cell), model)
-            check_method(config, cell.method, loaded[1])
+            check_readable(config, examples, loaded[1])
+            check_method(config, cell.method, loaded[1], examples)
+            lines = told_lines(config, [cell.method], cell.seed, examples, loaded[1])
+            for line in lines:
+                if line not in told:
+                    notice(line)
+            told.update(lines)
         except (MethodError, SelectionError) as error:
             refused[kind] = " ".join(str(error).split())
         except ConfigError as error:
-            raise ConfigError(f"Cell {cell.path().stem!r}: {error}") from None
+            raise ConfigError(f"Cell {shown(cell.path().stem)}: {error}") from None
     return refused
 
 

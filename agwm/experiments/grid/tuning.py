@@ -21,9 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agwm.errors import ConfigError
+from agwm.errors import ConfigError, one_line, shown
 from agwm.experiments.config import OFFICIAL_SEEDS
-from agwm.experiments.grid.cells import Cell, base_values, check_files, check_keys, expand, read_methods
+from agwm.experiments.grid.bases import base_values, check_one_task, own_block
+from agwm.experiments.grid.cells import Cell, check_files, expand, read_methods
+from agwm.experiments.grid.keys import check_keys
 from agwm.experiments.yaml_files import flat_settings, parse_assignment, read_yaml
 
 __all__ = ["TUNING_SEEDS", "Tuning", "load_tuning"]
@@ -74,9 +76,10 @@ def load_tuning(
     blocks = [blocks] if isinstance(blocks, Mapping) else blocks
     if not isinstance(blocks, list) or not blocks or not all(isinstance(one, Mapping) for one in blocks):
         raise ConfigError(
-            f"Tuning file {str(path)!r} has no section 'tune': expected one, or a list of them, got"
-            f" {blocks!r}. Write tune: with tasks, train_sizes, models and methods."
+            f"Tuning file {shown(path)} has no section 'tune': expected one, or a list of them, got"
+            f" {shown(blocks)}. Write tune: with tasks, train_sizes, models and methods."
         )
+    check_one_task(blocks, delta, path)
     base = base_values(content, path, delta)
     cells: list[Cell] = []
     candidates: dict[str, list[dict[str, Any]]] = {}
@@ -86,8 +89,8 @@ def load_tuning(
         candidates = candidates or own
         if own != candidates:
             raise ConfigError(
-                f"Blocks of {path} have different candidates: expected the same, of which one is chosen for"
-                " all tasks, got others. Give them the same methods, by a YAML anchor."
+                f"Blocks of {shown(path)} have different candidates: expected the same, of which one is"
+                " chosen for all tasks, got others. Give them the same methods, by a YAML anchor."
             )
         _check_assignments(assignments, candidates, path)
         flat = {
@@ -95,9 +98,13 @@ def load_tuning(
             for label, several in candidates.items()
             for number, settings in enumerate(several, 1)
         }
-        cells += expand(base, {**block, "seeds": _seeds(block, path)}, flat, assignments, _of(seeds), path)
-    if any(cell.config.train_size is None for cell in cells):
-        raise ConfigError(f"Wrong key 'tune.train_sizes' in {path}: expected numbers, got all: no dev set.")
+        block = own_block({**block, "seeds": _seeds(block, path)}, base, delta)
+        cells += expand(base, block, flat, assignments, _of(seeds), path)
+    if any(cell.config.train_size == "whole" for cell in cells):
+        raise ConfigError(
+            f"Wrong key 'tune.train_sizes' in {shown(path)}: expected numbers or all, got whole, which"
+            " has no dev set. Change it."
+        )
     check_files(cells, path)
     order = list(dict.fromkeys(cell.seed for cell in cells))
     return Tuning(sorted(cells, key=lambda cell: order.index(cell.seed)), candidates)
@@ -107,7 +114,7 @@ def _seeds(block: Mapping[str, Any], path: Path) -> object:
     seeds = block.get("seeds", list(TUNING_SEEDS))
     if isinstance(seeds, int):
         raise ConfigError(
-            f"Wrong key 'tune.seeds' in {path}: expected a list of seeds, got {seeds!r}, which"
+            f"Wrong key 'tune.seeds' in {shown(path)}: expected a list of seeds, got {shown(seeds)}, which"
             " would be seeds of the report. Write for example [101, 202, 303]."
         )
     return seeds
@@ -144,8 +151,9 @@ def _check_assignments(
         for key in flat_settings(parse_assignment(text)):
             if key in compared:
                 raise ConfigError(
-                    f"Setting '{key}' of --set is one of the candidates of {compared[key]!r} in {path}:"
-                    " expected another setting, which is the same for all of them. Change the file."
+                    f"Setting '{key}' of --set is one of the candidates of {compared[key]!r} in"
+                    f" {shown(path)}: expected another setting, which is the same for all of them. Change"
+                    " the file."
                 )
 
 
@@ -154,18 +162,20 @@ def _candidates(methods: Mapping[str, Any], path: Path) -> dict[str, list[dict[s
     for label, several in methods.items():
         if not isinstance(several, list) or not all(isinstance(one, Mapping) for one in several):
             raise ConfigError(
-                f"Wrong candidates of {label!r} in {path}: expected a list of settings, got {several!r}."
-                " Write for example [{vanilla: {learning_rate: 1.0e-4}}]."
+                f"Wrong candidates of {shown(label)} in {shown(path)}: expected a list of settings, got"
+                f" {shown(several)}. Write for example [{{vanilla: {{learning_rate: 1.0e-4}}}}]."
             )
         if len({repr(flat_settings(one)) for one in several}) < len(several):
             raise ConfigError(
-                f"Candidates of {label!r} in {path} repeat: expected different ones. Change one."
+                f"Candidates of {shown(label)} in {shown(path)} repeat: expected different ones. Change"
+                " one."
             )
         found[label] = [dict(one) for one in several]
     sizes = {label: len(several) for label, several in found.items()}
     if len(set(sizes.values())) > 1 or 0 in sizes.values():
         raise ConfigError(
-            f"Budgets in {path} differ: expected as many candidates for every method, got"
-            f" {', '.join(f'{label}: {size}' for label, size in sizes.items())}. Add or remove candidates."
+            f"Budgets in {shown(path)} differ: expected as many candidates for every method, got"
+            f" {one_line(', '.join(f'{label}: {size}' for label, size in sizes.items()))}. Add or remove"
+            " candidates."
         )
     return found

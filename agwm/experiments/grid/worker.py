@@ -18,6 +18,8 @@ from typing import Any
 
 import torch
 
+from agwm.errors import one_line
+from agwm.experiments.command import out_of_memory
 from agwm.experiments.config import RunConfig
 from agwm.experiments.examples import Examples, load_examples
 from agwm.experiments.kept_models import keep_model
@@ -46,7 +48,7 @@ def answer(request: Mapping[str, Any], stores: Stores, progress: bool | None = F
 
     Args:
         request: ``config`` (nested plain dicts), ``method``, ``label``, ``seed``, ``scores_test``, and
-            ``model_folder``: where to save the model, or null.
+            ``kept_record``: the record's file if the model is to be saved beside it, or null.
         stores: Examples that earlier runs loaded.
         progress: Show bars; None: only on a terminal.
 
@@ -66,10 +68,10 @@ def answer(request: Mapping[str, Any], stores: Stores, progress: bool | None = F
             scores_test=request["scores_test"],
             encoded_tests=stores.encoded_tests,
         )
-        if request["model_folder"] is not None and outcome is not None:
-            record = keep_model(outcome, Path(request["model_folder"]), record)
+        if request["kept_record"] is not None and outcome is not None:
+            record = keep_model(outcome, Path(request["kept_record"]), record)
     except Exception as error:  # whatever stops one cell must not stop the others
-        return {"error": f"{type(error).__name__}: {' '.join(str(error).split())}"}
+        return {"error": out_of_memory(error) or f"{type(error).__name__}: {one_line(str(error), 600)}"}
     return {"record": record.to_dict()}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
-from agwm.experiments.markdown import table
+from agwm.experiments.markdown import escape, table
 from agwm.experiments.record import Record
 from agwm.experiments.reporting.runs import labels_of
 from agwm.experiments.reporting.significance import LEVEL, TTest, holm, paired_t_test, welch_t_test
@@ -150,9 +150,9 @@ def comparison_table(comparisons: Sequence[Comparison], with_baseline: bool = Fa
     ]
     lines = [
         [
-            one.task,
-            one.label,
-            *([one.baseline] if with_baseline else []),
+            escape(one.task),
+            escape(one.label),
+            *([escape(one.baseline)] if with_baseline else []),
             _difference(one.paired),
             str(one.num_pairs),
             _p(one.paired.p_value),
@@ -179,7 +179,7 @@ def verdict_table(comparisons: Sequence[Comparison]) -> str:
         tested = sum(one.paired_holm is not None for one in own)
         counts = (higher, len(sure) - higher, tested - len(sure), len(own) - tested)
         total = f"{_difference(over[0].paired)}, Holm {_p(over[0].paired_holm)}" if over else "-"
-        lines.append([label, *map(str, counts), total])
+        lines.append([escape(label), *map(str, counts), total])
     head = ["method", "higher", "lower", "not told apart", "not tested", "over tasks [95 %]"]
     return table(head, lines, right=range(1, 6))
 

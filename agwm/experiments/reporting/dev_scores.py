@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agwm.experiments.markdown import table
+from agwm.experiments.markdown import escape, table
 from agwm.experiments.record import Record
 from agwm.experiments.reporting.runs import labels_of
 from agwm.experiments.reporting.spread import spread_text
@@ -72,7 +72,7 @@ def dev_section(runs: Sequence[Record]) -> list[str]:
     for one in found:
         dev = spread_text(statistics.fmean(one.dev), statistics.pstdev(one.dev))
         test = spread_text(statistics.fmean(one.test), statistics.pstdev(one.test))
-        lines.append([one.task, one.method, one.label, str(len(one.dev)), dev, test])
+        lines.append([escape(one.task), one.method, escape(one.label), str(len(one.dev)), dev, test])
         if one.is_chosen:
             lines[-1][4] = f"**{dev}**"
     head = ("task", "method", "label", "seeds", "dev", "test")

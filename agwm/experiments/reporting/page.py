@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from agwm.experiments.markdown import code, escape, flat
 from agwm.experiments.record import Record
 from agwm.experiments.refusals import Refusal
 from agwm.experiments.reporting.alpha_effects import alpha_effects
@@ -68,14 +69,14 @@ def report_files(runs: Sequence[Record], command: str, refused: Iterable[Refusal
         "# Results\n",
         f"Made from {len(runs)} records ({failed} failed, {degenerate} degenerate, {at_chance} not above"
         " chance) by\n",
-        f"```bash\n{command}\n```\n",
+        f"```bash\n{flat(command)}\n```\n",
         f"The tables alone: [{TABLES}]({TABLES}), [{LATEX}]({LATEX}) (plain `tabular`, no packages).\n",
     ]
     markdown, latex = [], []
     left = _by_table(runs, refused)
     for (model, size), own in tables_of(runs).items():
         table = make_table(own)
-        markdown.append(f"## {model}, {size} training examples\n\n{wide_table(table)}")
+        markdown.append(f"## {escape(model)}, {size} training examples\n\n{wide_table(table)}")
         latex.append(latex_table(table))
         parts.append(markdown[-1])
         parts += [*baseline_section(own), *control_section(own)]
@@ -88,7 +89,7 @@ def report_files(runs: Sequence[Record], command: str, refused: Iterable[Refusal
         parts += [*failed_section(own), *refused_section(left.pop((model, size), []))]
         parts += settings_section(own)
     for (model, size), others in left.items():
-        parts += [f"## {model}, {size} training examples\n", *refused_section(others)]
+        parts += [f"## {escape(model)}, {size} training examples\n", *refused_section(others)]
     parts.append(f"## Published numbers\n\n{published_page()}")
     parts.append(f"## Made with\n\n{versions_section(runs)}")
     return {PAGE: "\n".join(parts), TABLES: "\n".join(markdown), LATEX: "\n".join(latex)}
@@ -117,7 +118,7 @@ def pictures_of(runs: Sequence[Record]) -> list[Picture]:
         found.append(
             Picture(
                 f"alpha--{_file_part(label)}{end}",
-                f"Learned α of `{label}` by layer and matrix.",
+                f"Learned α of {code(label)} by layer and matrix.",
                 partial(draw_alpha, own),
             )
         )

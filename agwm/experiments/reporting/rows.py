@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from agwm.experiments.markdown import table
+from agwm.experiments.markdown import escape, table
 from agwm.experiments.record import Record
 from agwm.experiments.reporting.chance import CHANCE_NOTE, count_at_chance
 from agwm.experiments.reporting.runs import check_runs, labels_of
@@ -44,7 +44,7 @@ class ScoreRow(Spread):
         task: Name of the task.
         model: Name of the model.
         train_size: Number of training examples.
-        metric: Name of the metric.
+        metric: Name of the metric, with the class that it is of.
         method: Label of the method: its name, or that of a variant of it.
         scores: Test scores of the runs that gave one, as fractions, in the order of ``seeds``.
         seeds: Their seeds.
@@ -123,7 +123,7 @@ def _row(runs: Sequence[Record]) -> ScoreRow:
         task=runs[0].task,
         model=runs[0].model,
         train_size=runs[0].train_size,
-        metric=counted[0].scores.metric,
+        metric=counted[0].scores.name,
         method=runs[0].label,
         scores=tuple(run.score for run in done if run.score is not None),
         seeds=tuple(run.seed for run in done),
@@ -137,11 +137,11 @@ def _row(runs: Sequence[Record]) -> ScoreRow:
 
 def _cells(row: ScoreRow) -> tuple[str, ...]:
     return (
-        row.task,
-        row.model,
+        escape(row.task),
+        escape(row.model),
         str(row.train_size),
-        row.metric,
-        row.method,
+        escape(row.metric),
+        escape(row.method),
         spread_text(row.mean, row.std),
         str(len(row.scores)),
         str(row.num_degenerate),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from agwm.errors import DataError
+from agwm.errors import DataError, one_line, shown
 from agwm.experiments.record import Record, read_record
 from agwm.experiments.records import FOLDER, changed_settings
 from agwm.experiments.yaml_files import flat_settings
@@ -55,7 +55,7 @@ def load_runs(folders: Iterable[str | Path]) -> list[Record]:
         paths = sorted(place.glob("*.json"))
         if not paths:
             raise DataError(
-                f"No records: expected JSON files in {str(folder / FOLDER)!r} or {str(folder)!r}, got none."
+                f"No records: expected JSON files in {shown(folder / FOLDER)} or {shown(folder)}, got none."
                 " Run something first, or correct the folder."
             )
         runs |= {str(path): read_record(path) for path in paths}
@@ -78,7 +78,7 @@ def check_runs(runs: Mapping[str, Record]) -> None:
         if run.score is None and run.failure is None:
             raise DataError(
                 f"Records of tuning make no table: expected a test score, got a dev score alone in"
-                f" {name!r}. Read tuning.md, or give the folder of runs that were scored on the test"
+                f" {shown(name)}. Read tuning.md, or give the folder of runs that were scored on the test"
                 " set."
             )
     check_settings(runs)
@@ -104,12 +104,12 @@ def check_settings(runs: Mapping[str, Record]) -> None:
         other = seen.setdefault((run.label, *place, run.seed), name)
         if other != name:
             raise DataError(
-                f"A run is there twice: expected one record of {run.label!r}, {run.task!r}, seed"
-                f" {run.seed}, got {other!r} and {name!r}. Move one away."
+                f"A run is there twice: expected one record of {shown(run.label)}, {shown(run.task)}, seed"
+                f" {run.seed}, got {shown(other)} and {shown(name)}. Move one away."
             )
         named = (name, run)
-        _compare(cells.setdefault((run.label, *place), named), named, _own, f"of label {run.label!r}")
-        _compare(tasks.setdefault(place, named), named, _common, f"on task {run.task!r}")
+        _compare(cells.setdefault((run.label, *place), named), named, _own, f"of label {shown(run.label)}")
+        _compare(tasks.setdefault(place, named), named, _common, f"on task {shown(run.task)}")
 
 
 def labels_of(runs: Iterable[Record]) -> list[str]:
@@ -147,9 +147,12 @@ def _compare(
         return
     old, new = settings(first[1]), settings(second[1])
     if changed := changed_settings(old, new):
-        shown = ", ".join(f"{key} = {old.get(key)!r} and {new.get(key)!r}" for key in changed[:5])
+        listed = ", ".join(
+            f"{key} = {shown(old.get(key), 40)} and {shown(new.get(key), 40)}" for key in changed[:5]
+        )
         more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
         raise DataError(
-            f"Records {place} do not belong together: expected the same settings, got {shown}{more} in"
-            f" {first[0]!r} and {second[0]!r}. Give each setting a label or a folder of its own."
+            f"Records {place} do not belong together: expected the same settings, got"
+            f" {one_line(listed)}{more} in"
+            f" {shown(first[0])} and {shown(second[0])}. Give each setting a label or a folder of its own."
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from agwm.experiments.markdown import table
+from agwm.experiments.markdown import code, escape, table
 from agwm.experiments.record import Record
 from agwm.experiments.refusals import Refusal
 from agwm.experiments.reporting.alpha_effects import AlphaEffect, alpha_effects, start_of_alpha
@@ -79,8 +79,9 @@ def control_section(runs: Sequence[Record]) -> list[str]:
         parts.append("No tests: there are no records of `frozen` on a task of agwm.\n")
     for label, control in controls.items():
         if changed := other_settings(runs, label, control):
-            keys = ", ".join(f"`{key}`" for key in changed)
-            parts.append(f"`{control}` is not the exact control of `{label}`: {keys} differ as well.\n")
+            keys = ", ".join(map(code, changed))
+            names = f"{code(control)} is not the exact control of {code(label)}"
+            parts.append(f"{names}: {keys} differ as well.\n")
     return parts
 
 
@@ -119,8 +120,8 @@ def alpha_section(runs: Sequence[Record]) -> list[str]:
         distances = [one.from_start for one in own if one.from_start is not None]
         lines.append(
             [
-                task,
-                label if own[0].is_learned else f"{label} (not learned)",
+                escape(task),
+                escape(label) if own[0].is_learned else f"{escape(label)} (not learned)",
                 str(len(own)),
                 f"{statistics.fmean(one.moved for one in own):.4f}",
                 "-" if start is None else f"{start:.4f}",
@@ -158,7 +159,9 @@ def failed_section(runs: Sequence[Record]) -> list[str]:
         return []
     order = labels_of(failed)
     failed.sort(key=lambda run: (run.task, order.index(run.label), run.seed))
-    lines = [[run.label, run.task, str(run.seed), str(run.failure)] for run in failed]
+    lines = [
+        [escape(run.label), escape(run.task), str(run.seed), escape(str(run.failure))] for run in failed
+    ]
     return ["### Failed runs\n", table(("method", "task", "seed", "reason"), lines, right=[2])]
 
 
@@ -175,7 +178,10 @@ def refused_section(refused: Sequence[Refusal]) -> list[str]:
     for one in refused:
         rank = ranks.index(one.method) if one.method in ranks else len(ranks)
         groups.setdefault((rank, one.label, one.reason), set()).add(one.task)
-    lines = [[key[1], ", ".join(sorted(tasks)), key[2]] for key, tasks in sorted(groups.items())]
+    lines = [
+        [escape(key[1]), escape(", ".join(sorted(tasks))), escape(key[2])]
+        for key, tasks in sorted(groups.items())
+    ]
     return ["### Refused\n", table(("method", "tasks", "reason"), lines)]
 
 
@@ -188,7 +194,8 @@ def settings_section(runs: Sequence[Record]) -> list[str]:
         for key in (key for key in keys if not key.startswith(_PER_TASK)):
             values = {task: settings.get(key) for task, settings in sorted(own.items())}
             if len({repr(value) for value in values.values()}) > 1:
-                lines.append([label, f"`{key}`", ", ".join(f"{t}: {value}" for t, value in values.items())])
+                listed = ", ".join(f"{task}: {value}" for task, value in values.items())
+                lines.append([escape(label), code(key), escape(listed)])
     if not lines:
         return []
     return ["### Settings that differ between tasks\n", table(("method", "setting", "values"), lines)]
@@ -205,9 +212,11 @@ def versions_section(runs: Sequence[Record]) -> str:
             own[str(value)] = own.get(str(value), 0) + 1
     lines = [
         [
-            name,
-            "; ".join(
-                f"{value} ({number} runs)" if len(own) > 1 else value for value, number in own.items()
+            escape(name),
+            escape(
+                "; ".join(
+                    f"{value} ({number} runs)" if len(own) > 1 else value for value, number in own.items()
+                )
             ),
         ]
         for name, own in counts.items()

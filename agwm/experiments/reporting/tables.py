@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from agwm.errors import DataError
-from agwm.experiments.markdown import table
+from agwm.experiments.markdown import escape, flat, table
 from agwm.experiments.record import Record
 from agwm.experiments.reporting.chance import CHANCE_NOTE, count_at_chance
 from agwm.experiments.reporting.runs import labels_of
@@ -135,7 +135,7 @@ def make_table(runs: Sequence[Record]) -> Table:
         *kinds[0],
         labels=tuple(labels_of(runs)),
         tasks=tuple(sorted({run.task for run in runs})),
-        metrics={run.task: run.scores.metric for run in runs},
+        metrics={run.task: run.scores.name for run in runs},
         cells={key: _cell(own, len(seeds)) for key, own in groups.items()},
         seeds=seeds,
         averaged=averaged if len(averaged) > 1 else (),
@@ -144,9 +144,9 @@ def make_table(runs: Sequence[Record]) -> Table:
 
 def wide_table(table_: Table) -> str:
     """Write a table in Markdown, with the lines that explain it; scores are times 100."""
-    head = _head(table_)
-    lines = [_line(table_, label, " ± ", "**{}**") for label in table_.labels]
-    return table(head, lines, right=range(1, len(head))) + "\n" + _note(table_) + "\n"
+    head = list(map(escape, _head(table_)))
+    lines = [[escape(label), *_line(table_, label, " ± ", "**{}**")[1:]] for label in table_.labels]
+    return table(head, lines, right=range(1, len(head))) + "\n" + _note(table_, escape) + "\n"
 
 
 def latex_table(table_: Table) -> str:
@@ -177,7 +177,7 @@ def latex_table(table_: Table) -> str:
 
 def escape_latex(text: str) -> str:
     """Return a text that LaTeX prints literally; letters beyond ASCII depend on its fonts."""
-    return "".join(_LATEX.get(character, character) for character in text)
+    return "".join(_LATEX.get(character, character) for character in flat(text))
 
 
 def _cell(runs: Sequence[Record], num_seeds: int) -> TableCell:
@@ -223,10 +223,11 @@ def _average(table_: Table, label: str, plus_minus: str) -> str:
     return spread_text(*numbers, plus_minus) + ("" if is_complete else " (part)")
 
 
-def _note(table_: Table) -> str:
+def _note(table_: Table, name: Callable[[str], str] = str) -> str:
     seeds = ", ".join(map(str, table_.seeds))
     average = (
-        f"Average: over {', '.join(table_.averaged)}, on which more than half of the methods have a score,"
+        f"Average: over {', '.join(map(name, table_.averaged))}, on which more than half of the methods"
+        " have a score,"
         " of the means and of the standard deviations; -: the method lacks one of them; part: with a cell"
         " that lacks seeds."
         if table_.averaged

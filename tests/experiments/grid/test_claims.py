@@ -10,6 +10,7 @@ import pytest
 
 from agwm.errors import DataError
 from agwm.experiments.grid.claims import claim, is_stale, owner_of, release
+from agwm.experiments.grid.client import CellWorker
 from agwm.files import write_json
 from tests.experiments.grid.commands import dead_owner
 
@@ -80,3 +81,72 @@ def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", lambda *names: order.append("replace") or replace(*names))
     write_json(tmp_path / "a.json", [1])
     assert order == ["fsync", "replace"]
+
+
+def test_a_stale_claim_is_taken_over_through_no_link(tmp_path):
+    """Others may write into a shared folder: a link that they lay leads to nothing that is changed."""
+    folder = tmp_path / "claims"
+    folder.mkdir()
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (folder / ".takeover").symlink_to(victim)
+    path = folder / "c.json"
+    path.write_text(dead_owner())
+    assert claim(path) and victim.read_text() == "precious"
+    path.unlink()
+    path.symlink_to(victim)
+    assert not claim(path)
+    path.unlink()
+    path.symlink_to(tmp_path / "nowhere")
+    assert not claim(path) and not (tmp_path / "nowhere").exists()
+    os.utime(path, (1, 1), follow_symlinks=False)
+    assert claim(path) and not path.is_symlink()  # the link was left by a process that died
+    assert victim.read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"pid": "x"},
+        {"pid": -1},
+        {"pid": 10**30},
+        {"pid": None},
+        {"host": 3},
+        {"worker": "y"},
+        {"started": 0.5},
+    ],
+    ids=str,
+)
+def test_a_claim_of_odd_values_names_nobody(change, tmp_path):
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps({**json.loads(dead_owner()), **change}))
+    assert owner_of(path) is None and not is_stale(path) and not claim(path)
+    os.utime(path, (1, 1))
+    assert is_stale(path) and claim(path)
+
+
+@pytest.mark.parametrize(
+    "content", ["[" * 100_000, "[]", "3", '"x"', "{", "\xff", '{"pid": 1e400}', "9" * 5000]
+)
+def test_a_claim_of_other_content_names_nobody(content, tmp_path):
+    path = tmp_path / "c.json"
+    path.write_bytes(content.encode("latin-1"))
+    assert owner_of(path) is None and not claim(path)
+
+
+def test_a_claim_of_a_newer_version_is_read(tmp_path):
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps({**json.loads(dead_owner()), "more": 1}))
+    assert owner_of(path) is not None and is_stale(path)
+
+
+def test_a_worker_imports_nothing_from_the_present_folder(tmp_path, monkeypatch):
+    """Nor with an empty part of PYTHONPATH, which stands for that folder."""
+    for name in ("random", "json", "torch", "site", "agwm", "numpy"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'EXECUTED')!r}, 'w')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep + os.environ.get("PYTHONPATH", "") + os.pathsep)
+    with CellWorker() as worker:
+        worker.start()
+        assert worker.pid is not None
+    assert not (tmp_path / "EXECUTED").exists()

@@ -47,7 +47,7 @@ def test_every_combination_is_one_cell(tmp_path):
     cells = load_grid(path).cells
     found = {(c.label, c.config.task, c.config.train_size, c.config.model, c.seed) for c in cells}
     assert len(cells) == len(found) == 2 * 2 * 2 * 2 * 2
-    assert ("agwm_k5", "mrpc", None, "owner/other", 7) in found
+    assert ("agwm_k5", "mrpc", "all", "owner/other", 7) in found
     assert [cell.seed for cell in cells] == [7] * 16 + [5] * 16  # seed by seed
     (cell,) = [
         c
@@ -204,14 +204,14 @@ def test_a_part_of_a_grid(tmp_path):
     cells = load_grid(write(tmp_path, train_sizes=[300, "all"])).cells
     part = select_cells(cells, label=["agwm_k5"], task=["stsb"], model=None, train_size=["all"])
     assert len(part) == 5 and {(c.label, c.config.task, c.config.train_size) for c in part} == {
-        ("agwm_k5", "stsb", None)
+        ("agwm_k5", "stsb", "all")
     }
     with pytest.raises(ConfigError, match=r"label 'agwm_k'.*Did you mean 'agwm_k5'"):
         select_cells(cells, label=["agwm_k"])
 
 
 def test_a_record_without_a_label_is_named_by_its_method(tmp_path):
-    config = RunConfig(task="rte", model="tiny", train_size=None)
+    config = RunConfig(task="rte", model="tiny", train_size="all")
     assert record_path(tmp_path, config, "agwm", 5).name == "agwm--rte--tiny--nall--seed5.json"
     assert record_path(tmp_path, config, "agwm", 5, "k5").name == "k5--rte--tiny--nall--seed5.json"
 
@@ -240,7 +240,7 @@ def test_passes_are_those_that_a_run_makes(method, tiny_model, own_files):
         {
             "task": "order",
             "model": str(tiny_model),
-            "train_size": None,
+            "train_size": "whole",
             "device": "cpu",
             "data": data,
             "vanilla": fast,
@@ -329,7 +329,7 @@ def test_grids_of_the_paper_are_the_paper_s():
     assert {cell.seed for cell in bert} == set(OFFICIAL_SEEDS)
     full = load_grid(GRIDS / "paper_table.yaml")
     assert {cell.config.task for cell in full.cells} == {"cola", "mrpc", "rte", "stsb"}
-    assert {cell.config.train_size for cell in full.cells} == {None}
+    assert {cell.config.train_size for cell in full.cells} == {"whole"}
     families = {cell.config.model for cell in full.cells if cell.method == "agwm"}
     assert len(families) == 5 and "bert-large-cased" in families
     for grid in (low, full):

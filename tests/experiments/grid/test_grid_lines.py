@@ -24,7 +24,7 @@ def test_a_line_names_what_a_grid_has_several_of(grid_file, tiny_model, tmp_path
         return sorted(line.partition("] ")[2].partition(": ")[0] for line in lines)
 
     assert starts() == ["vanilla, order, seed 1017"]
-    assert starts(train_sizes=[20, "all"]) == [
+    assert starts(train_sizes=[20, "whole"]) == [
         "vanilla, order, n = 20, seed 1017",
         "vanilla, order, n = 40, seed 1017",
     ]

@@ -128,8 +128,8 @@ def test_seconds_of_a_pass_on_the_command_line(grid_file, capsys, value):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (["--jobs", "-1"], "Wrong number of workers"),
-        (["--threads", "0"], "Wrong number of workers"),
+        (["--jobs", "-1"], "--jobs is out of range"),
+        (["--threads", "0"], "--threads is out of range"),
         (["--backend", "dask"], "Unknown backend 'dask'"),
     ],
 )

@@ -198,7 +198,7 @@ def test_a_wrong_backend_or_number_of_jobs(grid_file):
     cells = load_grid(grid_file()).cells
     with pytest.raises(ConfigError, match=r"Unknown backend 'loki'.*Did you mean 'loky'"):
         run_grid(cells, backend="loki")
-    with pytest.raises(ConfigError, match="Wrong number of workers"):
+    with pytest.raises(ConfigError, match="--jobs is out of range"):
         run_grid(cells, jobs=-1)
     if importlib.util.find_spec("ray") is None:
         with pytest.raises(MissingExtraError, match=r"pip install 'agwm\[ray\]'"):

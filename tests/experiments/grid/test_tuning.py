@@ -112,7 +112,7 @@ def test_failed_runs_come_last_and_missing_ones_leave_no_choice(tuning_file):
         ({"vanila": rates(1e-4)}, {}, "Did you mean 'vanilla'"),
         ({"vanilla": [{"search": {"epochs": 1}}]}, {}, "does nothing"),
         (None, {"seeds": 3}, "expected a list of seeds"),
-        (None, {"train_sizes": ["all"]}, "no dev set"),
+        (None, {"train_sizes": ["whole"]}, "no dev set"),
         (None, {"sizes": [300]}, "Unknown key 'tune.sizes'"),
     ],
 )
@@ -193,7 +193,7 @@ def test_tune_from_the_command_line(tiny_model, own_files, tmp_path, capsys):
     train, test = map(str, own_files)
     out = tmp_path / "out"
     options = ["--tune", str(path), "--jobs", "0", "--output-dir", str(out), "--train-file", train]
-    options += ["--test-file", test, "--text-columns", "text"]
+    options += ["--test-file", test, "--text-columns", "text", "--task", "order", "--train-size", "20"]
     assert main([*options, "--method", "vanilla"]) == 0
     assert set(yaml.safe_load((out / "tuned.yaml").read_text())) == {"vanilla"}
     assert main(options) == 0
@@ -208,11 +208,11 @@ def test_tune_from_the_command_line(tiny_model, own_files, tmp_path, capsys):
     (out / "grid.yaml").write_text(yaml.safe_dump({"grid": {**block, "seeds": 1, "methods": "tuned.yaml"}}))
     assert {cell.label for cell in load_grid(out / "grid.yaml").cells} == {"vanilla", "frozen"}
     assert (out / "tuning.md").read_text().count("yes |") == 2
-    # what is run later of some labels, or chosen for one task, takes nothing away
+    # what is run later of some labels, or chosen for one model, takes nothing away
     assert main([*options, "--method", "vanilla"]) == 0
     assert yaml.safe_load((out / "tuned.yaml").read_text()) == tuned
-    assert main([*options, "--task", "order"]) == 0
-    assert yaml.safe_load((out / "tuned--order.yaml").read_text()) == tuned
+    assert main([*options, "--model", str(tiny_model)]) == 0
+    assert yaml.safe_load((out / f"tuned--{tiny_model.name}.yaml").read_text()) == tuned
     capsys.readouterr()
     assert main([*options, "--set", "output_dir=elsewhere"]) == 2
     assert "Pass --output-dir" in capsys.readouterr().err

@@ -1,0 +1,76 @@
+"""What the user is told before the first run, and finds in each record: data, weights, doubts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import datasets
+
+from agwm.data import encode, token_lengths
+from agwm.data.doubts import data_doubts
+from agwm.data.quiet import quiet_datasets
+from agwm.data.summary import part_line, texts_of
+from agwm.experiments.config import RunConfig
+from agwm.experiments.examples import Examples, draw
+from agwm.methods import METHODS
+from agwm.models.pretrained import Pretrained
+from agwm.recipe.splits import search_doubts
+
+__all__ = ["told_lines"]
+
+
+def told_lines(
+    config: RunConfig, methods: Sequence[str], seed: int, examples: Examples, loaded: Pretrained
+) -> list[str]:
+    """Say what a run is made of: training set, test set and weights in a line each, then all doubts.
+
+    Args:
+        config: The experiment.
+        methods: Methods that run.
+        seed: The run's seed.
+        examples: All examples of the task.
+        loaded: The model and its tokenizer.
+    """
+    task = examples.task
+    train, test = examples.facts
+    drawn = draw(config, examples, seed)
+    with quiet_datasets():
+        cut = [0 if part is None else _num_cut(config, examples, loaded, part) for part in drawn]
+        key = (config.model, config.max_length)
+        if key not in examples.counted:
+            examples.counted[key] = _num_cut(config, examples, loaded, examples.test)
+    num_drawn = sum(len(part) for part in drawn if part is not None)
+    of = "" if num_drawn == len(examples.train) else f" of the {num_drawn} drawn"
+    lines = [
+        part_line(examples.sources[0], train, examples.sources[1], _cut(config, sum(cut), of)),
+        part_line(examples.sources[1], test, examples.sources[0], _cut(config, examples.counted[key], "")),
+        f"{loaded.origin}.",
+        *examples.notes,
+        *loaded.notes,
+    ]
+    if task.metric == "f1":
+        lines.append(f"f1 is that of class {task.positive_class!r}.")
+    lines += data_doubts(train, test, examples.sources)
+    if any(METHODS[name].learns_alpha and "search" in METHODS[name].sections for name in methods):
+        with quiet_datasets():
+            encoded = encode(drawn[0], loaded.tokenizer, task, config.max_length)
+        lines += search_doubts(encoded, config.finetune_config(seed), task.label_names)
+    return list(dict.fromkeys(lines))
+
+
+def _cut(config: RunConfig, number: int, of: str) -> str:
+    if number == 0:
+        return ""
+    return f"{number}{of} texts cut at {config.max_length} tokens".replace("drawn texts", "drawn")
+
+
+def _num_cut(config: RunConfig, examples: Examples, loaded: Pretrained, part: datasets.Dataset) -> int:
+    """Count the examples that are cut. A token has a byte at least, so that most need not be encoded."""
+    special = loaded.tokenizer.num_special_tokens_to_add(examples.task.is_pair)
+    long = [
+        index
+        for index, texts in enumerate(texts_of(part, examples.task))
+        if sum(len(text.encode()) + 1 for text in texts) + special > config.max_length
+    ]
+    lengths = token_lengths(part.select(long), loaded.tokenizer, examples.task)
+    return sum(length > config.max_length for length in lengths)

@@ -1,0 +1,79 @@
+"""What a run is made of is said before it on standard error, and stands in its record."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+
+from tests.programs import main
+
+
+@pytest.fixture
+def mails(tmp_path):
+    """Two files: three long training texts, one empty one, one repeated, two of the test set."""
+    rows = [(f"word {number} and more", "bug" if number % 3 else "Praise") for number in range(40)]
+    rows[1] = (" ".join(["word"] * 30), "bug")
+    rows[2] = ("", "bug")
+    rows[4] = rows[5]
+    test = [
+        rows[7],
+        rows[8],
+        *[(f"other {number}", "bug" if number % 3 else "Praise") for number in range(28)],
+    ]
+    for name, content in (("train.csv", rows), ("test.csv", test)):
+        with open(tmp_path / name, "w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([("text", "label"), *content])
+    return tmp_path
+
+
+def run(folder, model, *options):
+    flags = ["--train-file", str(folder / "train.csv"), "--test-file", str(folder / "test.csv")]
+    flags += ["--text-columns", "text", "--model", str(model), "--seeds", "1", "--set", "max_length=16"]
+    flags += ["--set", "device=cpu", "--output-dir", str(folder / "out"), "--set", "vanilla.epochs=1"]
+    return main([*flags, *options])
+
+
+def told(folder):
+    (path,) = (folder / "out" / "results").glob("*.json")
+    return json.loads(path.read_text(encoding="utf-8"))["run_info"]["told"]
+
+
+def test_three_lines_come_before_the_first_run(mails, tiny_model, capsys):
+    assert run(mails, tiny_model, "--task", "mails", "--method", "vanilla") == 0
+    captured = capsys.readouterr()
+    lines = [
+        line for line in captured.err.splitlines() if line.startswith(("train.csv", "test.csv", "tiny"))
+    ]
+    assert lines[0] == (
+        "train.csv: 40 examples, 2 classes: bug 26, Praise 14; 1 texts cut at 16 tokens; 1 empty; 2 also in"
+        " test.csv; 1 repeated."
+    )
+    assert lines[1] == "test.csv: 30 examples, 2 classes: bug 20, Praise 10; 2 also in train.csv."
+    assert lines[2].startswith("tiny: ") and "tensors from the checkpoint; new: " in lines[2]
+    assert lines == told(mails) and "cut at" not in captured.out
+    # a second call has nothing to run, and so nothing to say
+    assert run(mails, tiny_model, "--task", "mails", "--method", "vanilla") == 0
+    assert "train.csv: 40" not in capsys.readouterr().err
+
+
+def test_a_grid_says_them_once(mails, tiny_model, tmp_path, capsys):
+    path = tmp_path / "grid.yaml"
+    block = "{tasks: [rte], train_sizes: [300], models: [MODEL], seeds: 1, methods: {vanilla: {}, r3f: {}}}"
+    path.write_text(f"grid: {block}".replace("MODEL", str(tiny_model)), encoding="utf-8")
+    flags = ["--grid", str(path), "--jobs", "0", "--train-file", str(mails / "train.csv"), "--test-file"]
+    flags += [str(mails / "test.csv"), "--text-columns", "text", "--output-dir", str(mails / "out")]
+    assert main([*flags, "--set", "device=cpu", "--set", "vanilla.epochs=1"]) == 0
+    assert capsys.readouterr().err.count("train.csv: 40 examples") == 1
+    for record in (mails / "out" / "results").glob("*.json"):
+        assert json.loads(record.read_text(encoding="utf-8"))["run_info"]["told"][0].startswith("train.csv")
+
+
+def test_f1_names_its_class(mails, tiny_model, capsys):
+    options = ["--method", "vanilla", "--set", "data.metric=f1", "--set", "data.positive=Praise"]
+    assert run(mails, tiny_model, *options) == 0
+    captured = capsys.readouterr()
+    assert "f1 is that of class 'Praise'." in captured.err and "| f1 of Praise |" in captured.out
+    (path,) = (mails / "out" / "results").glob("*.json")
+    assert json.loads(path.read_text(encoding="utf-8"))["scores"]["positive"] == "Praise"

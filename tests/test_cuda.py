@@ -1,0 +1,141 @@
+"""What a CPU cannot show: masks, bits, memory and checkpoints on a CUDA device."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+import agwm
+from agwm.testing import FAMILIES, examples, pretrained
+from benchmarks import oracles
+from tests.search_runs import Search, token_batches
+from tests.tiny_models import tiny_bert
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+    pytest.mark.filterwarnings("ignore"),
+]
+# cuBLAS repeats itself only with a workspace of its own, chosen before its first call
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+# As on the CPU: see test_hypergradient_exact.py.
+TOLERANCE = {"central": 5e-8, "forward": 2e-5}
+ADAM = {"weight_decay": 0.1, "betas": (0.8, 0.95), "eps": 1e-6}
+
+
+def equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(first[name], second[name]) for name in first | second)
+
+
+@pytest.mark.parametrize("scheme", TOLERANCE)
+@pytest.mark.parametrize("best_response", ["optimizer", "sgd"])
+def test_hypergradient_is_exact_in_the_masks_that_the_device_drew(scheme, best_response):
+    torch.manual_seed(5)
+    update = {"optimizer": oracles.adam, "sgd": oracles.plain_sgd}[best_response]
+    options = {"at_taken": best_response == "sgd"}
+    search = Search(
+        tiny_bert(dropout=0.1, dtype=torch.float64).cuda(),
+        settings=ADAM,
+        train_iters=4,
+        hypergradient={"scheme": scheme, "best_response": best_response},
+    )
+    for moment in search.run():
+        expected = oracles.unrolled(search.loss, moment, update, 0.0, **options)
+        assert oracles.relative_error(moment.gradient, expected) < TOLERANCE[scheme]
+        cpu = moment.inner[0][1][0]
+        moment.inner = [(batch, (cpu, torch.cuda.get_rng_state())) for batch, _ in moment.inner]
+        other = oracles.unrolled(search.loss, moment, update, 0.0, **options)
+        assert best_response == "optimizer" or (
+            oracles.relative_error(moment.gradient, other) > 100 * TOLERANCE["central"]
+        )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_output_at_the_pretrained_weights_is_the_plain_one_bit_for_bit(family, dtype):
+    model = pretrained(family).model.to("cuda", dtype).eval()
+    batch = {key: value.cuda() for key, value in torch.utils.data.default_collate(examples()[:4]).items()}
+    with torch.no_grad():
+        expected = model(**batch).logits
+        agwm.inject(model, seed=0)
+        assert torch.equal(model(**batch).logits, expected)
+
+
+def rows(seed: int) -> list[dict[str, torch.Tensor]]:
+    (batch,) = token_batches(1, size=22, seed=seed)
+    return [{key: value[i] for key, value in batch.items()} for i in range(22)]
+
+
+def build(train_iters: int, seed: int, **options) -> Search:
+    torch.manual_seed(seed)
+    inner, outer = (
+        DataLoader(rows(s), batch_size=4, shuffle=True, generator=torch.Generator().manual_seed(s))
+        for s in (3, 4)
+    )
+    model = tiny_bert(dropout=0.1).cuda()
+    return Search(model, inner=inner, outer=outer, train_iters=train_iters, hypergradient={}, **options)
+
+
+@pytest.fixture
+def repeatable():
+    """The fused attention with a padding mask adds gradients up in any order unless told otherwise."""
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def test_resumed_search_is_the_uninterrupted_one(repeatable, tmp_path):
+    file = tmp_path / "state.safetensors"
+    whole, again = build(9, 7), build(9, 7)
+    whole.run()
+    again.run()
+    assert equal(whole.weights(), again.weights())  # the device itself repeats
+    build(4, 7, checkpoint=file).run()
+    resumed = build(9, 99)
+    resumed.engine.resume(file)
+    resumed.run()
+    assert equal(whole.weights(), resumed.weights()) and equal(whole.alpha(), resumed.alpha())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_held_memory_does_not_grow(precision):
+    search = build(12, 7, precision=precision)
+    held = []
+    search.inner_optimizer.register_step_pre_hook(lambda *_: search.moments.clear())
+    search.outer_optimizer.register_step_post_hook(lambda *_: held.append(torch.cuda.memory_allocated()))
+    search.run()
+    assert max(held[4:]) <= held[3] + 65536  # batches differ by a few bytes of padding
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_finetune_repeats_and_saves_what_it_computes(precision, tmp_path):
+    results = []
+    for _ in range(2):
+        model = pretrained("bert").model.cuda()
+        config = agwm.FinetuneConfig(
+            search=agwm.SearchConfig(epochs=1, num_resplits=2, precision=precision),
+            final=agwm.TrainingConfig(epochs=1, precision=precision),
+        )
+        collate = torch.utils.data.default_collate
+        results.append(agwm.finetune(model, examples(), collate=collate, config=config, progress=False))
+    first, second = (result.model for result in results)
+    assert equal(first.state_dict(), second.state_dict())
+    assert equal(results[0].alpha, results[1].alpha)
+    results[0].save_pretrained(tmp_path)
+    loaded = type(first).from_pretrained(tmp_path).cuda().eval()
+    batch = {key: value.cuda() for key, value in torch.utils.data.default_collate(examples()).items()}
+    with torch.no_grad():
+        assert torch.equal(loaded(**batch).logits, first.eval()(**batch).logits)
+
+
+def test_mixup_is_saved_and_loaded_on_the_device(tmp_path):
+    model = pretrained("bert").model.cuda()
+    mixup = agwm.inject(model, seed=0)
+    mixup.save_pretrained(tmp_path)
+    again = agwm.load(tmp_path, model=pretrained("bert").model.cuda())
+    for name in mixup.names:
+        assert again.alpha(name).is_cuda and torch.equal(again.alpha(name), mixup.alpha(name))
+        assert torch.equal(again.pretrained[name], mixup.pretrained[name])
