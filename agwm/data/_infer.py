@@ -12,6 +12,7 @@ from agwm.data._labels import (
     finite_number,
     is_fraction,
     is_number,
+    is_rounded,
     is_whole,
     spell,
     whole_spelling,
@@ -98,7 +99,7 @@ def infer_labels(
         come first; whole numbers go by value and then by spelling, texts by code point.
 
     Raises:
-        DataError: If all labels are one class, or decimals have a comma.
+        DataError: If all labels are one class, decimals have a comma, or floats have lost digits.
     """
     if table.class_names is not None and not regression:
         return check_names(table.class_names), []
@@ -116,6 +117,13 @@ def infer_labels(
         return None, [] if regression else [told]
     notes = []
     if are_numbers and not has_fractions:
+        rounded = next((index for index, text in enumerate(labels) if is_rounded(text)), None)
+        if rounded is not None:
+            raise DataError(
+                f"The label in {table.at(rounded)} has lost digits: expected a whole number below 2**53,"
+                f" got {shown(labels[rounded], 80)}. Write such labels as text, or pass regression=True for"
+                " scores."
+            )
         changed = sorted(text for text in spellings if not is_whole(text))
         spellings = {whole_spelling(text) or text for text in spellings}
         if changed:

@@ -16,6 +16,7 @@ __all__ = [
     "finite_number",
     "is_fraction",
     "is_number",
+    "is_rounded",
     "is_whole",
     "spell",
     "whole_spelling",
@@ -88,32 +89,31 @@ def is_number(text: str) -> bool:
 
 def is_fraction(text: str) -> bool:
     """Return whether a label is a number, and not a whole one."""
-    return is_number(text) and not is_whole(text) and whole_spelling(text) is None
+    return is_number(text) and not is_whole(text) and _whole_value(text) is None
+
+
+def is_rounded(text: str) -> bool:
+    """Return whether a label is a float so large that whole numbers beside it are written alike."""
+    value = _whole_value(text)
+    return value is not None and abs(value) >= _LARGEST
 
 
 def whole_spelling(text: str) -> str | None:
     """Return ``"1"`` for ``"1.0"``: the whole number that a number with a point or an exponent is.
 
-    Raises:
-        DataError: If the number is so large that its last digits are lost.
-
     Example:
         >>> whole_spelling("1.0"), whole_spelling("1e2"), whole_spelling("1.5"), whole_spelling("one")
         ('1', '100', None, None)
     """
+    value = _whole_value(text)
+    return None if value is None or abs(value) >= _LARGEST else str(int(value))
+
+
+def _whole_value(text: str) -> Decimal | None:
     if is_whole(text) or not _NUMBER.fullmatch(text):
         return None
     value = Decimal(text)
-    if value.is_zero():
-        return "0"
-    if value.adjusted() < 0 or value.adjusted() > 400 or value != value.to_integral_value():
-        return None
-    if abs(value) >= _LARGEST:
-        raise DataError(
-            f"The label {shown(text, 80)} has lost digits: expected whole numbers without a point, got one"
-            " above 2**53. Write such labels as text."
-        )
-    return str(int(value))
+    return value if value == value.to_integral_value() else None
 
 
 def class_index(cell: str, spellings: Sequence[str], where: str) -> int:

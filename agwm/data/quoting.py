@@ -86,7 +86,8 @@ def _row_inside(
     parts[0] = [*cells[:position], *parts[0]] if label > position else []
     parts[-1] = [*parts[-1], *cells[position + 1 :]] if label < position else []
     for line, part in zip(lines, parts, strict=True):
-        if len(part) == len(cells):
+        # "1, milk": a blank after a comma is a sentence's
+        if len(part) == len(cells) and not any(cell[:1] == " " for cell in part[1:] if cell != part[label]):
             if part[label] in labels or (has_scores and is_number(part[label])):
                 return line
     return None

@@ -16,6 +16,8 @@ from agwm.errors import DataError, MissingExtraError, border, shown
 
 __all__ = ["read_excel", "read_parquet"]
 
+_ERRORS = {"#N/A", "#DIV/0!", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!"}
+
 
 def read_parquet(data: bytes, place: str, columns: Sequence[str]) -> Table:
     """Read the columns of a Parquet file.
@@ -103,7 +105,7 @@ def read_excel(data: bytes, place: str, columns: Sequence[str], sheet: str | Non
             )
         page = book[names[0] if sheet is None else sheet]
         page.reset_dimensions()  # what the file says of its size may be wrong
-        rows = [(row, list(cells)) for row, cells in enumerate(page.iter_rows(), start=1)]
+        rows = list(enumerate(page.iter_rows(values_only=True), start=1))
     return _sheet_table(rows, place, columns, _sheet_notes(names, page.title))
 
 
@@ -113,13 +115,13 @@ def _sheet_notes(names: Sequence[str], title: str) -> list[str]:
 
 
 def _sheet_table(
-    rows: Sequence[tuple[int, list[Any]]], place: str, columns: Sequence[str], notes: list[str]
+    rows: Sequence[tuple[int, Sequence[Any]]], place: str, columns: Sequence[str], notes: list[str]
 ) -> Table:
-    kept = [(row, cells) for row, cells in rows if any(cell.value is not None for cell in cells)]
+    kept = [(row, cells) for row, cells in rows if any(cell is not None for cell in cells)]
     if not kept:
         raise DataError(f"{place} has no header: expected names of columns, got an empty sheet. Add them.")
     first, header = kept.pop(0)
-    names = ["" if cell.value is None else str(cell.value) for cell in header]
+    names = ["" if cell is None else str(cell) for cell in header]
     positions = [column_index(names, name, f"The header of {place} (row {first})") for name in columns]
     blank = len([row for row, _ in rows if not kept or row < kept[-1][0]]) - len(kept)
     notes += [f"{counted(blank, 'blank row')} left out"] if blank > 0 else []
@@ -127,10 +129,10 @@ def _sheet_table(
     for row, cells in kept:
         for name, at in zip(columns, positions, strict=True):
             cell = cells[at] if at < len(cells) else None
-            if cell is not None and cell.data_type == "e":
+            if isinstance(cell, str) and cell in _ERRORS:
                 raise DataError(
                     f"{place} row {row} has an error in column {shown(name, 80)}: expected a value, got"
-                    f" {cell.value}. Correct the sheet."
+                    f" {cell}. Correct the sheet."
                 )
-            found[name].append(None if cell is None else cell.value)
+            found[name].append(cell)
     return Table(place, found, tuple(notes), [row for row, _ in kept], "row")

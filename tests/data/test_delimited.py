@@ -40,6 +40,11 @@ EXCEL = "separator ';' named by the first line"
             "1 text with a quote, not in quotes; the first in line 2",
         ),
         (
+            'label,text\n1,"To buy:\n1, milk\n0, eggs"\n0,b\n',
+            [("To buy:\n1, milk\n0, eggs", "1"), ("b", "0")],
+            "1 row of several lines; the longest, 3 lines, begins in line 2",
+        ),
+        (
             'text,label\n"Dear shop,\nI like it, much\n\nbye, x",x\nb,y\n',
             [("Dear shop,\nI like it, much\n\nbye, x", "x"), ("b", "y")],
             "1 row of several lines; the longest, 4 lines, begins in line 2",

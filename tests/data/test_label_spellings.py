@@ -67,6 +67,7 @@ def test_scores(tmp_path: Path) -> None:
     data = load(tmp_path, ["0.5", "1", "1e1"])
     assert data.train["label"][:] == [0.5, 1.0, 10.0]
     assert data.notes[0] == "train.csv: labels are numbers with a fraction: scores, not classes"
+    assert load(tmp_path, ["1e20", "1.0"], regression=True).train["label"][:] == [1e20, 1.0]
     assert load(tmp_path, ["1.10", "1.1"], regression=False).task.label_names == ("1.1", "1.10")
 
 
@@ -79,6 +80,12 @@ def test_scores(tmp_path: Path) -> None:
         (["01", "2"], ["1.0"], {}, "got '1.0'"),
         (["0.5", "1"], ["good"], {}, "test.csv line 2 .*not a number.*train file are scores"),
         (["0", "nan", "1"], None, {}, r"train.csv line 3 \(example 2\) is not finite"),
+        (
+            ["1", "12345678901234567890.0"],
+            None,
+            {},
+            r"line 3 \(example 2\) has lost digits: .*or pass regression",
+        ),
         (["0.5", "inf"], None, {}, "line 3 .*is not finite"),
         (["1_0", "2"], None, {"regression": True}, "not a number.*got '1_0'"),
         ([True, False], None, {"regression": True}, "not a number.*got 'True'"),
