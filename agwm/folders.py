@@ -42,6 +42,8 @@ _OF_A_TOKENIZER = (
     "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "spiece.model",
     "sentencepiece.bpe.model", "chat_template*", "*processor_config.json",
 )  # fmt: skip
+# A card that is not agwm's gets another name beside the new one.
+_CARD, _OTHER_CARD, _HEAD = "README.md", "README.old.md", 2000
 _NO_LINKS = {errno.EPERM, errno.EMLINK, errno.ENOSYS, errno.ENOTSUP}
 _TRIES = 100
 
@@ -52,8 +54,9 @@ def whole_folder(directory: str | Path) -> Iterator[Path]:
 
     Everything in it reaches the disk before it gets the name. If the body or the disk fails, the older
     folder stays as it was. What the older folder holds and no loader reads as part of the model, such as
-    notes or a ``.git``, goes along into the new one (as hard links); a tokenizer does, unless the new save
-    has one. A link to a folder stays a link. Folders that killed saves left beside it are removed.
+    notes or a ``.git``, goes along into the new one (as hard links). A tokenizer does, unless the new save
+    has one; a ``README.md`` that is not agwm's becomes ``README.old.md``. A link to a folder stays a link.
+    Folders that killed saves left beside it are removed.
 
     Args:
         directory: The folder to make or replace; its parents are made if missing.
@@ -86,12 +89,14 @@ def whole_folder(directory: str | Path) -> Iterator[Path]:
         if lock is not None:
             os.close(lock)
         shutil.rmtree(fresh, ignore_errors=True)  # after the swap the older folder lies there
+        if not os.path.lexists(target):  # interrupted between two renames
+            put_back(target)
 
 
 def put_back(directory: str | Path) -> None:
     """Clean up after killed saves: give an older folder its name back, and remove what they left."""
-    target = Path(os.path.realpath(directory))
-    with suppress(OSError):
+    with suppress(OSError, ValueError):  # ValueError: no name of a file
+        target = Path(os.path.realpath(directory))
         for left in sorted(target.parent.glob(f"{_stem(target)}-*")):
             lock = _hold(left)
             if lock is None:  # the process that made it is alive
@@ -189,6 +194,10 @@ def _hold(folder: Path, waits: bool = False) -> int | None:
 
 def _take_along(old: Path, new: Path) -> None:
     """Link what the older folder holds, and no loader reads as part of the model, into the new one."""
+    card, others = new / _CARD, old / _CARD
+    if card.exists() and others.is_file() and b"agwm" not in others.read_bytes()[:_HEAD]:
+        with suppress(FileExistsError):  # of an earlier save
+            _link(str(others), str(new / _OTHER_CARD))
     dropped = _OF_A_MODEL + (_OF_A_TOKENIZER if (new / _TOKENIZER).exists() else ())
     for entry in sorted(old.iterdir()):
         if os.path.lexists(new / entry.name) or any(fnmatch(entry.name, form) for form in dropped):

@@ -57,6 +57,18 @@ def test_files_of_the_user_go_along_and_a_tokenizer_unless_there_is_a_new_one(wa
     assert os.readlink(out / "link") == "nowhere"
 
 
+def test_a_readme_that_is_not_ours_gets_another_name(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "README.md").write_text("my project")
+    save(out, "a card of agwm", ["README.md"])
+    assert content(out) == {"README.md": "a card of agwm", "README.old.md": "my project"}
+    save(out, "a newer card of agwm", ["README.md"])
+    assert content(out) == {"README.md": "a newer card of agwm", "README.old.md": "my project"}
+    save(out, "a model without a card", ["config.json"])
+    assert content(out)["README.md"] == "a newer card of agwm"
+
+
 @pytest.mark.parametrize(
     ("error", "message"),
     [
@@ -110,6 +122,23 @@ def test_places_that_cannot_be_swapped_are_refused_in_one_line(place, message, t
         save(place, "new")
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
     assert content(tmp_path) == {"a/here/file": "mine"}
+
+
+def test_interrupted_between_two_renames_the_older_folder_gets_its_name_back(tmp_path, monkeypatch):
+    save(tmp_path / "out", "old")
+    monkeypatch.setattr(agwm.folders, "_exchange", lambda first, second: False)
+    rename = os.rename
+
+    def interrupted(first, second):
+        rename(first, second)
+        if str(second).endswith(".old"):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        save(tmp_path / "out", "new")
+    assert content(tmp_path) == {"out/config.json": "old", "out/model.safetensors": "old"}
+    put_back("a\0b")  # no name of a file: nothing to do
 
 
 def test_a_link_to_a_folder_stays_a_link(tmp_path):

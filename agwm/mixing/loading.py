@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -62,8 +63,8 @@ def _check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 def _read_index(folder: Path) -> dict[str, Any]:
     put_back(folder)  # where a save was killed
-    if not (folder / INDEX_FILE).is_file():
-        what = f"a folder without {INDEX_FILE}" if folder.is_dir() else "no such folder"
+    if not os.path.isfile(folder / INDEX_FILE):
+        what = f"a folder without {INDEX_FILE}" if os.path.isdir(folder) else "no such folder"
         raise DataError(
             f"Cannot load {shown(folder)}: expected a folder that mixup.save_pretrained wrote, got"
             f" {what}. A merged or plain model is loaded with transformers' from_pretrained."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import datasets
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import agwm
@@ -63,22 +65,34 @@ def texts(number, start):
     ]
 
 
+def copy_distinct(model, folder):
+    """Copy a model with weights so large that its answers differ from text to text."""
+    shutil.copytree(model, folder)
+    state = load_file(f"{folder}/model.safetensors")
+    scaled = {name: value * (8 if value.ndim == 2 else 1) for name, value in state.items()}
+    save_file(scaled, f"{folder}/model.safetensors", {"format": "pt"})
+
+
 @pytest.fixture(scope="module", params=["tiny", pytest.param("minilm", marks=pytest.mark.slow)])
 def saved(request, tiny_model, tmp_path_factory):
     """Save every kind, load all in one fresh process; return the folder and the answers in memory."""
-    base = str(tiny_model) if request.param == "tiny" else "minilm"
+    rate, base = 5e-4, "minilm"
     folder = tmp_path_factory.mktemp("kinds")
+    if request.param == "tiny":
+        rate, base = 1e-2, str(folder / "of_the_user" / "tiny")
+        copy_distinct(tiny_model, base)
     for name, number, start in (("train", 24, 0), ("test", 12, 100)):
         rows = [{"text": text, "kind": NAMES[i % 2]} for i, text in enumerate(texts(number, start))]
         (folder / f"{name}.json").write_text("\n".join(map(json.dumps, rows)))
-    stage = {"epochs": 1, "batch_size": 8, "learning_rate": 1e-2}
-    few = {"epochs": 1, "num_virtual_tokens": 4}
+    stage = {"epochs": 1, "batch_size": 8, "learning_rate": rate}
+    few = {"epochs": 1, "num_virtual_tokens": 4, "learning_rate": 0.1}
     config = RunConfig.from_dict(
         {
             "task": "la_mp*s", "model": base, "train_size": None, "seeds": 1, "save_model": True,
             "max_length": MAX_LENGTH, "vanilla": stage, "final": stage,
             "search": {**stage, "num_resplits": 1},
-            "rivals": {"lora": {"epochs": 2}, "prompt_tuning": few, "prefix_tuning": few},
+            "rivals": {"lora": {"epochs": 1, "learning_rate": 1e-2},
+                       "prompt_tuning": few, "prefix_tuning": few},
             "data": {
                 "train_file": str(folder / "train.json"), "test_file": str(folder / "test.json"),
                 "text_columns": ["text"], "label_column": "kind",
@@ -135,21 +149,22 @@ def saved(request, tiny_model, tmp_path_factory):
     command = [sys.executable, "program.py", *KINDS]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
-    return folder, expected
+    return folder, expected, base
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_fresh_process_predicts_as_memory_did_one_by_one(kind, saved):
-    folder, expected = saved
+    folder, expected, _ = saved
     found = json.loads((folder / f"{kind}.json").read_text())
     for here, there in zip(expected[kind], found, strict=True):
         assert there == pytest.approx(here, abs=1e-5)
-    assert len({tuple(answer.values()) for answer in found}) > 6, "the texts are told apart"
+    chances = [answer[NAMES[0]] for answer in found]
+    assert max(chances) - min(chances) > 3e-4, "the texts are told apart"
 
 
 @pytest.mark.parametrize("kind", METHODS)
 def test_a_card_tells_what_was_trained_and_measured(kind, saved):
-    folder, _ = saved
+    folder, _, _ = saved
     card = (folder / kind / "README.md").read_text()
     front = yaml.safe_load(card.split("---")[1])
     assert front["pipeline_tag"] == "text-classification"
@@ -165,14 +180,15 @@ def test_a_card_tells_what_was_trained_and_measured(kind, saved):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_path_of_the_disk_is_in_a_folder(kind, saved):
-    folder, _ = saved
+    folder, _, base = saved
     for path in filter(Path.is_file, (folder / kind).iterdir()):
         text = path.read_bytes()
-        assert b"site-packages" not in text and str(folder).encode() not in text, path
+        for place in ("site-packages", str(folder), *([base] if "/" in base else [])):
+            assert place.encode() not in text, path
 
 
 def test_the_tokenizer_is_saved_as_it_was_used_and_left_as_it_was(tmp_path, saved):
-    folder, _ = saved
+    folder, _, _ = saved
     model = AutoModelForSequenceClassification.from_pretrained(folder / "vanilla")
     tokenizer = AutoTokenizer.from_pretrained(folder / "vanilla")
     assert tokenizer.model_max_length == MAX_LENGTH
@@ -189,7 +205,7 @@ def test_the_tokenizer_is_saved_as_it_was_used_and_left_as_it_was(tmp_path, save
 
 
 def test_a_model_saved_into_the_folder_that_it_came_from(tmp_path, saved):
-    folder, _ = saved
+    folder, _, _ = saved
     mixup = agwm.load(folder / "mixup")
     before = {name: value.clone() for name, value in mixup.model.state_dict().items()}
     mixup.save_pretrained(tmp_path / "out")

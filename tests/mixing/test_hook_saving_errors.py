@@ -100,8 +100,9 @@ def test_own_class_of_model(tmp_path):
 
 
 def test_missing_folder_and_foreign_folder(tmp_path):
-    with pytest.raises(DataError, match="no such folder"):
-        agwm.load(tmp_path / "nowhere")
+    for place in (tmp_path / "nowhere", tmp_path / ("x" * 300), "a\0b"):
+        with pytest.raises(DataError, match="no such folder"):
+            agwm.load(place)
     tiny_bert().save_pretrained(tmp_path)
     with pytest.raises(DataError, match=r"a folder without agwm\.json.*from_pretrained"):
         agwm.load(tmp_path)
