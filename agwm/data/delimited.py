@@ -160,9 +160,10 @@ def _tab_rows(
         quoted = _quoted_rows(lines, place, mark)
     except DataError:
         return plain, False
-    if not _is_table(quoted, columns):
-        return plain, False
-    if not _is_table(plain, columns) or is_written_with_quotes(quoted, mark):
+    # Lines of a text in quotes may look like rows: a table is not enough to take the reading without.
+    if is_written_with_quotes(quoted, mark):
+        return quoted, True
+    if _is_table(quoted, columns) and not _is_table(plain, columns):
         return quoted, True
     return plain, False
 

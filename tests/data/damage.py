@@ -265,7 +265,7 @@ def json_text(draw: random.Random, texts: list, labels: list, kind: str) -> Samp
         # pandas holds large numbers as they are only in columns of objects
         text = pd.DataFrame(rows, dtype=object).to_json(orient=shape, double_precision=15)
     if what == "structure":
-        place = draw.choice([at for at, c in enumerate(text) if c in '{}[],:"'])
+        place = draw.choice([at for at, c in enumerate(text) if c in '{}[]"'])
         text = text[:place] + draw.choice(["", text[place] * 2, draw.choice('{}[],:"')]) + text[place + 1 :]
     body = text.encode(draw.choice(["utf-8", "utf-8", "utf-8-sig", "utf-16"]))
     if what == "bytes":

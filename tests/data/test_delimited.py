@@ -159,6 +159,10 @@ def test_quotes_of_a_tsv(tmp_path: Path, body: str, found: str, told: str) -> No
     assert rows(data)[0][0] == found and notes(data).startswith(told) and bool(told) == bool(data.notes)
 
 
+def test_lines_of_a_quoted_tsv_are_no_rows(tmp_path: Path) -> None:
+    refused(tmp_path / "a.tsv", 'text\tlabel\nx\t"two\nlines"\tb\nc\td\n', r"line 2 .*expected 2, got 3")
+
+
 def test_separator_of_the_user(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     for mark in ("\t", "\\t", "tab"):
