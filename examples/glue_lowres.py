@@ -264,12 +264,12 @@ def run(arguments: argparse.Namespace) -> None:
     """
     if sum(value is not None for value in (arguments.grid, arguments.tune, arguments.config)) > 1:
         raise ConfigError("Two files: expected one of --config, --grid and --tune, got more. Choose one.")
-    if not (arguments.grid or arguments.tune):
+    if arguments.grid is None and arguments.tune is None:
         _check_several(arguments)
-    if arguments.tune:
+    if arguments.tune is not None:
         tune(arguments)
         return
-    if arguments.grid:
+    if arguments.grid is not None:
         seeds = None if arguments.seeds is None else read_seeds(arguments.seeds)
         grid = load_grid(arguments.grid, delta_of(arguments), arguments.set, seeds)
         cells = local_models(_part(arguments, grid.cells, _methods(arguments)), arguments.local_model)

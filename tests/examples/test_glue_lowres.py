@@ -129,7 +129,7 @@ def test_other_data_under_the_same_name_is_refused(arguments, own_files, capsys)
 
 
 def test_a_run_that_diverges_is_recorded_as_failed(arguments, tmp_path, capsys):
-    ruin = ["--set", "vanilla.learning_rate=1e30", "--set", "vanilla.warmup_ratio=0"]
+    ruin = ["--set", "vanilla.learning_rate=1e9", "--set", "vanilla.warmup_ratio=0"]
     assert main([*arguments, "--method", "vanilla", *ruin]) == 0
     (record,) = records(tmp_path / "out").values()
     assert record["scores"]["test"] is None and "not finite" in record["train_info"]["failure"]

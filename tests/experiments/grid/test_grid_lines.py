@@ -37,7 +37,7 @@ def test_a_line_names_what_a_grid_has_several_of(grid_file, tiny_model, tmp_path
 @pytest.fixture
 def cells(grid_file):
     """Two runs of each of two labels, one label run; one of its records says that it failed."""
-    ruin = {"method": "vanilla", "vanilla": {"learning_rate": 1e30, "warmup_ratio": 0}}
+    ruin = {"method": "vanilla", "vanilla": {"learning_rate": 1e9, "warmup_ratio": 0}}
     cells = load_grid(grid_file(methods={"ruin": ruin, "vanilla": {}}, seeds=1)).cells
     run_grid(cells, jobs=0, progress=False)
     return cells

@@ -32,7 +32,7 @@ def stored(folder):
 
 
 def test_finished_cells_are_skipped_and_failed_ones_stay_failed(grid_file, tmp_path):
-    ruin = {"method": "vanilla", "vanilla": {"learning_rate": 1e30, "warmup_ratio": 0}}
+    ruin = {"method": "vanilla", "vanilla": {"learning_rate": 1e9, "warmup_ratio": 0}}
     cells = load_grid(grid_file(methods={"vanilla": {}, "ruin": ruin, "agwm": {}})).cells
     lines = []
     result = run_grid(cells, jobs=0, report=lines.append, progress=False)
