@@ -3,12 +3,14 @@
 #   VENV     where the environment lies
 #   EXTRAS   which extras it holds                            make EXTRAS=test,offline,plot,peft test
 #   ARGS     what to hand on to pytest                        make test ARGS='tests/unit -k lerp'
+#   WORKERS  processes that run the tests                     make WORKERS=8 test
 #   OUT      where the demo writes
 
 PYTHON ?= python3
 VENV ?= .venv
 EXTRAS ?= test,offline,plot
 ARGS ?=
+WORKERS ?= 2
 OUT ?= output/demo
 
 # One stamp for the interpreter and one for what is installed. The version is part of the first
@@ -39,7 +41,7 @@ demo: $(INSTALLED) ## Finetune a small model that needs no network, and draw its
 
 # One thread: the models of the tests are tiny, and threads that wait for a busy core cost tenfold.
 test: $(INSTALLED) ## Run the tests
-	OMP_NUM_THREADS=1 $(RUN) -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 lint: $(INSTALLED) ## Check style, formatting and types
 	$(RUN) -m ruff check .
