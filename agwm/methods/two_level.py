@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from pathlib import Path
 from typing import ClassVar
 
 from torch import Tensor
 
 from agwm.cards import CardFacts
+from agwm.errors import AgwmWarning
 from agwm.methods.method import Job, Method, Outcome
 from agwm.methods.pretrained_weights import inject_pretrained, pretrained_only
 from agwm.mixing.alpha import Attention
@@ -17,6 +19,7 @@ from agwm.models.pretrained import Pretrained
 from agwm.recipe.config import FinetuneConfig, MixingConfig
 from agwm.recipe.finetune import finetune
 from agwm.recipe.passes import finetune_passes
+from agwm.recipe.splits import DOUBTFUL
 from agwm.training.config import TrainingConfig
 
 __all__ = ["OF_ALPHA", "OF_LEARNING", "Agwm", "Frozen", "summaries", "summary_of"]
@@ -75,15 +78,17 @@ class Agwm(Method):
         """Finetune by :func:`agwm.finetune`."""
         config = self.recipe(job.recipe)
         config = dataclasses.replace(config, mixing=pretrained_only(config.mixing, job.loaded))
-        result = finetune(
-            job.loaded.model,
-            job.examples,
-            collate=job.collate,
-            processing_class=job.loaded.tokenizer,
-            evaluate=job.evaluate,
-            config=config,
-            progress=job.progress,
-        )
+        with warnings.catch_warnings():  # who runs methods tells the user beforehand
+            warnings.filterwarnings("ignore", DOUBTFUL, AgwmWarning)
+            result = finetune(
+                job.loaded.model,
+                job.examples,
+                collate=job.collate,
+                processing_class=job.loaded.tokenizer,
+                evaluate=job.evaluate,
+                config=config,
+                progress=job.progress,
+            )
 
         def write(folder: Path, facts: CardFacts) -> None:
             result.check()

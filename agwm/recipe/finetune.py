@@ -26,7 +26,7 @@ from agwm.recipe.inner_loss import InnerLoss, MeanLoss, check_problem
 from agwm.recipe.padding import batching
 from agwm.recipe.result import FinetuneResult
 from agwm.recipe.snapshot import Snapshot
-from agwm.recipe.splits import draw_split, num_search_steps
+from agwm.recipe.splits import DOUBTFUL, draw_split, num_search_steps, search_doubts
 from agwm.rng import seed_everything
 from agwm.scores import plain_scores
 from agwm.search.engine import MixupEngine
@@ -108,6 +108,8 @@ def finetune(
     mean_loss = None
     if evaluate is None and eval_dataset is not None:
         evaluate = mean_loss = MeanLoss(eval_dataset, collate, config.final.batch_size)
+    for line in search_doubts(train_dataset, config):
+        warnings.warn(f"{DOUBTFUL}: {line}", AgwmWarning, stacklevel=2)
     given = Snapshot(model)
     search = _Search(train_dataset, collate, evaluate, mean_loss, config, progress, inner, outer, given)
     fit_padding(model, processing_class)
@@ -213,7 +215,9 @@ def _search_all(
             search.given.restore_tensors()
         mixup = inject(model, **dataclasses.asdict(config.mixing), seed=config.seed + k)
         starts.add(mixup.attention.parameters())
-        engine = _build(mixup, search, k)
+        with warnings.catch_warnings():  # it was said before the first search
+            warnings.filterwarnings("ignore", DOUBTFUL, AgwmWarning)
+            engine = _build(mixup, search, k)
         problem = engine._inner
         if search.mean_loss is not None:
             search.mean_loss.problem = problem
@@ -242,13 +246,6 @@ def _build(mixup: Mixup, given: _Search, k: int) -> MixupEngine:
     inner_loader = make_loader(Split(dataset, inner_split), search.batch_size, given.collate, seed)
     outer_loader = make_loader(Split(dataset, outer_split), search.batch_size, given.collate, seed + 1)
     num_steps = num_search_steps(search, len(inner_split))
-    if k == 0 and search.unroll_steps > num_steps:
-        warnings.warn(
-            f"Alpha is never learned: expected search.unroll_steps of at most {num_steps}, the steps of a"
-            f" search, got {search.unroll_steps}. Lower it, or raise search.epochs.",
-            AgwmWarning,
-            stacklevel=2,
-        )
     num_outer_steps = max(1, num_steps // search.unroll_steps)
     inner_optimizer = make_optimizer(mixup.model, search)
     outer_optimizer = torch.optim.AdamW(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
+
+import datasets
 
 from agwm.data.sampling import split_train
 from agwm.errors import SplitError
 from agwm.recipe.config import FinetuneConfig, SearchConfig
+from agwm.search.wiring import DOUBTFUL, never_learned
 
-__all__ = ["draw_split", "num_search_steps", "search_doubts"]
+__all__ = ["DOUBTFUL", "draw_split", "num_search_steps", "search_doubts"]
 
 
 def draw_split(dataset: Sequence[Any], config: FinetuneConfig, k: int) -> tuple[list[int], list[int]]:
@@ -44,46 +47,69 @@ def num_search_steps(search: SearchConfig, num_inner: int) -> int:
 
 
 def search_doubts(
-    dataset: Sequence[Any],
-    config: FinetuneConfig,
-    class_names: Sequence[str] | None,
+    dataset: Sequence[Any], config: FinetuneConfig, class_names: Sequence[str] | None = None
 ) -> list[str]:
     """Return one line for everything doubtful in the splits of a search, which draws the same ones.
 
+    Only rows that lie in memory are looked at: reading others may cost, or draw random numbers.
+
     Args:
-        dataset: Encoded examples, with ``input_ids`` and ``labels``.
+        dataset: Encoded examples: mappings with ``labels``.
         config: The settings, with the seed.
-        class_names: Names of the classes; None for regression.
+        class_names: Names of the classes, in index order; None: their numbers are named.
     """
-    search, rows = config.search, list(dataset)
-    keys = [tuple(row["input_ids"]) for row in rows]
-    labels = [row["labels"] for row in rows]
-    splits = [draw_split(dataset, config, k) for k in range(search.num_resplits)]
-    inner, outer = splits[0]
-    lines = []
-    steps = num_search_steps(search, len(inner))
+    search = config.search
+    if not config.mixing.learns_alpha or search.attention_learning_rate == 0:
+        return []
+    inner, outer = draw_split(dataset, config, 0)
+    lines, steps = [], num_search_steps(search, len(inner))
     if search.unroll_steps > steps:
+        lines.append(never_learned(search.unroll_steps, steps))
+    if search.num_resplits * len(outer) > len(dataset) or len(outer) < search.num_resplits:
         lines.append(
-            f"search.unroll_steps is {search.unroll_steps}, but a search has {steps} steps: alpha is never"
-            " learned."
+            f"search.num_resplits is {search.num_resplits}, with {len(outer)} outer examples of"
+            f" {len(dataset)} each: the searches are on nearly the same examples."
         )
-    shared = [len({keys[i] for i in inner} & {keys[i] for i in outer}) for inner, outer in splits]
-    if any(shared):
+    if not isinstance(dataset, list | tuple | datasets.Dataset):
+        return lines
+    rows = [row if isinstance(row, Mapping) else {} for row in dataset]
+    texts, labels = [_key(row) for row in rows], [_class(row.get("labels")) for row in rows]
+    shared, single = 0, []
+    for k in range(search.num_resplits):
+        inner, outer = draw_split(dataset, config, k) if k else (inner, outer)
+        both = {texts[i] for i in inner} & {texts[i] for i in outer} - {None}
+        shared = max(shared, len(both))
+        if len(found := {labels[i] for i in outer}) == 1 and found != {None}:
+            single.append((k + 1, len(outer), found.pop()))
+    if shared:
         lines.append(
             "the same texts are in the inner and in the outer split of a search (at most"
-            f" {max(shared)}): the outer loss is not held out."
+            f" {shared}): the outer loss is not held out."
         )
-    if class_names is not None:
-        for k, (_, outer) in enumerate(splits, 1):
-            found = {labels[i] for i in outer}
-            if len(found) == 1:
-                lines.append(
-                    f"the outer split of search {k} has {len(outer)} examples, all of class"
-                    f" {class_names[found.pop()]!r}: alpha is learned on one answer."
-                )
-    if search.num_resplits * len(outer) > len(rows) or len(outer) < search.num_resplits:
+    if single:
+        k, size, label = single[0]
+        name = repr(class_names[label]) if class_names is not None and label is not None else label
         lines.append(
-            f"search.num_resplits is {search.num_resplits}, with {len(outer)} outer examples of {len(rows)}"
-            " each: the searches are on nearly the same examples."
+            f"the outer split of search {k} has {size} examples, all of class {name}: alpha is learned on"
+            " one answer."
         )
     return lines
+
+
+def _key(row: Mapping[str, Any]) -> Hashable | None:
+    """Return what tells the inputs of a row from those of another; None where that cannot be had."""
+    try:
+        key = [(name, _plain(row[name])) for name in sorted(row) if name not in ("labels", "label")]
+    except (TypeError, ValueError):
+        return None
+    return repr(key) if key else None
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _class(label: Any) -> int | None:
+    """Return the number of a class; None for scores, and for labels of every token."""
+    label = _plain(label)
+    return label if isinstance(label, int) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,24 @@ from typing import Any
 import torch
 
 from agwm.checks import Count, NonNegative, Precision, check_precision, check_value
+from agwm.errors import AgwmWarning
 from agwm.hypergradient._betty import Config, EngineConfig, HypergradientConfig
 from agwm.hypergradient.settings import HYPERGRADIENT_TYPE, Hypergradient
 from agwm.mixing.mixup import Mixup
 from agwm.search.engine import MixupEngine, Validate
 from agwm.search.problems import AttentionProblem, TaskWeightProblem
 
-__all__ = ["build_engine"]
+__all__ = ["DOUBTFUL", "build_engine", "never_learned"]
+
+DOUBTFUL = "Doubtful search"  # how such a warning begins
+
+
+def never_learned(unroll_steps: int, num_steps: int) -> str:
+    """Say that a search is too short for an outer step."""
+    return (
+        f"alpha is never learned: expected unroll_steps of at most {num_steps}, the steps of a search, got"
+        f" {unroll_steps}."
+    )
 
 
 def build_engine(
@@ -71,7 +83,8 @@ def build_engine(
         checkpoint_step: Inner steps between checkpoints; rounded up to a whole outer step.
 
     Returns:
-        The engine; ``engine.run()`` runs it.
+        The engine; ``engine.run()`` runs it. A search that takes no outer step, or whose two loaders are
+        one object, is a warning.
 
     Raises:
         ConfigError: If a setting is wrong, or an optimizer holds no parameter of its problem.
@@ -85,7 +98,7 @@ def build_engine(
         >>> mixup = inject(model, seed=0)
         >>> inner = torch.optim.AdamW(model.parameters(), lr=1e-4)
         >>> outer = torch.optim.AdamW(mixup.attention.parameters(), lr=1e-2)
-        >>> engine = build_engine(mixup, split, split, inner, outer, train_iters=4, progress=False)
+        >>> engine = build_engine(mixup, split[:1], split[1:], inner, outer, train_iters=4, progress=False)
         >>> engine.run()
         >>> engine.step
         4
@@ -100,6 +113,14 @@ def build_engine(
         "checkpoint_step": checkpoint_step,
     }.items():
         check_value(name, Count, count)
+    if unroll_steps > train_iters and any(p.requires_grad for p in mixup.attention.parameters()):
+        warnings.warn(f"{DOUBTFUL}: {never_learned(unroll_steps, train_iters)}", AgwmWarning, stacklevel=2)
+    if inner_loader is outer_loader:
+        warnings.warn(
+            f"{DOUBTFUL}: inner and outer loader are one object: the outer loss is not held out.",
+            AgwmWarning,
+            stacklevel=2,
+        )
     check_precision(precision, device)
     check_value("gradient_clipping", NonNegative, gradient_clipping, "Use 0 for no clipping.")
     mixup.follow_model_()

@@ -8,7 +8,7 @@ import torch
 import agwm
 from agwm.errors import AgwmWarning
 from agwm.recipe.splits import draw_split, search_doubts
-from agwm.testing import examples, pretrained
+from agwm.testing import batch, examples, pretrained
 
 NAMES = ("bug", "praise")
 
@@ -32,7 +32,9 @@ def test_nothing_is_said_of_a_usual_search():
 
 def test_a_search_too_short_for_its_unrolled_steps():
     (line,) = doubts(rows(40), epochs=1, batch_size=8, unroll_steps=5)
-    assert "search.unroll_steps is 5, but a search has 4 steps: alpha is never learned" in line
+    assert (
+        "alpha is never learned: expected unroll_steps of at most 4, the steps of a search, got 5." in line
+    )
     assert doubts(rows(40), epochs=1, batch_size=8, unroll_steps=4) == []
 
 
@@ -60,7 +62,7 @@ def test_more_searches_than_the_examples_can_tell_apart():
 def test_finetune_warns_where_alpha_is_never_learned():
     settings = agwm.SearchConfig(epochs=1, batch_size=8, unroll_steps=50, num_resplits=2)
     collate = torch.utils.data.default_collate
-    with pytest.warns(AgwmWarning, match=r"Alpha is never learned: .* at most \d+, .* got 50") as caught:
+    with pytest.warns(AgwmWarning, match=r"Doubtful search: alpha is never learned: .* got 50") as caught:
         agwm.finetune(
             pretrained("bert").model,
             examples(),
@@ -68,4 +70,49 @@ def test_finetune_warns_where_alpha_is_never_learned():
             config=agwm.FinetuneConfig(search=settings),
             progress=False,
         )
-    assert len(caught) == 1
+    assert sum("never learned" in str(one.message) for one in caught) == 1
+
+
+@pytest.mark.parametrize("wrap", [torch.tensor, lambda value: value])
+def test_rows_of_tensors_are_told_apart_as_lists_are(wrap):
+    data = [{"input_ids": wrap([i // 2, 1]), "labels": wrap(i % 2)} for i in range(100)]
+    (line,) = doubts(data)
+    assert "the same texts are in the inner and in the outer split" in line
+    data = [{"input_ids": wrap([i, 1]), "labels": wrap(1)} for i in range(100)]
+    assert "all of class 'praise'" in doubts(data)[0] and "all of class 1:" in doubts(data, None)[0]
+
+
+def test_nothing_is_said_of_an_alpha_that_is_not_learned():
+    settings = dict(epochs=1, batch_size=8, unroll_steps=50)
+    frozen = agwm.FinetuneConfig(agwm.MixingConfig(alpha="frozen"), search=agwm.SearchConfig(**settings))
+    assert search_doubts(rows(40), frozen, NAMES) == []
+    assert doubts(rows(40), attention_learning_rate=0.0, **settings) == []
+
+
+def test_rows_that_are_made_when_they_are_asked_for_are_left_alone():
+    class Rows(torch.utils.data.Dataset):
+        def __len__(self):
+            return 100
+
+        def __getitem__(self, index):
+            raise AssertionError("looked at")
+
+    assert doubts(Rows()) == []
+    assert len(doubts(Rows(), num_resplits=10)) == 1
+
+
+def test_labels_of_every_token_are_no_classes():
+    assert doubts(rows(100, lambda i: [1, 1, 1])) == []
+
+
+def test_an_engine_of_one_loader_or_of_no_outer_step_is_told():
+    def build(inner, outer, **options):
+        model = pretrained("bert").model
+        mixup = agwm.inject(model, seed=0)
+        optimizers = (torch.optim.SGD(p.parameters(), lr=0.1) for p in (model, mixup.attention))
+        return agwm.build_engine(mixup, inner, outer, *optimizers, progress=False, **options)
+
+    with pytest.warns(AgwmWarning, match="Doubtful search: inner and outer loader are one object"):
+        build(split := [batch()], split, train_iters=2)
+    with pytest.warns(AgwmWarning, match="Doubtful search: alpha is never learned.* at most 2, .* got 3"):
+        build([batch()], [batch()], train_iters=2, unroll_steps=3)
