@@ -10,6 +10,7 @@ from agwm.data import encode, token_lengths
 from agwm.data.doubts import data_doubts
 from agwm.data.quiet import quiet_datasets
 from agwm.data.summary import part_line, texts_of
+from agwm.data.tables import counted
 from agwm.experiments.config import RunConfig
 from agwm.experiments.examples import Examples, draw
 from agwm.methods import METHODS
@@ -61,7 +62,8 @@ def told_lines(
 def _cut(config: RunConfig, number: int, of: str) -> str:
     if number == 0:
         return ""
-    return f"{number}{of} texts cut at {config.max_length} tokens".replace("drawn texts", "drawn")
+    which = f"{number}{of}" if of else counted(number, "text")
+    return f"{which} cut at {config.max_length} tokens"
 
 
 def _num_cut(config: RunConfig, examples: Examples, loaded: Pretrained, part: datasets.Dataset) -> int:

@@ -50,7 +50,7 @@ def test_three_lines_come_before_the_first_run(mails, tiny_model, capsys):
         line for line in captured.err.splitlines() if line.startswith(("train.csv", "test.csv", "tiny"))
     ]
     assert lines[0] == (
-        "train.csv: 40 examples, 2 classes: bug 26, Praise 14; 1 texts cut at 16 tokens; 1 empty; 2 also in"
+        "train.csv: 40 examples, 2 classes: bug 26, Praise 14; 1 text cut at 16 tokens; 1 empty; 2 also in"
         " test.csv; 1 repeated."
     )
     assert lines[1] == "test.csv: 30 examples, 2 classes: bug 20, Praise 10; 2 also in train.csv."
