@@ -78,9 +78,7 @@ def whole_folder(directory: str | Path) -> Iterator[Path]:
         _refuse(directory, error)
     try:
         yield fresh
-        if target.is_dir():
-            shutil.copymode(target, fresh)
-            _take_along(target, fresh)
+        _follow(target, fresh)
         _sync(fresh)
         _swap(fresh, target)
     except Exception as error:
@@ -190,6 +188,23 @@ def _hold(folder: Path, waits: bool = False) -> int | None:
             os.close(handle)
         return None
     return handle
+
+
+def _follow(target: Path, fresh: Path) -> None:
+    """Give the new folder the mode of the older one, and what goes along.
+
+    Raises:
+        OSError: If that cannot be read or linked.
+    """
+    for _ in range(_TRIES - 1):
+        try:
+            if target.is_dir():
+                shutil.copymode(target, fresh)
+                _take_along(target, fresh)
+            return
+        except FileNotFoundError:  # another process is giving the name to its own
+            continue
+    raise OSError(errno.EBUSY, "other processes save to it all the time")
 
 
 def _take_along(old: Path, new: Path) -> None:

@@ -42,7 +42,7 @@ def _labels(source: Labels) -> np.ndarray:
 
 
 def _generator(seed: int) -> np.random.Generator:
-    check_value("seed", Annotated[int, Interval(0)], seed, error=SplitError)
+    check_value("seed", Annotated[int, Interval(0, 2**64 - 1)], seed, error=SplitError)
     return np.random.default_rng(int(seed))
 
 

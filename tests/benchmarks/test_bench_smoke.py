@@ -207,7 +207,9 @@ def test_missing_device_is_an_error(tmp_path):
 def test_command_line_prints_the_page(tmp_path, monkeypatch, capsys):
     arguments = ["--smoke", "--parts", "growth", "--repeats", "1", "--out", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["benchmarks", *arguments])
-    runpy.run_module("benchmarks", run_name="__main__")
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_module("benchmarks", run_name="__main__")
+    assert stop.value.code == 0
     page = next(tmp_path.glob("search_step*.md")).read_text(encoding="utf-8")
     assert capsys.readouterr().out.strip() == page.strip()
 

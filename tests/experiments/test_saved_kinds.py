@@ -88,7 +88,7 @@ def saved(request, tiny_model, tmp_path_factory):
     few = {"epochs": 1, "num_virtual_tokens": 4, "learning_rate": 0.1}
     config = RunConfig.from_dict(
         {
-            "task": "la_mp*s", "model": base, "train_size": None, "seeds": 1, "save_model": True,
+            "task": "la_mp*s", "model": base, "train_size": "whole", "seeds": 1, "save_model": True,
             "max_length": MAX_LENGTH, "vanilla": stage, "final": stage,
             "search": {**stage, "num_resplits": 1},
             "rivals": {"lora": {"epochs": 1, "learning_rate": 1e-2},

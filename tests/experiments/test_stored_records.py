@@ -87,7 +87,7 @@ def test_a_broken_record_is_found_before_the_first_run(kind, command, refused, t
     whole = own.read_text()
     own.write_text(whole[:100])
     line = refused(command(kind, "1,"))
-    assert f"{str(own)!r} is no record" in line and "Remove it" in line
+    assert f"Cannot read {str(own)!r}: expected a record" in line and "Remove it" in line
     record = json.loads(whole)
     del record["train_info"]["passes"]
     own.write_text(json.dumps(record))
@@ -97,7 +97,7 @@ def test_a_broken_record_is_found_before_the_first_run(kind, command, refused, t
     assert main(command(kind, "1,", "--override")) == 0  # it was to be replaced anyway
     foreign = own.with_name("foreign.json")
     foreign.write_text("{")
-    assert f"{str(foreign)!r} is no record" in refused(command(kind, "1,2"))
+    assert f"Cannot read {str(foreign)!r}: expected a record" in refused(command(kind, "1,2"))
     assert "foreign.json" in refused(command(kind, "1,", "--override"))
 
 

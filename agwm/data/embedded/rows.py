@@ -63,7 +63,7 @@ def embedded_rows(
     size = Annotated[int, Interval(1, _LARGEST)]
     check_value(f"train_size of the embedded task {name!r}", size, train_size, error=DataError)
     check_value(f"test_size of the embedded task {name!r}", size, test_size, error=DataError)
-    check_value("seed of the embedded data", Annotated[int, Interval(0)], seed, error=DataError)
+    check_value("seed of the embedded data", Annotated[int, Interval(0, 2**64 - 1)], seed, error=DataError)
     seen: set[tuple[str, ...]] = set()
     # Python hashes string seeds with SHA-512. No interpreter setting changes that.
     test = _draw_unique(random.Random(f"agwm/{name}/test/{seed}"), name, test_size, seen)
