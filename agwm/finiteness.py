@@ -99,11 +99,14 @@ def check_tensors(
     """
     floats = {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}
     flags = [
-        (~tensor.isnan() if allows_infinity else tensor.isfinite()).all().cpu()
-        for tensor in floats.values()
+        (~tensor.isnan() if allows_infinity else tensor.isfinite()).all() for tensor in floats.values()
     ]
-    for name, flag in zip(floats, flags, strict=True):
-        if not bool(flag):
+    if not flags:
+        return
+    # an accelerator is waited for once, not for every tensor
+    found = torch.stack([flag.to(flags[0].device) for flag in flags]).tolist()
+    for name, is_good in zip(floats, found, strict=True):
+        if not is_good:
             got = "nan" if bool(floats[name].isnan().any()) else "inf"
             raise DivergenceError(
                 f"Weight {name!r} is not finite{where}: expected finite numbers, got {got}. {remedy}"
