@@ -8,7 +8,6 @@ from typing import Any
 import datasets
 
 from agwm.data.sampling import split_train
-from agwm.data.tables import counted
 from agwm.errors import SplitError
 from agwm.recipe.config import FinetuneConfig, SearchConfig
 from agwm.search.wiring import DOUBTFUL, never_learned
@@ -92,7 +91,7 @@ def search_doubts(
         k, size, label = single[0]
         name = repr(class_names[label]) if class_names is not None and label is not None else label
         lines.append(
-            f"the outer split of search {k} has {counted(size, 'example')}, all of class {name}: alpha is"
+            f"the outer split of search {k} has {size} example{'' if size == 1 else 's'}, all of class {name}: alpha is"
             " learned on one answer."
         )
     return lines
