@@ -90,9 +90,9 @@ def search_doubts(
     if single:
         k, size, label = single[0]
         name = repr(class_names[label]) if class_names is not None and label is not None else label
+        count = f"{size} example{'' if size == 1 else 's'}"
         lines.append(
-            f"the outer split of search {k} has {size} example{'' if size == 1 else 's'}, all of class {name}: alpha is"
-            " learned on one answer."
+            f"the outer split of search {k} has {count}, all of class {name}: alpha is learned on one answer."
         )
     return lines
 
