@@ -92,7 +92,8 @@ def search_doubts(
         name = repr(class_names[label]) if class_names is not None and label is not None else label
         count = f"{size} example{'' if size == 1 else 's'}"
         lines.append(
-            f"the outer split of search {k} has {count}, all of class {name}: alpha is learned on one answer."
+            f"the outer split of search {k} has {count}, all of class {name}: alpha is learned on one"
+            " answer."
         )
     return lines
 
