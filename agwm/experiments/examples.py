@@ -14,10 +14,17 @@ from agwm.data import TaskData, load_files, load_task
 from agwm.data.quiet import quiet_datasets
 from agwm.data.sampling import low_resource_sizes, sample_low_resource
 from agwm.data.summary import PartFacts, part_facts
-from agwm.errors import ConfigError, SplitError
+from agwm.errors import ConfigError, DataError, SplitError
 from agwm.experiments.config import RunConfig
 
 __all__ = ["Examples", "draw", "load_examples", "num_train"]
+
+# Arguments of load_files that no flag has -> what a command line says in their place.
+_SETTINGS = {
+    "label_names": "--set data.label_names=[...]",
+    "regression=True": "--set data.regression=true",
+    "regression=False": "--set data.regression=false",
+}
 
 
 @dataclass(frozen=True)
@@ -101,7 +108,9 @@ def num_train(config: RunConfig, examples: Examples) -> int:
 
 def _load(config: RunConfig) -> TaskData:
     data = config.data
-    if data.train_file is not None and data.test_file is not None:  # DataConfig takes both or none
+    if data.train_file is None or data.test_file is None:  # DataConfig takes both or none
+        return load_task(config.task, data.data_dir)
+    try:
         return load_files(
             data.train_file,
             data.test_file,
@@ -116,4 +125,8 @@ def _load(config: RunConfig) -> TaskData:
             sheet=data.sheet,
             positive=data.positive,
         )
-    return load_task(config.task, data.data_dir)
+    except DataError as error:
+        message, start, remedy = str(error).rpartition(". ")
+        for argument, setting in _SETTINGS.items():
+            remedy = remedy.replace(argument, setting)
+        raise DataError(f"{message}{start}{remedy}") from None

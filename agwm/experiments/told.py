@@ -49,8 +49,6 @@ def told_lines(
         *examples.notes,
         *loaded.notes,
     ]
-    if task.metric == "f1":
-        lines.append(f"f1 is that of class {task.positive_class!r}.")
     lines += data_doubts(train, test, examples.sources)
     if any(METHODS[name].learns_alpha and "search" in METHODS[name].sections for name in methods):
         with quiet_datasets():

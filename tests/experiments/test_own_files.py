@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from agwm.errors import ConfigError
+from agwm.errors import ConfigError, DataError
 from agwm.experiments.config import OWN_TASK, RunConfig, load_config
 from agwm.experiments.examples import load_examples, num_train
 from agwm.experiments.grid.cells import load_grid
@@ -82,3 +82,12 @@ def test_the_size_may_be_a_number_all_or_whole(data):
 def test_a_wrong_size_names_the_flag(capsys):
     assert main(["--train-size", "most"]) == 2
     assert "--train-size: expected an integer, all or whole, got 'most'" in capsys.readouterr().err
+
+
+def test_a_remedy_names_what_the_command_line_has(data, tmp_path):
+    (tmp_path / "one.csv").write_text("text,label\na,yes\nb,yes\n", encoding="utf-8")
+    config = load_config(None, {"data": {**data, "train_file": str(tmp_path / "one.csv")}})
+    with pytest.raises(
+        DataError, match=r"Pass --set data.label_names=\[...\] or --set data.regression=true"
+    ):
+        load_examples(config)
