@@ -14,8 +14,8 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from agwm.errors import AgwmWarning, ConfigError
 
 __all__ = [
-    "check_processing_class", "fit_padding", "reads_texts", "tell_no_tokenizer", "tokenizer_of_base",
-    "write_processing_class",
+    "check_processing_class", "fit_padding", "reads_texts", "special_ids", "tell_no_tokenizer",
+    "tokenizer_of_base", "write_processing_class",
 ]  # fmt: skip
 
 _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
@@ -49,6 +49,12 @@ def fit_padding(model: nn.Module, processing_class: Any) -> None:
     padding = getattr(processing_class, "pad_token_id", None)
     if padding is not None and isinstance(model, PreTrainedModel):
         model.config.pad_token_id = padding
+
+
+def special_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """Return the ids of the special tokens, also of those without a role (``<extra_id_0>``)."""
+    added = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
+    return added | set(tokenizer.all_special_ids)
 
 
 def write_processing_class(processing_class: Any, folder: Path, max_length: int | None = None) -> None:

@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase
 
 from agwm.errors import AgwmWarning, DataError
+from agwm.processing import special_ids
 
 __all__ = ["Encoder"]
 
@@ -35,8 +36,7 @@ class Encoder:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, max_length: int | None) -> None:
         self.tokenizer, self.max_length = tokenizer, max_length
         self._options = {"truncation": max_length is not None, "max_length": max_length, "verbose": False}
-        added = tokenizer.added_tokens_decoder.items()
-        special = {index for index, token in added if token.special} | set(tokenizer.all_special_ids)
+        special = special_ids(tokenizer)
         roles = {getattr(tokenizer, f"{role}_token_id") for role in _ROLES}
         self.unknown = tokenizer.unk_token_id
         self._backend = getattr(tokenizer, "backend_tokenizer", None)

@@ -44,7 +44,7 @@ class Examples(TaskData):
 
     @cached_property
     def facts(self) -> tuple[PartFacts, PartFacts]:
-        """What the training and the test set hold."""
+        """The counts of the training set and of the test set, taken once."""
         return (
             part_facts(self.train, self.test, self.task),
             part_facts(self.test, self.train, self.task),

@@ -125,7 +125,7 @@ def run_one(
             None if part is None else encode(part, loaded.tokenizer, task, config.max_length, limit)
             for part in parts
         ]
-    told = told_lines(config, [method], seed, examples, loaded)
+    told = told_lines(config, [method], seed, examples, loaded, encoded[0])
     labels = [[] if part is None else list(part["label"]) for part in parts]
     labels.append(list(examples.test["label"]) if scores_test else [])
     encoded.append(_encode_test(config, examples, loaded, encoded_tests) if scores_test else None)

@@ -1,4 +1,4 @@
-"""What the user is told before the first run, and finds in each record: data, weights, doubts."""
+"""Tell the user, before the first run and in each record, what a run is made of, and what is doubtful."""
 
 from __future__ import annotations
 
@@ -21,7 +21,12 @@ __all__ = ["told_lines"]
 
 
 def told_lines(
-    config: RunConfig, methods: Sequence[str], seed: int, examples: Examples, loaded: Pretrained
+    config: RunConfig,
+    methods: Sequence[str],
+    seed: int,
+    examples: Examples,
+    loaded: Pretrained,
+    encoded: datasets.Dataset | None = None,
 ) -> list[str]:
     """Say what a run is made of: training set, test set and weights in a line each, then all doubts.
 
@@ -31,6 +36,7 @@ def told_lines(
         seed: The run's seed.
         examples: All examples of the task.
         loaded: The model and its tokenizer.
+        encoded: The training examples of the seed, encoded; None: they are encoded if they are looked at.
     """
     task = examples.task
     train, test = examples.facts
@@ -51,8 +57,9 @@ def told_lines(
     ]
     lines += data_doubts(train, test, examples.sources)
     if any(METHODS[name].learns_alpha and "search" in METHODS[name].sections for name in methods):
-        with quiet_datasets():
-            encoded = encode(drawn[0], loaded.tokenizer, task, config.max_length)
+        if encoded is None:
+            with quiet_datasets():
+                encoded = encode(drawn[0], loaded.tokenizer, task, config.max_length)
         lines += search_doubts(encoded, config.finetune_config(seed), task.label_names)
     return list(dict.fromkeys(lines))
 

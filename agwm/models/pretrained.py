@@ -17,7 +17,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from agwm.errors import AgwmError, ConfigError, ModelError
+from agwm.errors import ConfigError, ModelError, border
 from agwm.models.checkpoint import check_quantized, check_types, check_weights, listed, mismatched_shapes
 from agwm.models.files import model_name
 from agwm.models.heads import class_layer, fit_head
@@ -82,7 +82,11 @@ def load_pretrained(
     """
     source, is_local = locate(name)
     shared = {"trust_remote_code": trust_remote_code, "local_files_only": is_local}
-    with quiet_transformers(), _in_one_line(name):
+    content = "a Hugging Face checkpoint with a tokenizer"
+    with (
+        quiet_transformers(),
+        border(name, content, "Check --model.", problem="Cannot load model", error=ModelError),
+    ):
         stored, _ = PretrainedConfig.get_config_dict(source, **shared)
         config = AutoConfig.from_pretrained(source, **shared)
         check_quantized(name, config)
@@ -133,26 +137,6 @@ def pick_device(name: str) -> torch.device:
             " Set device=auto."
         ) from None
     return device
-
-
-@contextmanager
-def _in_one_line(name: str) -> Iterator[None]:
-    """Turn the errors of loading into one line: damaged files raise errors of a dozen unrelated classes.
-
-    Raises:
-        AgwmError: As it was raised.
-        ModelError: For any other error.
-    """
-    try:
-        yield
-    except AgwmError:
-        raise
-    except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200].rstrip(".")
-        raise ModelError(
-            f"Cannot load model {name!r}: expected a Hugging Face checkpoint with a tokenizer, got:"
-            f" {reason}. Check --model."
-        ) from None
 
 
 def _fit_config(config: PretrainedConfig, label_names: Sequence[str] | None) -> None:

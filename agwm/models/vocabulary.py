@@ -7,20 +7,15 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from agwm.errors import ModelError
+from agwm.processing import special_ids
 
-__all__ = ["check_reading", "check_tokenizer", "special_ids"]
+__all__ = ["check_reading", "check_tokenizer"]
 
 # Padded embeddings have up to 3 % more rows than tokens (Phi, DeepSeek, Pythia, DeBERTa-v3, T5). A share
 # below this is another model's tokenizer. Tiny models for tests are let through.
 _LEAST_SHARE, _SMALL = 0.9, 1000
 _NUM_TRIED = 50
 _REMEDY = "Put the tokenizer's files of this very model beside its weights, or pass another --model."
-
-
-def special_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:
-    """Return the ids of the special tokens, also of those without a role (``<extra_id_0>``)."""
-    added = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
-    return added | set(tokenizer.all_special_ids)
 
 
 def check_tokenizer(name: str, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> list[str]:

@@ -184,6 +184,7 @@ def _refusals(tickets: Sequence[Ticket], stores: Stores, notice: Callable[[str],
     loaded: tuple[Any, Any] = (None, None)  # one at a time in memory
     refused: dict[str, str] = {}
     told: set[str] = set()
+    readable: set[tuple] = set()  # model, data and cut length of cells whose examples the model can read
 
     def needs(cell: Cell) -> tuple[str, str]:
         names = stores.examples(cell.config).task.label_names
@@ -199,7 +200,10 @@ def _refusals(tickets: Sequence[Ticket], stores: Stores, notice: Callable[[str],
                 loaded = (None, None)
                 model = load_pretrained(config.model, names, cell.seed, config.trust_remote_code)
                 loaded = (needs(cell), model)
-            check_readable(config, examples, loaded[1])
+            reading = (*needs(cell), examples.fingerprint, config.max_length)
+            if reading not in readable:
+                check_readable(config, examples, loaded[1])
+                readable.add(reading)
             check_method(config, cell.method, loaded[1], examples)
             lines = told_lines(config, [cell.method], cell.seed, examples, loaded[1])
             for line in lines:
