@@ -28,15 +28,25 @@ FOLDERS: dict[str, set[str]] = {
     "recipe": {"search", "training", "mixing", "hypergradient", "data.sampling"},
     "methods": {"recipe", "training", "models", "mixing"},
     "testing": {"methods", "recipe", "training", "models"},
-    "experiments": {"methods", "recipe", "training", "models", "mixing", "hypergradient", "data"},
-    "experiments.reporting": {"experiments", "methods"},
+    "evaluation": {"data", "mixing"},
+    "experiments": {
+        "evaluation",
+        "methods",
+        "recipe",
+        "training",
+        "models",
+        "mixing",
+        "hypergradient",
+        "data",
+    },
+    "experiments.reporting": {"experiments", "evaluation", "methods"},
     "experiments.grid": {"experiments", "experiments.reporting", "methods", "recipe", "models", "data"},
 }
 # Floors: a folder may import those of a lower number only.
 FLOORS = {
     "": 1, "data.embedded": 2, "data": 3, "models": 3, "mixing": 4, "hypergradient": 4, "training": 4,
-    "search": 5, "recipe": 6, "methods": 7, "testing": 8, "experiments": 8, "experiments.reporting": 9,
-    "experiments.grid": 10,
+    "search": 5, "evaluation": 5, "recipe": 6, "methods": 7, "testing": 8, "experiments": 8,
+    "experiments.reporting": 9, "experiments.grid": 10,
 }  # fmt: skip
 # The modules that gather the public names; they import what they like from below.
 DOORS = {"agwm"}

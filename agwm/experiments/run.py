@@ -14,8 +14,8 @@ from agwm.data import DynamicPadding, encode
 from agwm.data.metrics import compute_metric
 from agwm.data.quiet import quiet_datasets
 from agwm.errors import DivergenceError, HypergradientError, MethodError
+from agwm.evaluation.predictions import constant_score, evaluate, predict
 from agwm.experiments.config import RunConfig
-from agwm.experiments.evaluation import constant_score, evaluate, predict
 from agwm.experiments.examples import Examples, draw, num_train
 from agwm.experiments.model_cards import card_facts
 from agwm.experiments.readable import check_readable, longest_example

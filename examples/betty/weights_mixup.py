@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 import agwm
 from agwm.data import DynamicPadding, encode, load_task, split_train
-from agwm.experiments.evaluation import evaluate
+from agwm.evaluation.predictions import evaluate
 from agwm.models.pretrained import load_pretrained
 
 

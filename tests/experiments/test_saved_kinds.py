@@ -19,8 +19,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import agwm
 from agwm.data.encoding import DynamicPadding, encode
+from agwm.evaluation.predictions import model_logits
 from agwm.experiments.config import RunConfig
-from agwm.experiments.evaluation import model_logits
 from agwm.experiments.examples import load_examples
 from agwm.experiments.run import run_one
 from agwm.models.pretrained import load_pretrained, quiet_transformers

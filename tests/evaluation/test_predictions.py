@@ -8,7 +8,7 @@ import torch
 import agwm
 from agwm.data import TASKS, DynamicPadding, Task, get_task
 from agwm.errors import DataError, DivergenceError, ShapeError
-from agwm.experiments.evaluation import constant_score, evaluate, model_logits, predictions_from_logits
+from agwm.evaluation.predictions import constant_score, evaluate, model_logits, predictions_from_logits
 from agwm.models.pretrained import load_pretrained
 
 TEXTS = ["the man", "a big bad dog saw the small good cat and the woman", "cat", "the dog was not bad"]

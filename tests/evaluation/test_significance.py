@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from agwm.errors import DataError
-from agwm.experiments.reporting.significance import holm, paired_t_test, welch_t_test
+from agwm.evaluation.significance import holm, paired_t_test, welch_t_test
 
 FIRST, SECOND = [0.61, 0.70, 0.66, 0.73, 0.58], [0.60, 0.64, 0.67, 0.65, 0.55]
 

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from agwm.data.metrics import METRICS, compute_metric
-from agwm.experiments import model_cards
-from agwm.experiments.model_cards import score_interval
+from agwm.evaluation import intervals
+from agwm.evaluation.intervals import score_interval
 
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_an_interval_holds_the_score_and_narrows_with_more_examples(metric, monkeypatch):
-    monkeypatch.setattr(model_cards, "_DRAWS", 99)
+    monkeypatch.setattr(intervals, "_DRAWS", 99)
     generator = torch.Generator().manual_seed(1)
     widths = []
     for number in (30, 480):

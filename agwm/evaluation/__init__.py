@@ -1,0 +1,1 @@
+"""Evaluation: predictions of a model, intervals of its scores, and tests between methods."""
