@@ -29,6 +29,17 @@ FOLDERS: dict[str, set[str]] = {
     "methods": {"recipe", "training", "models", "mixing"},
     "testing": {"methods", "recipe", "training", "models"},
     "evaluation": {"data", "mixing"},
+    "prediction": {"evaluation", "models", "data"},
+    "model_selection": {
+        "prediction",
+        "evaluation",
+        "methods",
+        "recipe",
+        "training",
+        "models",
+        "data",
+    },
+    "model_selection.reporting": {"model_selection", "evaluation", "data"},
     "experiments": {
         "evaluation",
         "methods",
@@ -46,6 +57,7 @@ FOLDERS: dict[str, set[str]] = {
 FLOORS = {
     "": 1, "data.embedded": 2, "data": 3, "models": 3, "mixing": 4, "hypergradient": 4, "training": 4,
     "search": 5, "evaluation": 5, "recipe": 6, "methods": 7, "testing": 8, "experiments": 8,
+    "prediction": 6, "model_selection": 8, "model_selection.reporting": 9,
     "experiments.reporting": 9, "experiments.grid": 10,
 }  # fmt: skip
 # The modules that gather the public names; they import what they like from below.
