@@ -20,7 +20,7 @@ class FitOptions:
         budget: ``"small"``, ``"normal"`` or ``"large"``: candidates, folds, repeats and trials.
         metric: Name of the metric that decides; None: accuracy, or spearman for scores.
         class_weight: ``"balanced"`` weighs the classes of the loss by their inverse frequency.
-        learning_rate: Peak learning rate of every trained method; None: chosen inside of each training part.
+        learning_rate: Peak rate of every trained method; None: chosen inside of each training part.
         epochs: Passes over the training set; None: chosen likewise.
         max_length: Tokens of an example; longer ones are cut.
         seeds: Number of repetitions of the cross-validation; None: that of the budget.

@@ -42,7 +42,7 @@ class FoldRecord:
         seconds: Wall time of trials and training.
         passes: Forward and backward passes of trials and training.
         history: Losses and scores during the training with the chosen settings.
-        alpha: Name of a mixed weight -> mean, min and max of alpha; empty without mixing.
+        alpha: Name of a mixed weight -> mean, min and max of alpha; empty without it.
         failure: Reason of the failure in one line; None: it did not fail.
     """
 
@@ -67,7 +67,7 @@ class CandidateRow:
 
     Attributes:
         name: Name of the candidate.
-        verdict: ``"chosen"``; ``"tied"``: not told apart from it; ``"worse"``; ``"not learned"``: not better
+        verdict: ``"chosen"``; ``"tied"``: not told apart from it; ``"worse"``; ``"not learned"``: no better
             than a constant answer; ``"failed"``; ``"reference"``: the constant answer itself.
         score: Mean over the folds; None: it failed.
         low: Lower end of the 95 % interval of the score.
@@ -136,7 +136,7 @@ class FitRecord:
         metric: Name of the metric that decided.
         greater_is_better: False for losses and errors.
         label_names: Classes in index order; None for regression.
-        problem_type: ``"single_label_classification"``, ``"multi_label_classification"`` or ``"regression"``.
+        problem_type: ``"single_label_classification"``, ``"multi_label_classification"``, ``"regression"``.
         labels: The right labels of all rows: class indices, lists of 0 and 1, or scores.
         source: Name of the training rows.
         text_columns: Names of the columns of the texts, one or two, as the user has them.

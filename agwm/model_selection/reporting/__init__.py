@@ -1,0 +1,1 @@
+"""Reporting: the page on a model selection."""

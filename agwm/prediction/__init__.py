@@ -1,0 +1,1 @@
+"""Prediction: what a saved model answers for new texts."""
