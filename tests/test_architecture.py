@@ -64,7 +64,7 @@ FLOORS = {
 DOORS = {"agwm"}
 # Modules of the package's ground. A new one is a decision, so it is written down.
 GROUND = {
-    "_version", "batches", "cards", "checks", "errors", "files", "finiteness", "folders", "forward_pass",
+    "_version", "batches", "betty_programs", "betty_release", "cards", "checks", "errors", "files", "finiteness", "folders", "forward_pass",
     "model_loss", "processes", "processing", "progress", "rng", "scores",
 }  # fmt: skip
 
