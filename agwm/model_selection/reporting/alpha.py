@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from agwm.model_selection.record import FitRecord, FoldRecord
 from agwm.model_selection.reporting.blocks import Block, Cell, Section, Table, Text
 from agwm.model_selection.reporting.training_pictures import alpha_picture
-from agwm.model_selection.reporting.words import NONE, cut
+from agwm.model_selection.reporting.words import NONE, brief
 
 __all__ = ["AlphaGrid", "alpha_grid", "alpha_section"]
 
@@ -61,8 +61,9 @@ def alpha_section(record: FitRecord) -> Section | None:
     if not blocks:
         return None
     text = (
-        "Alpha mixes task weights and pretrained weights. 1 − α is 0 where the task weights stand alone; the larger"
-        " it is, the more of the pretrained weights. Numbers are means over the folds, in thousandths."
+        "Alpha mixes task weights and pretrained weights. 1 − α is 0 where the task weights stand alone;"
+        " the larger it is, the more of the pretrained weights. Numbers are means over the folds, in"
+        " thousandths."
     )
     return Section("alpha", "Alpha by layer", [Text(text), *blocks])
 
@@ -74,10 +75,10 @@ def _table(name: str, grid: AlphaGrid) -> Table:
         [layer, *(NONE if v is None else Cell(f"{1000 * v:.1f}", abs(v) / largest) for v in line)]
         for layer, line in zip(grid.layers, grid.values, strict=True)
     ]
-    title = f"1 − α of {cut(name, 80)}, in thousandths"
+    title = f"1 − α of {brief(name, 80)}, in thousandths"
     return Table(
         title,
-        ["layer", *(cut(kind, 60) for kind in grid.kinds)],
+        ["layer", *(brief(kind, 60) for kind in grid.kinds)],
         lines,
         frozenset(range(1, len(grid.kinds) + 1)),
     )

@@ -1,4 +1,4 @@
-"""Pictures of the answers: calibration, answers against right scores, and a confusion matrix of many classes."""
+"""Pictures of the answers: calibration, answers against right scores, confusion of many classes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["calibration_picture", "confusion_picture", "scatter_picture"]
 
-_SQUARE = (3.8, 3.4)  # inches
+_SQUARE = (3.6, 3.2)  # inches
 
 
 def calibration_picture(
@@ -46,7 +46,7 @@ def calibration_picture(
         axis.set_ylabel("share that is right")
 
     said = "; ".join(f"{number(x, 2)}: {number(y, 2)}" for x, y, *_ in points)
-    title = f"Calibration over {of}. Dashed: probabilities that keep their word. Bars: 95 % intervals."
+    title = f"Calibration over {of}. Dashed: share and probability are equal. Bars: 95 % intervals."
     return draw(f"{name}-calibration", title, f"Probability: share that is right. {said}.", _SQUARE, paint)
 
 
@@ -63,8 +63,8 @@ def scatter_picture(answers: Answers, of: str, name: str) -> Picture:
         axis.set_ylabel("answer")
 
     text = (
-        f"{len(found)} answers between {number(float(found.min()))} and {number(float(found.max()))} for right"
-        f" scores between {number(float(right.min()))} and {number(float(right.max()))}."
+        f"{len(found)} answers between {number(float(found.min()))} and {number(float(found.max()))} for"
+        f" right scores between {number(float(right.min()))} and {number(float(right.max()))}."
     )
     return draw(f"{name}-scatter", f"Answers over {of}. Dashed: no error.", text, _SQUARE, paint)
 
@@ -82,7 +82,7 @@ def confusion_picture(counts: np.ndarray, names: Sequence[str], of: str, name: s
 
     def paint(figure: Figure) -> None:
         axis = _square(figure)
-        unit = 190 / len(names)  # points
+        unit = 180 / len(names)  # points
         for (right, found), count in np.ndenumerate(counts):
             if count:
                 color = ACCENT if right == found else BAD
@@ -94,13 +94,13 @@ def confusion_picture(counts: np.ndarray, names: Sequence[str], of: str, name: s
 
     share = np.trace(counts) / max(1, counts.sum())
     title = (
-        f"Confusion matrix over {of}, {len(names)} classes in the order of the table below. Area: share of the"
-        " right class. On the diagonal: right answers."
+        f"Confusion matrix over {of}, {len(names)} classes in the order of the table below. Area: share of"
+        " the right class. On the diagonal: right answers."
     )
     text = (
         f"{number(float(share))} of {int(counts.sum())} answers are right; the table lists the confusions."
     )
-    return draw(f"{name}-confusion", title, text, (4.4, 4.0), paint)
+    return draw(f"{name}-confusion", title, text, (4.0, 3.8), paint)
 
 
 def _square(figure: Figure) -> Axes:

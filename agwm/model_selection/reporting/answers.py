@@ -12,7 +12,7 @@ from agwm.model_selection.reporting.answer_pictures import confusion_picture, sc
 from agwm.model_selection.reporting.blocks import Block, Cell, Folded, Section, Table, Text
 from agwm.model_selection.reporting.calibration import calibration_blocks
 from agwm.model_selection.reporting.held_out import Answers, held_out, tested
-from agwm.model_selection.reporting.words import cut, number, percent
+from agwm.model_selection.reporting.words import brief, number, percent
 
 __all__ = ["answer_section", "test_section"]
 
@@ -29,7 +29,7 @@ def answer_section(record: FitRecord) -> Section:
         return Section("answers", title, [Text("The chosen candidate has no answers for held-out rows.")])
     rows = len(set(answers.rows.tolist()))
     held = "once" if answers.repeats == 1 else f"{answers.repeats} times, so it is counted as often"
-    text = f"Answers of {cut(record.chosen, 80)} for {rows} rows. Each was held out {held}."
+    text = f"Answers of {brief(record.chosen, 80)} for {rows} rows. Each was held out {held}."
     return Section("answers", title, [Text(text), *_blocks(answers, "held-out rows", "held")])
 
 
@@ -38,7 +38,8 @@ def test_section(record: FitRecord) -> Section | None:
     answers = tested(record)
     if answers is None or record.test is None:
         return None
-    text = f"Answers for the {len(answers.rows)} rows of {cut(record.test.source, 120)}, scored once at the end."
+    source = brief(record.test.source, 120)
+    text = f"Answers for the {len(answers.rows)} rows of {source}, scored once at the end."
     return Section("test", "Test file", [Text(text), *_blocks(answers, "test rows", "test")])
 
 
@@ -49,7 +50,7 @@ def _blocks(answers: Answers, of: str, name: str) -> list[Block]:
     if answers.is_regression:
         return _regression_blocks(answers, of, name)
     confusion = _label_table(answers, of) if answers.is_multi_label else None
-    blocks = [confusion] if confusion else _confusion_blocks(answers, of, name)
+    blocks: list[Block] = [confusion] if confusion else _confusion_blocks(answers, of, name)
     classes = _class_table(answers, of)
     blocks.append(classes if len(answers.names) <= _LONG else Folded(classes.title, [classes]))
     return [*blocks, *calibration_blocks(answers, of, name)]
@@ -62,10 +63,10 @@ def _confusion_blocks(answers: Answers, of: str, name: str) -> list[Block]:
     blocks: list[Block] = []
     if len(names) <= _MATRIX:
         lines: list[Sequence[str | Cell]] = [
-            [cut(right, 40), *(Cell(str(n), float(n / total)) for n in line)]
+            [brief(right, 40), *(Cell(str(n), float(n / total)) for n in line)]
             for right, line, (total,) in zip(names, counts, totals, strict=True)
         ]
-        head = ["right ↓, answered →", *(cut(one, 24) for one in names)]
+        head = ["right ↓, answered →", *(brief(one, 24) for one in names)]
         title = f"Confusion matrix over {of}: a line is a right class, a column an answer"
         blocks.append(Table(title, head, lines, frozenset(range(1, len(names) + 1))))
     else:
@@ -75,7 +76,8 @@ def _confusion_blocks(answers: Answers, of: str, name: str) -> list[Block]:
     if len(names) > 4 and pairs:
         most = sorted(pairs, key=lambda pair: (-pair[0], pair[1:]))[:15]
         table = [
-            [cut(names[i], 60), cut(names[j], 60), str(n), percent(n / totals[i, 0])] for n, i, j in most
+            [brief(names[i], 60), brief(names[j], 60), str(n), percent(n / totals[i, 0])]
+            for n, i, j in most
         ]
         head = ["right class", "answered", "answers", "of the class"]
         title = f"Most frequent confusions over {of}: {len(most)} of {len(pairs)} kinds"
@@ -86,7 +88,7 @@ def _confusion_blocks(answers: Answers, of: str, name: str) -> list[Block]:
 def _label_table(answers: Answers, of: str) -> Table:
     counts = sk.multilabel_confusion_matrix(answers.labels, answers.found)
     lines = [
-        [cut(label, 60), *(str(int(n)) for n in (one[1, 1], one[1, 0], one[0, 1], one[0, 0]))]
+        [brief(label, 60), *(str(int(n)) for n in (one[1, 1], one[1, 0], one[0, 1], one[0, 0]))]
         for label, one in zip(answers.names, counts, strict=True)
     ]
     head = ["label", "right, found", "right, missed", "wrong, answered", "wrong, left out"]
@@ -99,7 +101,7 @@ def _class_table(answers: Answers, of: str) -> Table:
         answers.labels, answers.found, labels=places, zero_division=0.0
     )
     lines = [
-        [cut(name, 60), *map(number, (precision, recall, f1)), str(int(support))]
+        [brief(name, 60), *map(number, (precision, recall, f1)), str(int(support))]
         for name, precision, recall, f1, support in zip(answers.names, *values, strict=True)
     ]
     what = "label" if answers.is_multi_label else "class"

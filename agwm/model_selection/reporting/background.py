@@ -10,7 +10,7 @@ import numpy as np
 
 from agwm.model_selection.record import FitRecord
 from agwm.model_selection.reporting.blocks import Block, Folded, Items, Section, Table
-from agwm.model_selection.reporting.words import clean, cut, number, percent, seconds
+from agwm.model_selection.reporting.words import brief, clean, cut, number, percent, seconds
 
 __all__ = ["reading_section", "setup_section"]
 
@@ -20,7 +20,7 @@ _LONG = 20  # lines of a table that is not folded
 def reading_section(record: FitRecord) -> Section:
     """Return what was said before the run, and how many rows each class has."""
     facts = [
-        f"Rows: {len(record.labels)} of {cut(record.source, 200)}.",
+        f"Rows: {len(record.labels)} of {brief(record.source, 200)}.",
         f"Texts: {_quoted(record.text_columns)}. Labels: {_quoted(record.label_columns)}.",
         *(cut(line, 1000) for line in record.told),
     ]
@@ -55,7 +55,7 @@ def _label_table(record: FitRecord) -> Table:
     counts = labels.sum(axis=0) if is_multi_label else np.bincount(labels, minlength=len(names))
     what = "label" if is_multi_label else "class"
     lines = [
-        [cut(name, 80), f"{int(count):,}", percent(count / max(1, len(labels)))]
+        [brief(name, 80), f"{int(count):,}", percent(count / max(1, len(labels)))]
         for name, count in zip(names, counts, strict=True)
     ]
     return Table(f"Rows with each {what}", [what, "rows", "share"], lines, frozenset({1, 2}))
@@ -66,7 +66,7 @@ _QUANTILES = {"smallest": 0.0, "lower quarter": 0.25, "median": 0.5, "upper quar
 
 def _quoted(names: list[str]) -> str:
     return ", ".join(
-        f"\N{LEFT DOUBLE QUOTATION MARK}{cut(name, 80)}\N{RIGHT DOUBLE QUOTATION MARK}" for name in names
+        f"\N{LEFT DOUBLE QUOTATION MARK}{brief(name, 80)}\N{RIGHT DOUBLE QUOTATION MARK}" for name in names
     )
 
 

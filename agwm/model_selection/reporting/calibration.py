@@ -68,7 +68,7 @@ def calibration_blocks(answers: Answers, of: str, name: str) -> list[Block]:
             f"The mean probability of a label is {number(mean)}; {number(share)} of them are right labels."
         )
     else:
-        words = f"The mean probability of an answer is {number(mean)}; {number(share)} of the answers are right."
+        words = f"The mean probability of an answer is {number(mean)}; {number(share)} of them are right."
     text = (
         f"Calibration over {of}. {words} Expected calibration error, over {len(bins)}"
         f" bin{'s' * (len(bins) > 1)} of like size: {number(error)}."

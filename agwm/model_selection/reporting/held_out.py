@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,20 @@ class Answers:
         if self.is_regression:
             return self.outputs[:, 0]
         return (self.outputs > 0.5).astype(int) if self.is_multi_label else self.outputs.argmax(axis=1)
+
+    @property
+    def is_wrong(self) -> np.ndarray:
+        """True for an answer that is not right; of several labels: if any is not."""
+        differs = self.found != self.labels
+        return differs.any(axis=1) if self.is_multi_label else differs
+
+    def averaged(self) -> Answers:
+        """Return one answer a row, of the mean of the row's outputs, in the order of the rows."""
+        rows, first, place = np.unique(self.rows, return_index=True, return_inverse=True)
+        sums = np.zeros((len(rows), self.outputs.shape[1]))
+        np.add.at(sums, place, self.outputs)
+        means = sums / np.bincount(place)[:, None]
+        return replace(self, outputs=means, labels=self.labels[first], rows=rows, repeats=1)
 
 
 def held_out(record: FitRecord, candidate: str) -> Answers | None:

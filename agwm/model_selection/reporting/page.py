@@ -15,14 +15,14 @@ from agwm.model_selection.reporting.blocks import Section
 from agwm.model_selection.reporting.candidates import (
     candidate_section,
     conclusion_section,
-    fold_section,
     metric_section,
 )
+from agwm.model_selection.reporting.fold_scores import fold_section
 from agwm.model_selection.reporting.html_page import html_page
 from agwm.model_selection.reporting.markdown_page import markdown_page
 from agwm.model_selection.reporting.mistakes import mistake_section
 from agwm.model_selection.reporting.training import curve_section, trial_section
-from agwm.model_selection.reporting.words import cut
+from agwm.model_selection.reporting.words import brief
 
 __all__ = ["HTML", "MARKDOWN", "sections_of", "write_report"]
 
@@ -64,8 +64,8 @@ def sections_of(record: FitRecord, texts: Sequence[tuple[str, ...]]) -> list[Sec
 def write_report(folder: str | Path, record: FitRecord, texts: Sequence[tuple[str, ...]]) -> list[Path]:
     """Write the page on a model selection, as HTML and as Markdown.
 
-    The HTML file asks for no network and no script. Its pictures need matplotlib (the extra ``plot``); without
-    it the page is complete but for them, and says so.
+    The HTML file asks for no network and no script. Its pictures need matplotlib (the extra ``plot``);
+    without it the page is complete but for them, and says so.
 
     Args:
         folder: Folder of the report; made if missing.
@@ -79,7 +79,7 @@ def write_report(folder: str | Path, record: FitRecord, texts: Sequence[tuple[st
         DataError: If the folder cannot be written, or there is not one entry of texts a row.
     """
     sections = sections_of(record, texts)
-    title = f"Model selection on {cut(record.source, 120)}"
+    title = f"Model selection on {brief(record.source, 120)}"
     folder = make_folder(folder)
     pages = {HTML: html_page(title, sections), MARKDOWN: markdown_page(title, sections, HTML)}
     for name, page in pages.items():

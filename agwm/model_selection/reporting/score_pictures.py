@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from agwm.model_selection.record import CandidateRow, FitRecord
 from agwm.model_selection.reporting.blocks import Picture
 from agwm.model_selection.reporting.svg import ACCENT, BAD, INK, LINE, SOFT, draw, label_inches, short_label
-from agwm.model_selection.reporting.words import clean, cut, interval, number
+from agwm.model_selection.reporting.words import brief, clean, interval, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["fold_picture", "score_picture"]
 
-_WIDTH, _LINE, _BELOW, _ABOVE = 4.6, 0.22, 0.5, 0.1  # inches
+_WIDTH, _LINE, _BELOW, _ABOVE = 4.0, 0.22, 0.5, 0.1  # inches
 # Colour, mark and whether it is filled, so that no verdict is told by its colour alone.
 _STYLES = {
     "chosen": (ACCENT, "D", True),
@@ -24,31 +24,35 @@ _STYLES = {
     "not learned": (BAD, "X", True),
     "reference": (SOFT, "|", True),
 }
-LEGEND = "Diamond: chosen. Ring: not told apart from it. Dot: worse. Cross: did not learn. Stroke: constant answer."
+_OTHER = (BAD, "X", True)
+_LEGEND = (
+    "Diamond: chosen. Ring: not told apart from it. Dot: worse. Cross: did not learn. Stroke: constant"
+    " answer."
+)
 
 
 def score_picture(record: FitRecord) -> Picture:
     """Draw the mean score of each candidate with its interval."""
-    rows = [row for row in record.table if row.score is not None]
+    scored = [(row, row.score) for row in record.table if row.score is not None]
+    rows = [row for row, _ in scored]
 
     def paint(figure: Figure) -> None:
         axis = _axis(figure, rows, clean(record.metric))
-        for place, row in enumerate(rows):
-            color, mark, is_filled = _STYLES[row.verdict]
+        for place, (row, score) in enumerate(scored):
+            color, mark, is_filled = _STYLES.get(row.verdict, _OTHER)
             if row.low is not None and row.high is not None:
                 axis.plot([row.low, row.high], [place, place], color=color, linewidth=1.8)
             axis.plot(
-                [row.score], [place], mark, color=color, mfc=color if is_filled else "none", ms=6, mew=1.6
+                [score], [place], mark, color=color, mfc=color if is_filled else "none", ms=6, mew=1.6
             )
-        for row in rows:
             if row.verdict == "chosen":
-                axis.axvline(row.score, color=ACCENT, linewidth=0.8, linestyle=":")
+                axis.axvline(score, color=ACCENT, linewidth=0.8, linestyle=":")
 
     said = "; ".join(
-        f"{cut(row.name, 40)} {number(row.score)} {interval(row.low, row.high)}" for row in rows[:10]
+        f"{brief(row.name, 40)} {number(row.score)} {interval(row.low, row.high)}" for row in rows[:10]
     )
     more = f"; and {len(rows) - 10} more, in the table" if len(rows) > 10 else ""
-    title = f"{clean(record.metric)} with 95 % intervals. {LEGEND}"
+    title = f"{clean(record.metric)} with 95 % intervals. {_LEGEND}"
     return draw("scores", title, f"Scores: {said}{more}.", _size(len(rows)), paint)
 
 
@@ -59,7 +63,7 @@ def fold_picture(record: FitRecord) -> Picture:
     def paint(figure: Figure) -> None:
         axis = _axis(figure, rows, clean(record.metric))
         for place, row in enumerate(rows):
-            color, _, _ = _STYLES.get(row.verdict, (BAD, "X", True))
+            color, _, _ = _STYLES.get(row.verdict, _OTHER)
             count = len(row.fold_scores)
             dots = [
                 (score, place + 0.6 * ((fold + 0.5) / count - 0.5))
@@ -80,7 +84,7 @@ def _size(count: int) -> tuple[float, float]:
 
 
 def _axis(figure: Figure, rows: list[CandidateRow], metric: str) -> Axes:
-    """Return an axis with a line for each candidate, and room for its name: fonts differ from page to page."""
+    """Return an axis with a line for each candidate, and room for its name, whatever the font."""
     labels = [short_label(row.name) for row in rows]
     width, height = figure.get_size_inches()
     left = label_inches(labels) + 0.1

@@ -8,7 +8,7 @@ import unicodedata
 import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from agwm.model_selection.reporting.blocks import Picture
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
-    "ACCENT", "BAD", "INK", "LINE", "SERIES", "SOFT", "draw", "has_matplotlib", "label_inches", "short_label",
+    "ACCENT", "BAD", "INK", "LINE", "SERIES", "SOFT", "draw", "has_matplotlib", "label_inches",
+    "short_label",
 ]  # fmt: skip
 
 # Colours that stand for a variable of the style sheet, so that a picture is light or dark as the page is.
@@ -30,7 +31,7 @@ _VARIABLES = {
 }  # fmt: skip
 _COLOR = re.compile("|".join(_VARIABLES))
 _FONTS = re.compile(r"'DejaVu Sans'[^;]*")
-_STYLE = {
+_STYLE: Any = {
     "svg.fonttype": "none",  # letters stay letters: readable aloud, and in scripts that matplotlib lacks
     "font.family": ["DejaVu Sans"],
     "font.size": 9,
@@ -92,7 +93,7 @@ def draw(
     return Picture(title, text, _element(content.getvalue(), name, title, text), width)
 
 
-def short_label(text: str, limit: int = 26) -> str:
+def short_label(text: str, limit: int = 22) -> str:
     """Return a name for an axis, cut where it is wider than so many letters."""
     name, width = "", 0
     for character in clean(text):

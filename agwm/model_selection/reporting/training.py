@@ -7,9 +7,9 @@ import statistics
 from collections.abc import Sequence
 
 from agwm.model_selection.record import FitRecord, FoldRecord
-from agwm.model_selection.reporting.blocks import Block, Folded, Section, Table, Text
+from agwm.model_selection.reporting.blocks import Block, Folded, Picture, Section, Table, Text
 from agwm.model_selection.reporting.training_pictures import curve_picture
-from agwm.model_selection.reporting.words import NONE, cut, number, settings_words
+from agwm.model_selection.reporting.words import NONE, brief, cut, number, settings_words
 
 __all__ = ["curve_section", "trial_section"]
 
@@ -19,7 +19,7 @@ _OPEN = 4  # pictures that are not folded
 def curve_section(record: FitRecord) -> Section:
     """Return the learning curves of all candidates that have some, the chosen one first."""
     names = sorted((row.name for row in record.table), key=lambda name: name != record.chosen)
-    pictures = []
+    pictures: list[Picture] = []
     for name in names:
         folds = [fold for fold in record.folds if fold.candidate == name and fold.history]
         if folds:
@@ -66,14 +66,14 @@ def _summary(name: str, folds: Sequence[FoldRecord]) -> list[list[str]]:
         mean = number(statistics.fmean(scores)) if scores else NONE
         words = settings_words(trials[0].settings)
         counts = f"{len(trials)} folds" if len(trials) != 1 else "1 fold"
-        lines.append([cut(name, 80), words, counts, str(chosen.count(key)), mean, str(failed)])
+        lines.append([brief(name, 80), words, counts, str(chosen.count(key)), mean, str(failed)])
     return lines
 
 
 def _trials(fold: FoldRecord) -> list[list[str]]:
     return [
         [
-            cut(fold.candidate, 80),
+            brief(fold.candidate, 80),
             str(fold.repeat + 1),
             str(fold.fold + 1),
             settings_words(trial.settings),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from agwm.model_selection.record import FoldRecord
 from agwm.model_selection.reporting.blocks import Picture
 from agwm.model_selection.reporting.svg import ACCENT, LINE, SERIES, SOFT, draw, short_label
-from agwm.model_selection.reporting.words import cut
+from agwm.model_selection.reporting.words import brief
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,11 +43,10 @@ def curve_picture(candidate: str, folds: Sequence[FoldRecord], name: str) -> Pic
                 color = SERIES[place % len(SERIES)]
                 for fold in folds:
                     points = _points(fold, phase, key)
-                    mark = "o" if len(points) == 1 else None
-                    axis.plot(
-                        [x for x, _ in points], [y for _, y in points], color=color, linewidth=1.1, marker=mark,
-                        ms=3, alpha=0.75, label=short_label(phase) if fold is folds[0] else None,
-                    )  # fmt: skip
+                    x, y = [x for x, _ in points], [y for _, y in points]
+                    style = {"color": color, "linewidth": 1.1, "alpha": 0.75, "ms": 3}
+                    label = short_label(phase) if fold is folds[0] else None
+                    axis.plot(x, y, marker="o" if len(points) == 1 else None, label=label, **style)
             axis.set_ylabel(short_label(key, 18))
             axis.grid(linewidth=0.6, color=LINE)
             axis.tick_params(labelcolor=SOFT)
@@ -57,9 +56,10 @@ def curve_picture(candidate: str, folds: Sequence[FoldRecord], name: str) -> Pic
         axes[-1].set_xlabel("step")
 
     many = f"{len(folds)} fold{'s' * (len(folds) > 1)}"
-    text = f"{', '.join(cut(key, 40) for key in keys)} against steps, in {many}; phases: {', '.join(cut(p, 40) for p in phases)}."
-    title = f"{cut(candidate, 80)}: {', '.join(cut(key, 40) for key in keys)}{more}"
-    return draw(name, title, text, (4.4, 0.6 + 1.25 * len(keys)), paint)
+    numbers = ", ".join(brief(key, 40) for key in keys)
+    text = f"{numbers} against steps, in {many}; phases: {', '.join(brief(p, 40) for p in phases)}."
+    title = f"{brief(candidate, 80)}: {numbers}{more}"
+    return draw(name, title, text, (4.0, 0.6 + 1.25 * len(keys)), paint)
 
 
 def alpha_picture(
@@ -89,10 +89,12 @@ def alpha_picture(
     said = "; ".join(
         f"{layer} {sum(line) / len(line):.1f}" for layer, line in zip(layers, lines, strict=True)
     )
-    title = f"{cut(candidate, 80)}: 1 − α by layer. Dot: mean of the layer's matrices. Bar: smallest to largest."
-    return draw(
-        name, title, f"1 − α in thousandths: {said}.", (4.4, 0.6 + 0.2 * max(len(layers), 3)), paint
+    title = (
+        f"{brief(candidate, 80)}: 1 − α by layer. Dot: mean of the layer's matrices. Bar: smallest to"
+        " largest."
     )
+    size = (4.0, 0.6 + 0.2 * max(len(layers), 3))
+    return draw(name, title, f"1 − α in thousandths: {said}.", size, paint)
 
 
 def _keys(folds: Sequence[FoldRecord]) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 __all__ = [
+    "brief",
     "clean",
     "cut",
     "interval",
@@ -114,6 +115,17 @@ def cut(text: object, limit: int) -> str:
     """
     whole = clean(text)
     return whole if len(whole) <= limit else f"{whole[: limit - 1]}… ({len(whole):,} characters)"
+
+
+def brief(name: object, limit: int) -> str:
+    """Return the beginning of a long name.
+
+    Example:
+        >>> brief("abcdefgh", 5)
+        'abcd…'
+    """
+    whole = clean(name)
+    return whole if len(whole) <= limit else f"{whole[: limit - 1]}…"
 
 
 def settings_words(settings: Mapping[str, Any]) -> str:

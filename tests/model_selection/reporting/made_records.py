@@ -1,4 +1,4 @@
-"""Made-up records of model selections, of the sizes and oddities that a report has to stand."""
+"""A maker of records of model selections, with numbers as a real one has them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,8 @@ SINGLE, MULTI, SCORES = "single_label_classification", "multi_label_classificati
 # Candidate -> how much its outputs know, from 0 (nothing) to about 3.
 SKILLS = {"probe": 2.4, "agwm": 2.3, "lora": 2.2, "vanilla": 1.4, "constant": 0.0}
 WORDS = "the film is a warm and funny look at people who try hard and fail better each time".split()
-ODD_NAMES = [
-    "<script>alert(1)</script>", '"><img src=x onerror=alert(2)>', "a" * 150, "👩‍🚀 emoji 🎉", "שלום עולם RTL",
-    "中文标签很长的名字需要截断因为它们太宽了吗是的", "$5_vs_$6 \\frac{a", "{{ 7 * 7 }} {% if x %}", "a\x00b\ud800c", "| pipe | *b* `c`",
-]  # fmt: skip
+FULL = "CUDA out of memory"
+UNLEARNED = "no better than a constant answer; tried learning_rate 2e-5, 1e-4, 5e-4"
 
 
 def texts_of(count, columns=1, seed=0):
@@ -29,9 +27,22 @@ def texts_of(count, columns=1, seed=0):
 
 
 def made(
-    *, kind=SINGLE, skills=None, names=("negative", "positive"), rows=200, folds=5, repeats=1, has_test=False,
-    columns=1, failing=(), unlearned=(), metric=None, seed=0, sharpness=1.0, chosen=None, alpha_of=("agwm",),
-):  # fmt: skip
+    *,
+    kind=SINGLE,
+    skills=None,
+    names=("negative", "positive"),
+    rows=200,
+    folds=5,
+    repeats=1,
+    has_test=False,
+    columns=1,
+    failing=(),
+    unlearned=(),
+    seed=0,
+    sharpness=1.0,
+    chosen=None,
+    alpha_of=("agwm",),
+):
     """Return a record and the texts of its rows.
 
     Args:
@@ -45,7 +56,6 @@ def made(
         columns: Texts a row.
         failing: Candidates that fail on all folds.
         unlearned: Candidates that did not learn.
-        metric: Name of the metric.
         seed: Seed of all numbers.
         sharpness: Factor of the logits: above 1 probabilities are too sure.
         chosen: Name of the chosen one; None: the best.
@@ -57,44 +67,32 @@ def made(
     parts = [np.array_split(rng.permutation(rows), folds) for _ in range(repeats)]
     records = []
     for name, skill in skills.items():
-        is_constant = name == "constant"
+        skill = 0 if name in unlearned else skill
         for repeat, held in enumerate(parts):
             for fold, places in enumerate(held):
                 place = sorted(places.tolist())
                 if name in failing:
-                    records.append(
-                        FoldRecord(name, repeat, fold, place, [], None, failure="CUDA out of memory")
-                    )
+                    records.append(FoldRecord(name, repeat, fold, place, [], None, failure=FULL))
                     continue
                 outputs = _outputs(
-                    rng,
-                    kind,
-                    labels[place],
-                    len(names),
-                    0 if name in unlearned else skill,
-                    sharpness,
-                    is_constant,
+                    rng, kind, labels[place], len(names), skill, sharpness, name == "constant"
                 )
                 score = score_of(kind, outputs, labels[place])
-                settings, trials, history = {}, [], []
-                if not is_constant:
-                    settings, trials = _trials(rng, name, score)
-                    history = [] if name == "probe" else _history(rng, name, skill)
-                records.append(
-                    FoldRecord(
-                        name, repeat, fold, place, outputs.tolist(), score, settings, trials, 0.2 + 4 * skill,
-                        40 * skill, history, _alpha(rng) if name in alpha_of else {},
-                    )
-                )  # fmt: skip
-    metric = metric or {SINGLE: "accuracy", MULTI: "micro_f1", SCORES: "spearman"}[kind]
+                alpha = _alpha(rng) if name in alpha_of else {}
+                training = _training(rng, name, score, skill)
+                one = FoldRecord(
+                    name, repeat, fold, place, outputs.tolist(), score, alpha=alpha, **training
+                )
+                records.append(one)
+    metric = {SINGLE: "accuracy", MULTI: "micro_f1", SCORES: "spearman"}[kind]
     best = chosen or max((n for n in skills if n not in failing), key=skills.get)
     table = _table(kind, records, labels, skills, best, failing, unlearned)
     test = _test(rng, kind, len(names), skills.get(best, 0), sharpness) if has_test else None
     record = FitRecord(
-        conclusion=f"Take {best}: 0.89 [0.86, 0.92]. agwm and LoRA are not told apart from it; vanilla is lower.",
+        conclusion=f"Take {best}: 0.89 [0.86, 0.92]. agwm and LoRA are not told apart from it.",
         chosen=best,
         metric=metric,
-        greater_is_better=metric not in ("mae", "log_loss"),
+        greater_is_better=True,
         label_names=None if kind == SCORES else list(names),
         problem_type=kind,
         labels=labels.tolist(),
@@ -125,92 +123,6 @@ def score_of(kind, outputs, labels):
     return float((outputs.argmax(axis=1) == labels).mean())
 
 
-def small():
-    return made(rows=60, folds=3, has_test=True)
-
-
-def pairs_over_three_repetitions():
-    return made(rows=90, folds=5, repeats=3, columns=2, names=("no", "yes", "unknown"), sharpness=2.5)
-
-
-def forty_candidates():
-    skills = {f"method_{place:02d}": 2.5 - 0.05 * place for place in range(39)} | {"constant": 0.0}
-    return made(
-        rows=100, skills=skills, unlearned=("method_35", "method_36"), failing=("method_38",),
-        alpha_of=("method_03",),
-    )  # fmt: skip
-
-
-def regression():
-    return made(kind=SCORES, rows=120, columns=2, has_test=True, names=())
-
-
-def multi_label():
-    return made(
-        kind=MULTI,
-        rows=120,
-        names=("sports", "politics", "music", "<b>other</b>"),
-        repeats=2,
-        has_test=True,
-    )
-
-
-def hundred_classes():
-    return made(
-        rows=500,
-        names=[f"intent_{place:03d}" for place in range(100)],
-        skills={"probe": 5.0, "constant": 0.0},
-    )
-
-
-def failures():
-    """One candidate learned; the others failed, on all folds or on one, or did not learn."""
-    record, texts = made(rows=60, folds=3, failing=("lora",), unlearned=("vanilla",))
-    folds = list(record.folds)
-    place = next(i for i, fold in enumerate(folds) if fold.candidate == "agwm" and fold.fold == 1)
-    folds[place] = FoldRecord(
-        "agwm", 0, 1, folds[place].rows, [], None, failure="The loss is NaN at step 3"
-    )
-    return dataclasses.replace(record, folds=folds), texts
-
-
-def nothing_learned():
-    return made(
-        rows=40,
-        folds=2,
-        skills={"probe": 0.0, "vanilla": 0.0, "constant": 0.0},
-        unlearned=("probe", "vanilla"),
-        chosen="constant",
-    )
-
-
-def all_failed():
-    return made(rows=40, folds=2, failing=tuple(SKILLS), chosen="probe")
-
-
-def odd_names():
-    """Every name and text of a user looks like markup, is very long, or is in another script."""
-    skills = {name: 2.5 - 0.2 * place for place, name in enumerate(ODD_NAMES)}
-    record, texts = made(rows=80, names=ODD_NAMES, skills=skills, has_test=True, alpha_of=ODD_NAMES[:1])
-    odd = ODD_NAMES[0]
-    test = dataclasses.replace(record.test, source=f"{odd}.csv")
-    texts = [(f"{ODD_NAMES[place % len(ODD_NAMES)]} {text}",) for place, (text,) in enumerate(texts)]
-    record = dataclasses.replace(
-        record, conclusion=f"Take {odd}.", source=odd, text_columns=[odd], label_columns=[ODD_NAMES[1]],
-        told=ODD_NAMES, metric=odd, test=test, settings={odd: odd}, versions={odd: odd}, seconds={odd: 1.0},
-    )  # fmt: skip
-    return record, texts
-
-
-MAKERS = {
-    maker.__name__: maker
-    for maker in (
-        small, pairs_over_three_repetitions, forty_candidates, regression, multi_label, hundred_classes, failures,
-        nothing_learned, all_failed, odd_names,
-    )
-}  # fmt: skip
-
-
 def _labels(rng, kind, rows, count):
     if kind == SCORES:
         return rng.uniform(0, 5, rows).round(2)
@@ -235,15 +147,20 @@ def _outputs(rng, kind, labels, count, skill, sharpness, is_constant):
     return np.exp(sharpness * logits) / np.exp(sharpness * logits).sum(axis=1, keepdims=True)
 
 
-def _trials(rng, name, score):
+def _training(rng, name, score, skill):
+    """Return the fields of a fold on its training."""
+    fields = {"seconds": 0.2 + 4 * skill, "passes": 40 * skill}
+    if name == "constant":
+        return fields
     if name == "probe":
-        return {"strength": 0.1}, []
+        return fields | {"settings": {"strength": 0.1}}
     tried = [{"learning_rate": rate, "epochs": 4} for rate in (2e-5, 1e-4, 5e-4)]
     trials = [TrialRecord(one, float(score + rng.normal(0, 0.03))) for one in tried]
     trials.append(
         TrialRecord({"learning_rate": 2e-3, "epochs": 4}, None, "The loss is not finite at step 12")
     )
-    return tried[int(rng.integers(3))], trials
+    settings = tried[int(rng.integers(3))]
+    return fields | {"settings": settings, "trials": trials, "history": _history(rng, name, skill)}
 
 
 def _history(rng, name, skill):
@@ -274,41 +191,52 @@ def _alpha(rng):
 
 def _table(kind, folds, labels, skills, best, failing, unlearned):
     scores = {name: [fold.score for fold in folds if fold.candidate == name] for name in skills}
-    others = [name for name in skills if name not in (best, "constant", *failing) and best not in failing]
+    others = [name for name in skills if not {name, best} & set(failing) and name not in (best, "constant")]
     tests = {name: paired_t_test(scores[name], scores[best]) for name in others}
     corrected = dict(zip(others, holm([tests[name].p_value for name in others]), strict=True))
     rows = []
     for name in skills:
         own = [fold for fold in folds if fold.candidate == name]
-        cost = {"seconds": sum(fold.seconds for fold in own), "passes": sum(fold.passes for fold in own)}
-        if name in failing:
-            rows.append(
-                CandidateRow(
-                    name, "failed", None, None, None, scores[name], **cost, failure="CUDA out of memory"
-                )
-            )
-            continue
-        mean, error = (
-            float(np.mean(scores[name])),
-            float(2 * np.std(scores[name]) / len(scores[name]) ** 0.5),
+        row = CandidateRow(
+            name=name,
+            verdict="failed",
+            score=None,
+            low=None,
+            high=None,
+            fold_scores=scores[name],
+            seconds=sum(fold.seconds for fold in own),
+            passes=sum(fold.passes for fold in own),
+            failure=FULL,
         )
-        p = corrected.get(name)
-        verdict = "worse" if p is not None and p < 0.05 else "tied"
-        verdict = "reference" if name == "constant" else "not learned" if name in unlearned else verdict
-        test = tests.get(name)
-        rows.append(
-            CandidateRow(
-                name, "chosen" if name == best else verdict, mean, mean - error, mean + error, scores[name], **cost,
-                difference=test.difference if test else None,
-                difference_low=test.low if test else None,
-                difference_high=test.high if test else None,
-                p_value=p,
-                settings="" if name == "constant" else f"learning_rate 1e-4 (2 of {len(own)} folds), epochs 4",
-                scores={"accuracy": mean, "macro_f1": mean - 0.02, "log_loss": 0.4} if kind != SCORES else {"spearman": mean, "mae": 123.4},
-                failure="no better than a constant answer; tried learning_rate 2e-5, 1e-4, 5e-4" if verdict == "not learned" else None,
-            )
-        )  # fmt: skip
+        rows.append(row if name in failing else _learned(row, kind, tests.get(name), corrected.get(name)))
+    is_known = {name: {"failure": UNLEARNED, "verdict": "not learned"} for name in unlearned}
+    is_known |= {"constant": {"verdict": "reference", "settings": ""}}
+    if best not in failing:
+        is_known[best] = {"verdict": "chosen"}
+    rows = [
+        row if row.score is None else dataclasses.replace(row, **is_known.get(row.name, {})) for row in rows
+    ]
     return sorted(rows, key=lambda row: (row.score is None, -(row.score or 0)))
+
+
+def _learned(row, kind, test, p):
+    mean, spread = float(np.mean(row.fold_scores)), float(np.std(row.fold_scores))
+    error = 2 * spread / len(row.fold_scores) ** 0.5
+    others = {"macro_f1": mean - 0.02, "log_loss": 0.4} if kind != SCORES else {"mae": 123.4}
+    return dataclasses.replace(
+        row,
+        verdict="worse" if p is not None and p < 0.05 else "tied",
+        score=mean,
+        low=mean - error,
+        high=mean + error,
+        difference=test.difference if test else None,
+        difference_low=test.low if test else None,
+        difference_high=test.high if test else None,
+        p_value=p,
+        settings=f"learning_rate 1e-4 (2 of {len(row.fold_scores)} folds), epochs 4",
+        scores={"accuracy" if kind != SCORES else "spearman": mean, **others},
+        failure=None,
+    )
 
 
 def _test(rng, kind, count, skill, sharpness):
