@@ -103,18 +103,27 @@ class Predictor:
         """
         check_value("batch_size", Count, batch_size)
         rows = as_rows(texts)
-        width = 1 if self.label_names is None else len(self.label_names)
-        outputs, notes = np.zeros((0, width)), list[str]()
-        if rows:
-            check_reading(str(self.model.name_or_path or ""), self.tokenizer, self.model, len(rows[0]) == 2)
-            examples, notes = tokenize(self.tokenizer, rows, self.max_length)
-            # without a padding token the model cannot tell where a text of a batch ends
-            can_pad = None not in (self.tokenizer.pad_token_id, self.model.config.pad_token_id)
-            collate = DynamicPadding(self.tokenizer) if can_pad else _stack
-            logits = model_logits(self.model, examples, collate, batch_size if can_pad else 1)
-            outputs = _outputs(logits, self.problem_type)
+        if not rows:
+            width = 1 if self.label_names is None else len(self.label_names)
+            return Predictions(np.zeros((0, width)), [], self.label_names, self.problem_type)
+        check_reading(str(self.model.name_or_path or ""), self.tokenizer, self.model, len(rows[0]) == 2)
+        tokens = tokenize(self.tokenizer, rows, self.max_length)
+        # T5 and BART want as many end tokens in each text of a batch
+        alone = set(tokens.marked)
+        groups = [[at for at in range(len(rows)) if at not in alone], *([at] for at in tokens.marked)]
+        order = [at for group in groups for at in group]
+        parts = [
+            self._logits([tokens.examples[at] for at in group], batch_size) for group in groups if group
+        ]
+        outputs = _outputs(torch.cat(parts)[torch.tensor(order).argsort()], self.problem_type)
         labels = self._labels(outputs)
-        return Predictions(outputs, labels, self.label_names, self.problem_type, tuple(notes))
+        return Predictions(outputs, labels, self.label_names, self.problem_type, tuple(tokens.notes))
+
+    def _logits(self, examples: list[dict[str, list[int]]], batch_size: int) -> Tensor:
+        # without a padding token the model cannot tell where a text of a batch ends
+        if None in (self.tokenizer.pad_token_id, self.model.config.pad_token_id):
+            return model_logits(self.model, examples, _stack, 1)
+        return model_logits(self.model, examples, DynamicPadding(self.tokenizer), batch_size)
 
     def _labels(self, outputs: np.ndarray) -> list[Any]:
         if self.label_names is None:
