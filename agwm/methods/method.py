@@ -121,6 +121,8 @@ class Method(ABC, Generic[S]):
         control: Name of the method that differs from it only in holding alpha at 1; None: there is none.
         card: Name of the method whose card describes it too; None: it has a card of its own.
         passes_per_step: Forward and backward passes of a batch in a step; a text if stages differ.
+        is_seeded: True if the seed of a run decides anything.
+        replaces_head: True if it may put a head of its own in place of the model's.
 
     Args:
         settings: The method's own settings; None: the defaults.
@@ -134,6 +136,8 @@ class Method(ABC, Generic[S]):
     control: ClassVar[str | None] = None
     card: ClassVar[str | None] = None
     passes_per_step: ClassVar[int | str] = 1
+    is_seeded: ClassVar[bool] = True
+    replaces_head: ClassVar[bool] = False
 
     def __init__(self, settings: S | None = None) -> None:
         if settings is None and self.settings_class is not None:
