@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from agwm.checks import Count, check_value
 from agwm.data.encoding import DynamicPadding
-from agwm.errors import ModelError, shown
+from agwm.errors import DataError, ModelError, shown
 from agwm.evaluation.predictions import model_logits
 from agwm.models.positions import max_tokens
 from agwm.models.pretrained import pick_device
@@ -97,7 +97,8 @@ class Predictor:
 
         Raises:
             ConfigError: If ``batch_size`` is no positive number.
-            DataError: If a text is no text, or the tokenizer makes no token of it.
+            DataError: If a text is no text, the tokenizer makes no token of it, or the model was trained on
+                pairs and these are none, or the other way round.
             ModelError: If the model cannot read what its tokenizer writes, as for pairs.
             DivergenceError: If an output is NaN or infinite.
         """
@@ -106,6 +107,13 @@ class Predictor:
         if not rows:
             width = 1 if self.label_names is None else len(self.label_names)
             return Predictions(np.zeros((0, width)), [], self.label_names, self.problem_type)
+        if self.task is not None and len(rows[0]) != len(self.task.text_columns):
+            wanted, got = ("pairs", "one text") if len(rows[0]) == 1 else ("single texts", "two")
+            raise DataError(
+                f"The model was trained on {wanted}: expected {len(self.task.text_columns)} a row"
+                f" ({', '.join(shown(name, 40) for name in self.task.text_columns)}), got {got}. Pass such"
+                " texts."
+            )
         check_reading(str(self.model.name_or_path or ""), self.tokenizer, self.model, len(rows[0]) == 2)
         tokens = tokenize(self.tokenizer, rows, self.max_length)
         # T5 and BART want as many end tokens in each text of a batch

@@ -14,7 +14,7 @@ from agwm.processing import special_ids
 
 __all__ = ["Texts", "Tokens", "as_rows", "tokenize"]
 
-Texts: TypeAlias = Sequence[str] | Sequence[tuple[str, str]]
+Texts: TypeAlias = Sequence[str] | Sequence[tuple[str, ...]]
 
 
 @dataclass(frozen=True)
