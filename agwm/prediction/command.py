@@ -62,7 +62,7 @@ def predict_files(
         _say("Reading standard input, one text a line; Ctrl-D ends it.")
     wanted = None if text is None else as_names(text)
     read = read_unlabelled(file, wanted, encoding, separator, sheet, stdin, expected=names)
-    _say(f"{read.file}: {_what_was_read(read)}.")
+    _say(f"{read.file}: {_what_was_read(read)}")
     for note in read.notes:
         _say(f"{read.file}: {note}")
     found = predictor.predict(read.texts)

@@ -1,4 +1,4 @@
-"""A saved model answers the same through the pipeline of transformers and through the predictor, row by row."""
+"""A saved model answers row by row as the pipeline of transformers does."""
 
 from __future__ import annotations
 
