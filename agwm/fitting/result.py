@@ -15,6 +15,7 @@ import pandas as pd
 from agwm.errors import ModelError
 from agwm.folders import whole_folder
 from agwm.model_selection.record import FitRecord
+from agwm.model_selection.reporting.page import write_report
 from agwm.model_selection.store import FOLDER
 from agwm.prediction.predictor import Predictions, Predictor, load_predictor
 
@@ -70,7 +71,9 @@ class FitResult:
         self._check()
         return load_predictor(self.folder, self.device, self.trust_remote_code)
 
-    def predict(self, texts: Sequence[str] | Sequence[tuple[str, str]], batch_size: int = 64) -> Predictions:
+    def predict(
+        self, texts: Sequence[str] | Sequence[tuple[str, str]], batch_size: int = 64
+    ) -> Predictions:
         """Answer for new texts.
 
         Args:
@@ -84,7 +87,7 @@ class FitResult:
         return self.predictor.predict(texts, batch_size)
 
     def save_pretrained(self, directory: str | Path) -> None:
-        """Save the model in a folder, which is swapped whole: what ``pipeline()`` and ``agwm predict`` load.
+        """Save the model in a folder, which is swapped whole, for ``pipeline()`` and ``agwm predict``.
 
         Raises:
             ModelError: If nothing has learned, so that there is no model.
@@ -104,8 +107,6 @@ class FitResult:
         Raises:
             DataError: If they cannot be written.
         """
-        from agwm.model_selection.reporting.report import write_report  # a floor above: it shows records
-
         return write_report(Path(directory), self.record, list(self.texts))
 
     def _check(self) -> None:
@@ -116,6 +117,6 @@ class FitResult:
         """
         if not (self.folder / "config.json").is_file():
             raise ModelError(
-                "There is no model: expected a candidate that learned, got none better than a constant answer."
-                " Look at the report, and give more rows."
+                "There is no model: expected a candidate that learned, got none better than a constant"
+                " answer. Look at the report, and give more rows."
             )
