@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from agwm.data.tables import every_column
 from agwm.errors import shown
 from agwm.prediction.predictor import Predictions
 
@@ -61,8 +62,9 @@ def _answers(found: Predictions) -> dict[str, Sequence[Any]]:
     else:
         answers["label"] = found.labels
         answers["probability"] = found.outputs.max(axis=1).tolist()
-    for at, name in enumerate(found.label_names):
-        answers[f"p({name})"] = found.outputs[:, at].tolist()
+    # two classes of a plain folder may have one name
+    names, _, _ = every_column([f"p({name})" for name in found.label_names])
+    answers.update(zip(names, found.outputs.T.tolist(), strict=True))
     return answers
 
 

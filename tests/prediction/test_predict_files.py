@@ -93,6 +93,18 @@ def test_pairs_scores_and_several_labels(monkeypatch, tmp_path) -> None:
         assert row["labels"] == ";".join(name for name in NAMES if row[f"p({name})"] > 0.5)
 
 
+def test_classes_of_one_name_have_a_column_each(tmp_path) -> None:
+    folder = save(tmp_path / "model", text_columns=None)
+    content = json.loads((folder / "config.json").read_text()) | {
+        "id2label": {"0": "x", "1": "x", "2": "y"}
+    }
+    (folder / "config.json").write_text(json.dumps(content))
+    (tmp_path / "new.csv").write_text("text\nthe lamp\n")
+    predict_files(folder, tmp_path / "new.csv", out=tmp_path / "out.csv")
+    frame = pd.read_csv(tmp_path / "out.csv")
+    assert list(frame.columns) == ["text", "label", "probability", "p(x)", "p(x) (2)", "p(y)"]
+
+
 def test_names_of_the_input_stay_and_the_clash_is_told(model, tmp_path, capsys) -> None:
     path = tmp_path / "new.jsonl"
     path.write_text('{"text": "the lamp", "label": "old", "predicted_label": "older", "p(bug)": [1]}')

@@ -78,6 +78,19 @@ def test_one_output_without_a_problem_type_is_a_score_and_told(tmp_path) -> None
     assert predictor.notes == ("its config names no problem type: its one output is taken as a score",)
 
 
+def test_several_scores_are_refused(tmp_path) -> None:
+    folder = save(tmp_path / "model", text_columns=None)
+    edit(folder, "config.json", problem_type="regression")
+    with pytest.raises(ModelError, match="answers with several scores: expected one, got 3"):
+        load_predictor(folder)
+
+
+def test_a_name_that_two_classes_have_is_no_obstacle(tmp_path) -> None:
+    folder = save(tmp_path / "model", text_columns=None)
+    edit(folder, "config.json", id2label={"0": "x", "1": "x", "2": "y"})
+    assert load_predictor(folder).predict(TEXTS).label_names == ("x", "x", "y")
+
+
 def _without_head(folder) -> None:
     weights = load_file(folder / "model.safetensors")
     save_file(
