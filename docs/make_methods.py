@@ -9,8 +9,8 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from agwm.experiments.markdown import table
 from agwm.files import write_text
+from agwm.markdown import table
 from agwm.methods import METHODS
 from agwm.testing.methods import check_learning
 from agwm.testing.tiny_models import FAMILIES

@@ -40,6 +40,14 @@ FOLDERS: dict[str, set[str]] = {
         "models",
         "data",
     },
+    "fitting": {
+        "model_selection",
+        "model_selection.reporting",
+        "prediction",
+        "evaluation",
+        "recipe",
+        "data",
+    },
     "model_selection.reporting": {"model_selection", "evaluation", "data"},
     "experiments": {
         "evaluation",
@@ -57,6 +65,7 @@ FOLDERS: dict[str, set[str]] = {
         "experiments.grid",
         "experiments.reporting",
         "experiments",
+        "fitting",
         "model_selection",
         "prediction",
         "configs",
@@ -67,7 +76,7 @@ FLOORS = {
     "": 1, "configs": 2,
     "data.embedded": 2, "data": 3, "models": 3, "mixing": 4, "hypergradient": 4, "training": 4,
     "search": 5, "evaluation": 5, "recipe": 6, "methods": 7, "testing": 8, "experiments": 8,
-    "prediction": 6, "model_selection": 8, "model_selection.reporting": 9,
+    "prediction": 6, "model_selection": 8, "model_selection.reporting": 9, "fitting": 10,
     "experiments.reporting": 9, "experiments.grid": 10, "command_line": 11,
 }  # fmt: skip
 # The modules that gather the public names; they import what they like from below.
@@ -76,7 +85,8 @@ DOORS = {"agwm", "__main__"}
 GROUND = {
     "_version", "batches", "betty_programs", "betty_release",
     "cards", "checks", "errors", "files", "finiteness", "folders", "forward_pass",
-    "model_loss", "out_of_memory", "processes", "processing", "progress", "rng", "scores",
+    "markdown", "model_loss", "out_of_memory", "processes", "processing", "progress", "rng", "scores",
+    "versions",
 }  # fmt: skip
 
 

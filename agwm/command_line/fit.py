@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from agwm.command_line.flags import read_list, read_number
@@ -91,8 +90,11 @@ def run(arguments: argparse.Namespace, fit_files: Callable[..., Any] | None = No
     """
     options = options_of(arguments)
     text, label = _columns(arguments.text), _columns(arguments.label)
-    called = fit_files or import_module("agwm.model_selection.files").fit_files
-    called(
+    if fit_files is None:
+        from agwm.fitting.files import fit_files as own  # late: it imports PyTorch
+
+        fit_files = own
+    fit_files(
         arguments.train_file,
         text,
         label,

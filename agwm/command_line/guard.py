@@ -118,7 +118,7 @@ def _print(line: str, stream: Any) -> None:
 def _keep_details(error: BaseException, output_dir: str | None) -> str:
     """Write traceback, command line and versions to a file; return the sentence that names it."""
     with suppress(Exception):
-        from agwm.experiments.records import versions  # late: it imports the libraries that it names
+        from agwm.versions import versions  # late: it imports the libraries that it names
 
         text = "\n".join(
             [

@@ -32,11 +32,11 @@ def run(arguments: argparse.Namespace) -> None:
     Raises:
         AgwmError: If a record is missing or wrong, or the folder cannot be written.
     """
-    from agwm.experiments.markdown import flat
     from agwm.experiments.refusals import load_refusals
     from agwm.experiments.reporting.page import PAGE, write_report
     from agwm.experiments.reporting.runs import load_runs, tables_of
     from agwm.experiments.reporting.tables import make_table, wide_table
+    from agwm.markdown import flat
 
     runs = load_runs(arguments.results)
     command = (
