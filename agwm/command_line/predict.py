@@ -30,6 +30,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--encoding", metavar="NAME", help="encoding of the file, e.g. latin-1 (default: UTF-8)")
     add("--separator", metavar="MARK", help="mark between the cells of CSV files (default: found)")
     add("--sheet", metavar="NAME", help="sheet of Excel files (default: the first)")
+    add("--trust-remote-code", action="store_true", help="run code that lies in the folder")
     parser.set_defaults(goes_on=False)
 
 
@@ -55,4 +56,5 @@ def run(arguments: argparse.Namespace, predict_files: Callable[..., Any] | None 
         arguments.encoding,
         arguments.separator,
         arguments.sheet,
+        trust_remote_code=arguments.trust_remote_code,
     )

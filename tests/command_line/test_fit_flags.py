@@ -101,20 +101,22 @@ def test_a_wrong_value_names_its_flag(flags, line, capsys):
 
 
 def test_predict_with_nothing_but_the_folder():
-    assert called(predict, "folder") == (("folder", None, None, None, "auto", None, None, None), {})
+    values = ("folder", None, None, None, "auto", None, None, None)
+    assert called(predict, "folder") == (values, {"trust_remote_code": False})
     assert called(predict, "folder", "-")[0][1] is None
 
 
 def test_predict_with_every_flag():
     flags = "new.csv --text a -o out.csv --device cpu --encoding latin-1 --separator ; --sheet rows"
+    flags += " --trust-remote-code"
     assert called(predict, "folder", *flags.split()) == (
         ("folder", "new.csv", ["a"], "out.csv", "cpu", "latin-1", ";", "rows"),
-        {},
+        {"trust_remote_code": True},
     )
 
 
 def test_predict_does_not_go_on(capsys):
-    def stop(*_):
+    def stop(*_, **__):
         raise KeyboardInterrupt
 
     parser = Parser()
