@@ -28,5 +28,5 @@ def out_of_memory(error: BaseException) -> str | None:
         return None
     return (
         "Out of memory: expected room for a batch on this device, got none. Lower batch_size in the"
-        " sections vanilla, search and final, or max_length, or take a smaller --model."
+        " sections vanilla, search and final of a config, or --max-length, or take a smaller --model."
     )
