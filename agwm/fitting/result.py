@@ -70,7 +70,9 @@ class FitResult:
         self._check()
         return load_predictor(self.folder, self.device, self.trust_remote_code)
 
-    def predict(self, texts: Sequence[str] | Sequence[tuple[str, str]], batch_size: int = 64) -> Predictions:
+    def predict(
+        self, texts: Sequence[str] | Sequence[tuple[str, str]], batch_size: int = 64
+    ) -> Predictions:
         """Answer for new texts.
 
         Args:
@@ -84,7 +86,7 @@ class FitResult:
         return self.predictor.predict(texts, batch_size)
 
     def save_pretrained(self, directory: str | Path) -> None:
-        """Save the model in a folder, which is swapped whole: what ``pipeline()`` and ``agwm predict`` load.
+        """Save the model in a folder, which is swapped whole, for ``pipeline()`` and ``agwm predict``.
 
         Raises:
             ModelError: If nothing has learned, so that there is no model.
@@ -116,6 +118,6 @@ class FitResult:
         """
         if not (self.folder / "config.json").is_file():
             raise ModelError(
-                "There is no model: expected a candidate that learned, got none better than a constant answer."
-                " Look at the report, and give more rows."
+                "There is no model: expected a candidate that learned, got none better than a constant"
+                " answer. Look at the report, and give more rows."
             )

@@ -58,7 +58,7 @@ def trial_settings(
         budget: The budget.
         rate: Learning rate that the user gave; None: it is chosen.
         epochs: Number of epochs that the user gave; None: it is chosen.
-        base: The candidate's learning rate and epochs as :func:`base_rate` and :func:`base_epochs` give them.
+        base: The candidate's :func:`base_rate` and :func:`base_epochs`.
     """
     if not is_trained(name):
         return []

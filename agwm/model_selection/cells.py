@@ -160,7 +160,7 @@ def outputs_on(material: Material, outcome: Outcome, loaded: Pretrained, rows: n
 
 
 def constant_outputs(material: Material, train: np.ndarray, count: int) -> np.ndarray:
-    """Return the best constant answer: the shares of the classes in the training rows, or the mean score."""
+    """Return the best constant answer: the training rows' shares of the classes, or their mean score."""
     labels = material.labels[train]
     if material.task.problem_type == "single_label_classification":
         shares = np.bincount(labels.astype(int), minlength=material.task.num_labels) / len(labels)
@@ -183,7 +183,8 @@ def _try(material: Material, cell: TrialCell) -> TrialsRecord:
         try:
             outcome, loaded, taken = train_on(material, cell.candidate, settings, cell.train, cell.seed)
             scores = [
-                _score(material, outputs_on(material, outcome, loaded, rows), rows) for rows in cell.held_out
+                _score(material, outputs_on(material, outcome, loaded, rows), rows)
+                for rows in cell.held_out
             ]
             passes += taken
             new = [TrialRecord(settings, one) for one in scores]
@@ -206,7 +207,9 @@ def best_settings(trials: Sequence[TrialRecord], metric: str) -> Settings | None
 
 def _best_of_both(found: tuple[list[TrialRecord], list[TrialRecord]], metric: str) -> Settings | None:
     both = [
-        TrialRecord(one.settings, None if one.score is None or other.score is None else one.score + other.score)
+        TrialRecord(
+            one.settings, None if one.score is None or other.score is None else one.score + other.score
+        )
         for one, other in zip(*found, strict=True)
     ]
     return best_settings(both, metric)

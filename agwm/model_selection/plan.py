@@ -125,7 +125,14 @@ class Plan:
                     settings = next(iter(self.settings(name, len(fold.train))), {})
                 cells.append(
                     FoldCell(
-                        name, fold.repeat, fold.fold, fold.train, fold.test, settings, own, self.seed(fold.repeat)
+                        name,
+                        fold.repeat,
+                        fold.fold,
+                        fold.train,
+                        fold.test,
+                        settings,
+                        own,
+                        self.seed(fold.repeat),
                     )
                 )
         return cells
@@ -136,7 +143,9 @@ class Plan:
             return self.passes_of(cell.candidate, cell.settings, len(cell.train))
         budget = BUDGETS[self.options.budget]
         more = budget.more_epochs if self.options.epochs is None else ()
-        longer = [{**cell.settings[0], "epochs": round(cell.settings[0]["epochs"] * factor)} for factor in more]
+        longer = [
+            {**cell.settings[0], "epochs": round(cell.settings[0]["epochs"] * factor)} for factor in more
+        ]
         every = [*cell.settings, *longer]
         return sum(self.passes_of(cell.candidate, settings, len(cell.train)) for settings in every)
 

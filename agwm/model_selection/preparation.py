@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import datasets
 
-
 from agwm.checks import check_precision
 from agwm.data import TaskData, check_known, encode, token_lengths
 from agwm.data.doubts import data_doubts
@@ -78,7 +77,11 @@ def prepare(data: TaskData, options: FitOptions, notice: Say) -> Prepared:
     names = candidate_names(options.methods, list(budget.candidates))
     device = pick_device(options.device)
     loaded = load_pretrained(
-        options.model, task.label_names, options.seed, options.trust_remote_code, problem_type=task.problem_type
+        options.model,
+        task.label_names,
+        options.seed,
+        options.trust_remote_code,
+        problem_type=task.problem_type,
     )
     check_reading(options.model, loaded.tokenizer, loaded.model, task.is_pair)
     limit = max_tokens(loaded.model)
@@ -186,8 +189,8 @@ def _plan_lines(plan: Plan, folds: Sequence[Fold], metric: str) -> list[str]:
     better = "greater" if greater_is_better(metric) else "smaller"
     again = "" if repeats == 1 else f", {repeats} times over"
     lines = [
-        f"Candidates: {', '.join(plan.candidates)}. Each is trained on {per - 1} of {per} folds and scored on"
-        f" the other{again}, by {metric} ({better} is better)."
+        f"Candidates: {', '.join(plan.candidates)}. Each is trained on {per - 1} of {per} folds and scored"
+        f" on the other{again}, by {metric} ({better} is better)."
     ]
     tried = []
     for name in plan.candidates:

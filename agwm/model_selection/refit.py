@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from agwm._version import __version__
 from agwm.cards import CardFacts, CardScore
 from agwm.data.summary import texts_of
 from agwm.errors import ModelError
@@ -58,15 +57,14 @@ def save_chosen(
     trained = time.perf_counter()
     outcome.write(folder, _facts(prepared, row, columns))
     saved = SavedTask(
-        text_columns=columns[0],
-        label_columns=columns[1],
-        label_names=task.label_names,
+        text_columns=list(columns[0]),
+        label_columns=list(columns[1]),
+        label_names=None if task.label_names is None else list(task.label_names),
         problem_type=task.problem_type,
         max_length=material.max_length,
         metric=task.metric,
         positive=task.positive_class,
         method=row.name,
-        version=__version__,
     )
     write_task_file(folder, saved)
     predictor = load_predictor(folder, material.options.device, material.options.trust_remote_code)
@@ -112,7 +110,7 @@ def _facts(prepared: Prepared, row: CandidateRow, columns: Columns) -> CardFacts
         kinds = material.labels
         counts = kinds.sum(axis=0) if kinds.ndim == 2 else np.bincount(kinds, minlength=task.num_labels)
         labels = {name: int(count) for name, count in zip(task.label_names, counts, strict=True)}
-    scores = ()
+    scores: tuple[CardScore, ...] = ()
     if row.score is not None and row.low is not None and row.high is not None:
         number = len(material.labels)
         scores = (CardScore("cross-validation", task.metric, row.score, row.low, row.high, number),)

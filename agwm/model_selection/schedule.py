@@ -84,8 +84,8 @@ class Schedule:
             get_reusable_executor().shutdown(wait=False, kill_workers=True)
             if type(error).__name__ == "TerminatedWorkerError":
                 raise DataError(
-                    "A process was ended from outside: expected it to finish its work, got its end; often the"
-                    " memory is too small. Pass --jobs 1, or a smaller --model or --max-length. What is"
+                    "A process was ended from outside: expected it to finish its work, got its end; often"
+                    " the memory is too small. Pass --jobs 1, or a smaller --model or --max-length. What is"
                     " finished is kept."
                 ) from None
             raise

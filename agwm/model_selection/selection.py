@@ -56,7 +56,9 @@ class Selection:
         return [record for record in self.folds if record.candidate == name]
 
 
-def select(prepared: Prepared, output_dir: Path | None, notice: Say, report: Say, progress: bool | None) -> Selection:
+def select(
+    prepared: Prepared, output_dir: Path | None, notice: Say, report: Say, progress: bool | None
+) -> Selection:
     """Run all cells that are not finished yet, and compare the candidates.
 
     Args:
@@ -92,7 +94,9 @@ def select(prepared: Prepared, output_dir: Path | None, notice: Say, report: Say
     of_candidates: dict[str, list[TrialsRecord]] = {}
     for cell in trial_cells:
         of_candidates.setdefault(cell.candidate, []).append(trials[cell.name])
-    folds = sorted(found.values(), key=lambda one: (plan.candidates.index(one.candidate), one.repeat, one.fold))
+    folds = sorted(
+        found.values(), key=lambda one: (plan.candidates.index(one.candidate), one.repeat, one.fold)
+    )
     return Selection(make_rows(material, folds, of_candidates), folds, seconds)
 
 
@@ -104,7 +108,9 @@ def _key(data: TaskData, options: FitOptions, max_length: int) -> str:
     task = data.task
     kind = [task.label_names, task.metric, task.problem_type, task.positive_class]
     rows = [texts_of(data.train, task), list(data.train["label"])]
-    return key_of({"version": __version__, "options": values, "task": kind, "rows": rows, "cut": max_length})
+    return key_of(
+        {"version": __version__, "options": values, "task": kind, "rows": rows, "cut": max_length}
+    )
 
 
 def _time_line(prepared: Prepared, total: float, store: Store, cells: list[TrialCell | FoldCell]) -> str:

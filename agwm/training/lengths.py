@@ -31,7 +31,7 @@ class LengthBatches(Sampler[list[int]]):
     """Batches of like length, in a new order and of other company in each epoch.
 
     An epoch's random order is cut into two halves. Each half is sorted by length and cut into batches, and
-    the batches are shuffled. On 240 examples of SST-2 a batch of 16 has 17 tokens an example in place of 35.
+    the batches are shuffled. In batches of 16 of 240 examples of SST-2, 17 tokens an example take the place of 35.
 
     Args:
         lengths: Number of tokens of each example.
@@ -52,7 +52,9 @@ class LengthBatches(Sampler[list[int]]):
 
         half = -(-len(self) // 2)
         order = get_length_grouped_indices(self.lengths, self.batch_size, half, self.generator)
-        batches = [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
+        batches = [
+            order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)
+        ]
         yield from (batches[i] for i in torch.randperm(len(batches), generator=self.generator).tolist())
 
 

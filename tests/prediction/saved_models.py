@@ -29,13 +29,17 @@ TOKENIZERS = {
 }
 OTHERS = {
     "gpt2": lambda: GPT2Config(n_embd=16, n_layer=2, n_head=2, n_positions=64, initializer_range=0.2),
-    "t5": lambda: T5Config(d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2, decoder_start_token_id=1),
+    "t5": lambda: T5Config(
+        d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2, decoder_start_token_id=1
+    ),
 }
 LENGTH = 24
 NAMES = ["bug", "praise", "question"]
 
 
-def make(family: str, num_labels: int = 3, problem_type: str | None = None) -> tuple[Any, PreTrainedTokenizerBase]:
+def make(
+    family: str, num_labels: int = 3, problem_type: str | None = None
+) -> tuple[Any, PreTrainedTokenizerBase]:
     """Build a tiny model of a family with random weights, and a tokenizer that fits it."""
     tokenizer = TOKENIZERS[family]()
     if family == "xlnet":

@@ -11,8 +11,8 @@ from transformers import pipeline
 
 from agwm.data import encode
 from agwm.data.tasks import Task
-from agwm.prediction import load_predictor
 from agwm.models.pretrained import quiet_transformers
+from agwm.prediction import load_predictor
 from tests.data.test_plain_text import CORPUS, rows
 from tests.prediction.saved_models import LENGTH, NAMES, TOKENIZERS, save
 
@@ -23,7 +23,15 @@ def texts(seed: int = 0) -> list[str]:
     """Return short and long texts in a mixed order, some with special tokens of the families."""
     draw = random.Random(seed)
     plain = [" ".join(draw.choices(WORDS, k=draw.choice([1, 2, 4, 8, 40]))) for _ in range(12)]
-    marks = ["[SEP]", "</s>", "<s> the", "the [CLS] lamp </s> works", "<pad>", "a<mask>b", "[PAD] the [MASK]"]
+    marks = [
+        "[SEP]",
+        "</s>",
+        "<s> the",
+        "the [CLS] lamp </s> works",
+        "<pad>",
+        "a<mask>b",
+        "[PAD] the [MASK]",
+    ]
     return [*plain, *marks, "Ünïcode 😀 x", "  the  lamp  ", "the\nlamp\tworks"]
 
 
@@ -33,7 +41,9 @@ def answers(folder, given, **options):
         classify = pipeline("text-classification", model=str(folder), device="cpu", truncation=True)
         found = classify(given, top_k=None, **options)
     names = classify.model.config.id2label.values()
-    scores = np.array([[{one["label"]: one["score"] for one in row}[name] for name in names] for row in found])
+    scores = np.array(
+        [[{one["label"]: one["score"] for one in row}[name] for name in names] for row in found]
+    )
     return scores, [row[0]["label"] for row in found]
 
 
