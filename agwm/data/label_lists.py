@@ -69,11 +69,11 @@ def _is_nothing(cell: Any) -> bool:
 
 
 def _separated(mark: str | None) -> Read:
-    def read(cell: Any, where: str) -> list:
+    def separate(cell: Any, where: str) -> list:
         text = spell(cell, where) or ""
         return [part.strip() for part in (text.split(mark) if mark else [text]) if part.strip()]
 
-    return read
+    return separate
 
 
 def _typed(cell: Any, where: str) -> list:
