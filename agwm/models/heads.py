@@ -18,6 +18,7 @@ __all__ = ["class_layer", "fit_head", "new_parts", "rows_by_name"]
 _NO_NAME = re.compile(r"label_\d+", re.IGNORECASE)  # how transformers fills in for names
 _SHOWN = 5  # names in a message
 _ONE_LABEL, _MANY_LABELS = "single_label_classification", "multi_label_classification"
+_KINDS = {_ONE_LABEL: "one label an example", _MANY_LABELS: "several labels an example"}
 
 
 def class_layer(model: PreTrainedModel) -> str | None:
@@ -101,7 +102,9 @@ def fit_head(
     kind = stored.get("problem_type")
     was_regression = kind == "regression" or (size == 1 and kind != _MANY_LABELS)
     wanted = "a regression" if label_names is None else _listed(label_names)
-    other = _other_task(stored) or _other_kind(kind, problem_type)
+    other = _other_task(stored)
+    if not other and isinstance(kind, str) and {kind, problem_type} == set(_KINDS):
+        wanted, other = _KINDS[problem_type], _KINDS[kind]
     if stored_rows is None and not other:
         if was_regression and label_names is None:
             return ["its head for a regression was kept"]
@@ -120,12 +123,6 @@ def _other_task(stored: Mapping[str, Any]) -> str:
     """Return the class of a checkpoint whose head labels tokens or choices, under the same name."""
     made_for = str(next(iter(stored.get("architectures") or ()), ""))
     return made_for if re.search("TokenClassification|MultipleChoice", made_for) else ""
-
-
-def _other_kind(stored: Any, wanted: str) -> str:
-    """Say how many labels an example has if the checkpoint states the other kind; "" if it does not."""
-    kinds = {_ONE_LABEL: "one label an example", _MANY_LABELS: "several labels an example"}
-    return kinds[stored] if stored in kinds and wanted in kinds and stored != wanted else ""
 
 
 def _stored_names(stored: Mapping[str, Any], size: int) -> tuple[list[str] | None, list[str]]:

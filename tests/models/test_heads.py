@@ -194,7 +194,7 @@ def test_a_head_of_several_labels_is_loaded_and_kept_by_name(saved, tmp_path):
     assert torch.equal(logits(again.model), logits(one.model)[:, list(ORDER)])
     other = load_pretrained(str(tmp_path), NAMES, seed=2)
     assert notes(other)[-1].endswith(
-        "was replaced: expected apple, pear, plum, got several labels an example"
+        "was replaced: expected one label an example, got several labels an example"
     )
     assert other.model.config.problem_type == "single_label_classification" and other.fresh
 
