@@ -65,20 +65,25 @@ def _kind(cell: object) -> str:
     return "number" if isinstance(cell, (numbers.Real, Decimal)) else "date"
 
 
-def check_names(names: Sequence[str]) -> tuple[str, ...]:
+def check_names(names: Sequence[str], fewest: int = 2) -> tuple[str, ...]:
     """Return the classes that the user states.
 
+    Args:
+        names: The classes.
+        fewest: How many there have to be, 2 or 1.
+
     Raises:
-        DataError: If they are not two or more different texts.
+        DataError: If they are not as many different texts.
     """
     if isinstance(names, str) or not all(isinstance(name, str) and name.strip() == name for name in names):
         raise DataError(
             f"Wrong label names: expected texts without blanks around them, got {shown(names)}. Correct"
             " label_names."
         )
-    if len(set(names)) < max(2, len(names)) or "" in names:
+    if len(set(names)) < max(fewest, len(names)) or "" in names:
+        count = "one" if fewest == 1 else "two"
         raise DataError(
-            f"Wrong label names: expected two or more different ones, got {shown(names)}. Correct"
+            f"Wrong label names: expected {count} or more different ones, got {shown(names)}. Correct"
             " label_names."
         )
     return tuple(names)

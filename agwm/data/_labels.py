@@ -60,8 +60,8 @@ def spell(cell: object, place: str) -> str | None:
         return None
     if isinstance(cell, (list, tuple)):
         raise DataError(
-            f"The label in {place} is a list: expected one label an example, got {shown(cell, 80)}. Tasks"
-            " with several labels an example are not supported."
+            f"The label in {place} is a list: expected one label an example, got {shown(cell, 80)}. Write"
+            " one label, or pass multi_label=True."
         )
     if not isinstance(cell, _SPELLED):
         raise DataError(

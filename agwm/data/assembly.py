@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import datasets
 
 from agwm.data._infer import check_names, convert_labels, infer_labels, spell_labels
 from agwm.data._texts import read_texts
+from agwm.data.multi_label import is_multi_label, read_multi_labels
 from agwm.data.tables import Table
 from agwm.data.task_data import TaskData
 from agwm.data.tasks import Task
 from agwm.errors import DataError, shown
 
 __all__ = ["as_names", "assemble", "check_options"]
+
+Convert = Callable[[int], tuple[list, list[str]]]
 
 
 def as_names(columns: str | Sequence[str]) -> list[str]:
@@ -23,7 +26,7 @@ def as_names(columns: str | Sequence[str]) -> list[str]:
 
 def check_options(
     text_columns: Sequence[str],
-    label_column: str,
+    label_columns: Sequence[str],
     regression: bool | None,
     label_names: Sequence[str] | None,
 ) -> None:
@@ -37,7 +40,9 @@ def check_options(
             f"Wrong number of text columns: expected 1 or 2, got {len(text_columns)} "
             f"({', '.join(shown(one, 40) for one in text_columns[:5])})."
         )
-    wanted = [*text_columns, label_column]
+    if not label_columns:
+        raise DataError("No label column: expected one or more names, got none. Name one.")
+    wanted = [*text_columns, *label_columns]
     if len(set(wanted)) < len(wanted):
         raise DataError(f"A column is named twice: expected different ones, got {shown(wanted)}.")
     if regression and label_names is not None:
@@ -48,13 +53,14 @@ def assemble(
     tables: Sequence[Table],
     sources: tuple[str, str],
     text_columns: Sequence[str],
-    label_column: str,
+    label_columns: Sequence[str],
     *,
     label_names: Sequence[str] | None = None,
     regression: bool | None = None,
     metric: str | None = None,
     name: str = "custom",
     positive: str | None = None,
+    multi_label: bool | None = None,
     is_file: bool = True,
 ) -> TaskData:
     """Make a task of a training table and, where there is one, a test table.
@@ -63,46 +69,34 @@ def assemble(
         tables: The training rows; the test rows, or nothing.
         sources: Names of the two, for notes.
         text_columns: One or two columns of text.
-        label_column: Name of the column that holds the labels.
+        label_columns: The column of labels, or several of 0 and 1.
         label_names: Classes in index order; None: those of the training rows.
         regression: True for scores, False for classes, None to tell from the labels.
-        metric: Key of ``METRICS``; None: accuracy, or spearman for regression.
+        metric: Key of ``METRICS``; None: accuracy, spearman for regression, micro_f1 for several labels.
         name: Name of the task.
         positive: The class that f1 is of; None: the second.
+        multi_label: Whether an example has several labels; None: columns and cells tell.
         is_file: The tables come from files; it is for messages alone.
 
     Raises:
         DataError: If a text or label is missing or wrong.
     """
     told = [list(table.notes) for table in tables]
-    labels = []
-    for table, notes in zip(tables, told, strict=True):
-        spelled, found = spell_labels(table, label_column)
-        labels.append(spelled)
-        notes += found
-    if label_names is not None:
-        names: tuple[str, ...] | None = check_names(label_names)
+    names: tuple[str, ...] | None
+    if many := is_multi_label(tables[0], label_columns, multi_label):
+        names, convert = _several_labels(tables, label_columns, told, label_names, regression)
     else:
-        names, found = infer_labels(labels[0], tables[0], regression)
-        told[0] += found
-    default = "spearman" if names is None else "accuracy"
-    task = Task(
-        name, ("sentence1", "sentence2")[: len(text_columns)], names, metric or default, positive=positive
-    )
+        names, convert = _one_label(tables, label_columns[0], told, label_names, regression, is_file)
+    default = "spearman" if names is None else "micro_f1" if many else "accuracy"
+    texts = ("sentence1", "sentence2")[: len(text_columns)]
+    task = Task(name, texts, names, metric or default, positive=positive, multi_label=many)
     parts = []
     for number, (table, notes) in enumerate(zip(tables, told, strict=True)):
         data: dict[str, list] = {}
         for canonical, column in zip(task.text_columns, text_columns, strict=True):
             data[canonical], found = read_texts(table, column, task.is_pair)
             notes += found
-        try:
-            data["label"], found = convert_labels(labels[number], table, names, label_names is not None)
-        except DataError as error:
-            hint = "" if number == 0 or label_names is not None else _hint(names, is_file)
-            raise DataError(f"{error}{hint}") from None
-        if number == 0 and names is not None:
-            unused = [shown(names[at], 40) for at in sorted({*range(len(names))} - {*data["label"]})]
-            found += [f"no example of class {', '.join(unused[:5])}"] if unused else []
+        data["label"], found = convert(number)
         notes += found
         parts.append(datasets.Dataset.from_dict(data))
     if len(parts) == 1:
@@ -111,6 +105,62 @@ def assemble(
     if task.positive_class is not None:
         lines.append(f"f1 is that of class {shown(task.positive_class, 80)}")
     return TaskData(task, *parts, notes=tuple(dict.fromkeys(lines)), sources=sources)
+
+
+def _one_label(
+    tables: Sequence[Table],
+    column: str,
+    told: Sequence[list[str]],
+    label_names: Sequence[str] | None,
+    regression: bool | None,
+    is_file: bool,
+) -> tuple[tuple[str, ...] | None, Convert]:
+    """Return the classes, None for scores, and the function from a table's number to its labels."""
+    labels = []
+    for table, notes in zip(tables, told, strict=True):
+        spelled, found = spell_labels(table, column)
+        labels.append(spelled)
+        notes += found
+    if label_names is not None:
+        names: tuple[str, ...] | None = check_names(label_names)
+    else:
+        names, found = infer_labels(labels[0], tables[0], regression)
+        told[0].extend(found)
+
+    def convert(number: int) -> tuple[list, list[str]]:
+        try:
+            values, found = convert_labels(labels[number], tables[number], names, label_names is not None)
+        except DataError as error:
+            hint = "" if number == 0 or label_names is not None else _hint(names, is_file)
+            raise DataError(f"{error}{hint}") from None
+        if number == 0 and names is not None:
+            unused = [shown(names[at], 40) for at in sorted({*range(len(names))} - {*values})]
+            found += [f"no example of class {', '.join(unused[:5])}"] if unused else []
+        return values, found
+
+    return names, convert
+
+
+def _several_labels(
+    tables: Sequence[Table],
+    columns: Sequence[str],
+    told: Sequence[list[str]],
+    label_names: Sequence[str] | None,
+    regression: bool | None,
+) -> tuple[tuple[str, ...], Convert]:
+    """Return the names of the labels, and the function from a table's number to rows of 0 and 1.
+
+    Raises:
+        DataError: If they are to be scores.
+    """
+    if regression:
+        raise DataError(
+            "Several labels an example are no scores: expected regression=False, got True. Name one column."
+        )
+    names, matrices, found = read_multi_labels(tables, columns, label_names)
+    for notes, more in zip(told, found, strict=True):
+        notes += more
+    return names, lambda number: (matrices[number].tolist(), [])
 
 
 def _without_rows(examples: datasets.Dataset) -> datasets.Dataset:

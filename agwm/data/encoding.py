@@ -40,7 +40,7 @@ def encode(
 
     Returns:
         The tokenizer's columns (``input_ids``, ``attention_mask``, ...) and ``labels``: int64
-        classes, or float32 for regression.
+        classes, or float32 for regression; with several labels an example lists of float32 0 and 1.
 
     Raises:
         DataError: If a column is missing, ``max_length`` leaves no room for text or is more than the
@@ -71,7 +71,10 @@ def encode(
                 f" {len(ids)}. Set max_length to {limit} or less."
             )
     columns["labels"] = list(dataset["label"])
-    labels = datasets.Value("float32" if task.is_regression else "int64")
+    labels: Any = datasets.Value(
+        "int64" if task.problem_type == "single_label_classification" else "float32"
+    )
+    labels = datasets.List(labels) if task.multi_label else labels
     return datasets.Dataset.from_dict(columns).cast_column("labels", labels)
 
 
@@ -188,7 +191,8 @@ class DynamicPadding:
             examples: Rows of an encoded data set.
 
         Returns:
-            ``labels`` of shape (batch,), every other entry of shape (batch, longest).
+            ``labels`` of shape (batch,), or (batch, labels) of several an example; every other entry of
+            shape (batch, longest).
 
         Raises:
             DataError: If there are no examples, or an entry has no known padding value.
@@ -200,7 +204,7 @@ class DynamicPadding:
         for name in examples[0]:
             values = [example[name] for example in examples]
             if name == "labels":
-                batch[name] = torch.tensor([v.item() if isinstance(v, Tensor) else v for v in values])
+                batch[name] = torch.tensor([v.tolist() if isinstance(v, Tensor) else v for v in values])
                 continue
             if name not in self.fill:
                 raise DataError(

@@ -16,7 +16,7 @@ def load_files(
     train_file: str | Path,
     test_file: str | Path | None = None,
     text_columns: str | Sequence[str] = "text",
-    label_column: str = "label",
+    label_column: str | Sequence[str] = "label",
     label_names: Sequence[str] | None = None,
     regression: bool | None = None,
     metric: str | None = None,
@@ -26,6 +26,7 @@ def load_files(
     separator: str | None = None,
     sheet: str | None = None,
     positive: str | None = None,
+    multi_label: bool | None = None,
 ) -> TaskData:
     """Make a task from the user's own files.
 
@@ -36,21 +37,26 @@ def load_files(
 
     Unless you state the kind of labels, the training file decides it. Whole numbers (``1``, ``1.0``) and
     texts are classes, in sorted order, as they are written: ``01`` is not ``1``. Numbers with a fraction
-    are scores (regression). What the reader found and chose is in ``notes`` of the result.
+    are scores (regression). Lists, and several columns of 0 and 1, are several labels an example. What the
+    reader found and chose is in ``notes`` of the result.
 
     Args:
         train_file: Training examples.
         test_file: Test examples, with the same columns; None: there are none.
         text_columns: One or two columns of text.
-        label_column: Name of the column that holds the labels.
+        label_column: Name of the column that holds the labels, or names of several columns of 0 and 1, one
+            for each label.
         label_names: Classes in index order. Labels in a file are these names, or all are their indices.
         regression: True for scores, False for classes, None to tell from the labels.
-        metric: Key of ``METRICS``; by default accuracy, or spearman for regression.
+        metric: Key of ``METRICS``; by default accuracy, spearman for regression, or micro_f1 for several
+            labels an example.
         name: Name of the task.
         encoding: Encoding of text files; None: UTF-8, or by the byte order mark.
         separator: Mark between the cells of CSV and TSV files; None: found by the header.
         sheet: Sheet of Excel files; None: the first.
         positive: The class that f1 is of; None: the second.
+        multi_label: True for any number of labels an example, False for one; None: several columns, or
+            cells that are lists, tell. See :func:`agwm.data.multi_label.read_multi_labels`.
 
     Returns:
         The data with columns ``sentence1`` (``sentence2``) and ``label``. Without a test file the set of
@@ -61,9 +67,9 @@ def load_files(
             each other; the message names file and example.
         MissingExtraError: If a file is of Excel, and openpyxl is not installed.
     """
-    text_columns = as_names(text_columns)
-    check_options(text_columns, label_column, regression, label_names)
-    wanted = [*text_columns, label_column]
+    text_columns, label_columns = as_names(text_columns), as_names(label_column)
+    check_options(text_columns, label_columns, regression, label_names)
+    wanted = [*text_columns, *label_columns]
     paths = [Path(train_file)] if test_file is None else [Path(train_file), Path(test_file)]
     tables = read_tables(paths, wanted, encoding, separator, sheet)
     sources = source_names(train_file, test_file)
@@ -71,10 +77,11 @@ def load_files(
         tables,
         sources,
         text_columns,
-        label_column,
+        label_columns,
         label_names=label_names,
         regression=regression,
         metric=metric,
         name=name,
         positive=positive,
+        multi_label=multi_label,
     )

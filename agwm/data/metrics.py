@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -14,12 +15,13 @@ from torch import Tensor
 
 from agwm.errors import ConfigError, DataError, ShapeError, close_names
 
-__all__ = ["METRICS", "PROBLEM_TYPES", "Metric", "check_metric", "compute_metric"]
+__all__ = ["METRICS", "PROBLEM_TYPES", "Metric", "ProblemType", "check_metric", "compute_metric"]
 
 _Array = np.ndarray
-_SINGLE, _MULTI, _REGRESSION = "single_label_classification", "multi_label_classification", "regression"
-PROBLEM_TYPES: tuple[str, ...] = (_SINGLE, _MULTI, _REGRESSION)
+ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
+PROBLEM_TYPES: tuple[ProblemType, ...] = get_args(ProblemType)
 """The kinds of tasks, by the names that ``config.problem_type`` of transformers has."""
+_SINGLE, _MULTI, _REGRESSION = PROBLEM_TYPES
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Metric:
     """
 
     name: str
-    problem_types: tuple[str, ...]
+    problem_types: tuple[ProblemType, ...]
     from_predictions: Callable[[_Array, _Array], float] | None = None
     greater_is_better: bool = True
 
@@ -105,7 +107,7 @@ def _correlation(function: Callable[..., Sequence[float]]) -> Callable[[_Array, 
     return score
 
 
-_CLASSES = (_SINGLE, _MULTI)
+_CLASSES: tuple[ProblemType, ...] = (_SINGLE, _MULTI)
 _ALL = (
     Metric("accuracy", _CLASSES, _accuracy),
     Metric("balanced_accuracy", (_SINGLE,), _balanced_accuracy),

@@ -11,9 +11,9 @@ import pandas as pd
 from torch import Tensor
 
 from agwm.data.assembly import as_names, assemble, check_options
+from agwm.data.class_labels import named_cells
 from agwm.data.tables import Table, column_index
 from agwm.data.task_data import TaskData
-from agwm.data.typed_files import class_name
 from agwm.errors import DataError, shown
 
 __all__ = ["Rows", "load_rows"]
@@ -27,13 +27,14 @@ _FORMS = "a pandas DataFrame, a datasets.Dataset, a list of dicts or a dict of c
 def load_rows(
     rows: Rows,
     text: str | Sequence[str],
-    label: str,
+    label: str | Sequence[str],
     test: Rows | None = None,
     label_names: Sequence[str] | None = None,
     regression: bool | None = None,
     metric: str | None = None,
     *,
     positive: str | None = None,
+    multi_label: bool | None = None,
     task: str = "custom",
     name: str = "rows",
 ) -> TaskData:
@@ -47,12 +48,15 @@ def load_rows(
         rows: Training examples: a pandas ``DataFrame``, a ``datasets.Dataset``, a list of dicts (one a row)
             or a dict of columns. They are not changed.
         text: Name of the column of texts, or of the two columns of pairs.
-        label: Name of the column of labels.
+        label: Name of the column of labels, or of several columns of 0 and 1, one for each label.
         test: Test examples, with the same columns; None: there are none.
         label_names: Classes in index order. Labels are these names, or all are their indices.
         regression: True for scores, False for classes, None to tell from the labels.
-        metric: Key of ``METRICS``; by default accuracy, or spearman for regression.
+        metric: Key of ``METRICS``; by default accuracy, spearman for regression, or micro_f1 for several
+            labels an example.
         positive: The class that f1 is of; None: the second.
+        multi_label: True for any number of labels an example, False for one; None: several columns, or
+            cells that are lists, tell. See :func:`agwm.data.multi_label.read_multi_labels`.
         task: Name of the task.
         name: Name of the rows in messages and notes.
 
@@ -70,20 +74,21 @@ def load_rows(
         >>> data.task.label_names, data.train["label"][:], len(data.test)
         (('bug', 'praise'), [0, 1], 0)
     """
-    texts = as_names(text)
-    check_options(texts, label, regression, label_names)
+    texts, labels = as_names(text), as_names(label)
+    check_options(texts, labels, regression, label_names)
     sources = (name, "" if test is None else f"{name} (test)")
     given = [rows] if test is None else [rows, test]
     return assemble(
-        [_table(part, source, [*texts, label]) for part, source in zip(given, sources, strict=False)],
+        [_table(part, source, [*texts, *labels]) for part, source in zip(given, sources, strict=False)],
         sources,
         texts,
-        label,
+        labels,
         label_names=label_names,
         regression=regression,
         metric=metric,
         name=task,
         positive=positive,
+        multi_label=multi_label,
         is_file=False,
     )
 
@@ -129,14 +134,8 @@ def _of_dataset(
         column_index(rows.column_names, name, place)
     plain = rows.with_format(None)
     cells = {name: list(plain[name]) for name in columns}
-    feature = rows.features[columns[-1]]
-    if not isinstance(feature, datasets.ClassLabel):
-        return cells, None
-    names = tuple(feature.names)
-    cells[columns[-1]] = [
-        class_name(cell, names, f"{place} example {row}")
-        for row, cell in enumerate(cells[columns[-1]], start=1)
-    ]
+    label = columns[-1]
+    cells[label], names = named_cells(cells[label], rows.features[label], place)
     return cells, names
 
 

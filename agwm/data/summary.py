@@ -30,6 +30,7 @@ class PartFacts:
         num_shared: Examples whose texts are in the other set too.
         num_repeated: Examples whose texts stand further up in this set.
         num_contrary: Those of the repeated ones whose label is another one there.
+        num_without: Examples without any label; None where an example has one label.
     """
 
     num_examples: int
@@ -39,6 +40,7 @@ class PartFacts:
     num_shared: int
     num_repeated: int
     num_contrary: int
+    num_without: int | None = None
 
 
 def texts_of(examples: datasets.Dataset, task: Task) -> list[tuple[str, ...]]:
@@ -75,7 +77,9 @@ def part_facts(examples: datasets.Dataset, other: datasets.Dataset, task: Task) 
             contrary += first[text] != label
         else:
             first[text] = label
-    counts: Counter[Any] = Counter() if task.is_regression else Counter(labels)
+    counts: Counter[Any] = Counter()
+    for label in labels if not task.is_regression else ():
+        counts.update([at for at, has in enumerate(label) if has] if task.multi_label else [label])
     return PartFacts(
         num_examples=len(texts),
         classes={name: counts[index] for index, name in enumerate(task.label_names or ())},
@@ -86,6 +90,7 @@ def part_facts(examples: datasets.Dataset, other: datasets.Dataset, task: Task) 
         num_shared=sum(text in elsewhere for text in texts),
         num_repeated=repeated,
         num_contrary=contrary,
+        num_without=sum(not any(label) for label in labels) if task.multi_label else None,
     )
 
 
@@ -107,8 +112,10 @@ def part_line(source: str, facts: PartFacts, other: str, cut: str) -> str:
         largest = sorted(facts.classes.items(), key=lambda item: -item[1])
         listed = [f"{shown_name(name)} {count}" for name, count in largest[:_MOST_CLASSES]]
         more = [f"{len(largest) - _MOST_CLASSES} more"] if len(largest) > _MOST_CLASSES else []
-        labels = f"{len(largest)} classes: {', '.join(listed + more)}"
+        what = "classes" if facts.num_without is None else "label" if len(largest) == 1 else "labels"
+        labels = f"{len(largest)} {what}: {', '.join(listed + more)}"
     parts = [f"{facts.num_examples} examples, {labels}", cut]
+    parts.append(f"{facts.num_without} without a label" if facts.num_without else "")
     parts.append(f"{facts.num_empty} empty" if facts.num_empty else "")
     parts.append(f"{facts.num_shared} also in {other}" if facts.num_shared else "")
     contrary = f", {facts.num_contrary} of them with another label" if facts.num_contrary else ""

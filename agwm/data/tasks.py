@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agwm.data.metrics import METRICS
+from agwm.data.metrics import METRICS, ProblemType
 from agwm.errors import DataError, close_names, shown
 
 __all__ = ["EMBEDDED_TASKS", "GLUE_TASKS", "TASKS", "Task", "get_task"]
@@ -115,7 +115,7 @@ class Task:
         return self.label_names is None
 
     @property
-    def problem_type(self) -> str:
+    def problem_type(self) -> ProblemType:
         """Kind of the task, as ``config.problem_type`` of transformers names it."""
         if self.is_regression:
             return "regression"

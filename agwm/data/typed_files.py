@@ -11,10 +11,11 @@ import datasets
 import pyarrow as pa
 from pyarrow import parquet
 
+from agwm.data.class_labels import named_cells
 from agwm.data.tables import Table, column_index, counted, every_column
 from agwm.errors import DataError, MissingExtraError, border, shown
 
-__all__ = ["class_name", "read_excel", "read_parquet"]
+__all__ = ["read_excel", "read_parquet"]
 
 _ERRORS = {"#N/A", "#DIV/0!", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!"}
 
@@ -45,36 +46,17 @@ def read_parquet(data: bytes, place: str, columns: Sequence[str], every: bool = 
         # Not by name: "a.b" would be field b of a.
         table = file.read().select(positions)
         cells = {name: part.to_pylist() for name, part in zip(columns, table.columns, strict=True)}
-        classes = None if every else _class_names(file.schema_arrow, columns[-1])
-    if classes is not None:
-        cells[columns[-1]] = [
-            class_name(cell, classes, f"{place} example {row}")
-            for row, cell in enumerate(cells[columns[-1]], start=1)
-        ]
+        classes = None
+        if not every:
+            feature = _feature(file.schema_arrow, columns[-1])
+            cells[columns[-1]], classes = named_cells(cells[columns[-1]], feature, place)
     return Table(place, cells, tuple(notes), class_names=classes)
 
 
-def _class_names(schema: pa.Schema, column: str) -> tuple[str, ...] | None:
+def _feature(schema: pa.Schema, column: str) -> Any:
     if b"huggingface" not in (schema.metadata or {}):
         return None
-    feature = datasets.Features.from_arrow_schema(schema).get(column)
-    return tuple(feature.names) if isinstance(feature, datasets.ClassLabel) else None
-
-
-def class_name(cell: int | None, names: Sequence[str], place: str) -> str | None:
-    """Return the name of a class by its number.
-
-    Raises:
-        DataError: If the number is that of no class, as the -1 of examples without a label.
-    """
-    if cell is None:
-        return None
-    if not 0 <= cell < len(names):
-        raise DataError(
-            f"No class in {place}: expected a label from 0 to {len(names) - 1}, got {cell}. Remove examples"
-            " without a label."
-        )
-    return names[cell]
+    return datasets.Features.from_arrow_schema(schema).get(column)
 
 
 def read_excel(

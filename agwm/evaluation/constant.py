@@ -8,7 +8,7 @@ import numpy as np
 
 from agwm.data.metrics import METRICS
 from agwm.data.tasks import Task
-from agwm.evaluation.outputs import Labels, class_columns, labels_array
+from agwm.evaluation.outputs import Labels, class_columns, labels_array, predictions_of
 from agwm.evaluation.scores import greater_is_better, score
 
 __all__ = ["constant_outputs"]
@@ -20,8 +20,9 @@ def constant_outputs(metric: str, labels: Labels, task: Task) -> _Array:  # shap
     """Return the constant outputs that score best on labels: what to answer without looking at a text.
 
     For metrics of probabilities they are the shares of the classes, or of each label. For metrics of
-    predictions they are one class for certain, or the n commonest labels, with the n that scores best;
-    earlier classes and fewer labels win ties. In regression they are the median for ``mae``, else the mean.
+    predictions they predict one class, or the n commonest labels, with the n that scores best; earlier
+    classes and fewer labels win ties. They are the shares too where these predict the same, and else zeros
+    and ones. In regression they are the median for ``mae``, else the mean.
 
     Args:
         metric: A key of ``agwm.data.metrics.METRICS`` that fits the task.
@@ -40,8 +41,8 @@ def constant_outputs(metric: str, labels: Labels, task: Task) -> _Array:  # shap
         >>> task = Task("mine", ("sentence1",), ("no", "yes"))
         >>> constant_outputs("log_loss", [0, 1, 1, 1], task)
         array([0.25, 0.75])
-        >>> constant_outputs("accuracy", [0, 1, 1, 1], task)
-        array([0., 1.])
+        >>> constant_outputs("accuracy", [0, 1, 1, 1], task), constant_outputs("f1", [0, 0, 0, 1], task)
+        (array([0.25, 0.75]), array([0., 1.]))
     """
     right = labels_array(labels, task)
     if task.is_regression:
@@ -51,6 +52,8 @@ def constant_outputs(metric: str, labels: Labels, task: Task) -> _Array:  # shap
         return shares
     sign = 1 if greater_is_better(metric) else -1
     candidates = list(_candidates(shares, task))
+    plain = predictions_of(shares[None], task)
+    candidates = [shares if (predictions_of(one[None], task) == plain).all() else one for one in candidates]
     scores = [sign * score(metric, np.tile(one, (len(right), 1)), right, task) for one in candidates]
     return candidates[int(np.argmax(scores))]
 

@@ -23,6 +23,7 @@ __all__ = ["Examples", "draw", "load_examples", "num_train"]
 # Arguments of load_files that no flag has -> what a command line says in their place.
 _SETTINGS = {
     "label_names": "--set data.label_names=[...]",
+    "or pass multi_label=True": "or use the command fit",
     "regression=True": "--set data.regression=true",
     "regression=False": "--set data.regression=false",
 }
@@ -126,6 +127,7 @@ def _load(config: RunConfig) -> TaskData:
             separator=data.separator,
             sheet=data.sheet,
             positive=data.positive,
+            multi_label=False,
         )
     except DataError as error:
         message, start, remedy = str(error).rpartition(". ")

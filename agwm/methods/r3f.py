@@ -14,7 +14,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from transformers import PreTrainedModel
 
 from agwm.checks import NonNegative
-from agwm.methods.divergence import squared_distance, symmetric_kl
+from agwm.methods.divergence import divergence_of, squared_distance
 from agwm.methods.method import OneLevelMethod, Settings
 from agwm.models.families import head_names, is_regression, word_embeddings
 from agwm.models.pretrained import Pretrained
@@ -89,7 +89,8 @@ class R3F(OneLevelMethod):
         \quad p = \mathrm{softmax} f(e),\ q = \mathrm{softmax} f(\mathrm{stopgrad}(e) + z)
 
     with the word embeddings :math:`e` (before positions are added) and noise :math:`z`. In regression the
-    second term is :math:`\lambda \cdot MSE(f(e), f(e + z))`.
+    second term is :math:`\lambda \cdot MSE(f(e), f(e + z))`. With several labels an example KL is the sum
+    over labels of that of "has it, or not".
 
     Both passes are in training mode and draw their own dropout masks. Gradient flows through both, but the
     noisy pass gives none to the word embeddings that it disturbs. In BART these are the encoder's; the
@@ -133,8 +134,8 @@ class R3F(OneLevelMethod):
             table = word_embeddings(cast(PreTrainedModel, model))[0]
             with noisy_embeddings(table, self.settings.noise, self.settings.noise_scale):
                 noisy = model(**inputs).logits
-            distance = squared_distance if is_regression(model) else symmetric_kl
-            return clean.loss + self.settings.weight * distance(clean.logits, noisy)
+            distance = squared_distance if is_regression(model) else divergence_of(model)
+            return clean.loss + self.settings.weight * distance(clean.logits, noisy, "mean")
 
 
 class R4F(R3F):

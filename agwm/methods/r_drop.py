@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from agwm.checks import NonNegative
-from agwm.methods.divergence import squared_distance, symmetric_kl
+from agwm.methods.divergence import divergence_of, squared_distance
 from agwm.methods.method import OneLevelMethod, Settings
 from agwm.models.families import is_regression
 from agwm.models.pretrained import Pretrained
@@ -51,8 +51,9 @@ class RDrop(OneLevelMethod):
             + \frac{\alpha}{2} \frac1B \sum_b [KL(p_{1b} \| p_{2b}) + KL(p_{2b} \| p_{1b})]
 
     The two passes :math:`f_1, f_2` differ by their dropout masks. The method computes them as one pass over
-    the batch, repeated twice. In regression the second term is :math:`\alpha \cdot MSE(f_1, f_2)`. Gradient
-    flows through both passes.
+    the batch, repeated twice. In regression the second term is :math:`\alpha \cdot MSE(f_1, f_2)`. With
+    several labels an example KL is the sum over labels of that of "has it, or not". Gradient flows through
+    both passes.
 
     Reference:
         Liang et al., "R-Drop: regularized dropout for neural networks", NeurIPS 2021.
@@ -81,5 +82,5 @@ class RDrop(OneLevelMethod):
         if is_regression(model):
             distance = squared_distance(first, second, self.settings.reduction)
         else:
-            distance = symmetric_kl(first, second, self.settings.reduction) / 2
+            distance = divergence_of(model)(first, second, self.settings.reduction) / 2
         return output.loss + self.settings.weight * distance

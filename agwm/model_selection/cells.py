@@ -12,6 +12,7 @@ import torch
 
 from agwm.data import DynamicPadding
 from agwm.errors import DivergenceError, HypergradientError, one_line
+from agwm.evaluation.constant import constant_outputs
 from agwm.evaluation.predictions import model_logits
 from agwm.evaluation.scores import greater_is_better, outputs_of, score
 from agwm.methods import Job, Outcome
@@ -24,7 +25,7 @@ from agwm.scores import finite_or_null
 from agwm.training.class_weights import balanced_weights
 from agwm.training.lengths import GroupedByLength
 
-__all__ = ["FoldCell", "Pair", "TrialCell", "TrialsRecord", "constant_outputs", "run_cell", "train_on"]
+__all__ = ["FoldCell", "Pair", "TrialCell", "TrialsRecord", "constant_answer", "run_cell", "train_on"]
 
 
 @dataclass(frozen=True)
@@ -159,14 +160,10 @@ def outputs_on(material: Material, outcome: Outcome, loaded: Pretrained, rows: n
     return outputs_of(logits, material.task)
 
 
-def constant_outputs(material: Material, train: np.ndarray, count: int) -> np.ndarray:
-    """Return the best constant answer: the training rows' shares of the classes, or their mean score."""
-    labels = material.labels[train]
-    if material.task.problem_type == "single_label_classification":
-        shares = np.bincount(labels.astype(int), minlength=material.task.num_labels) / len(labels)
-    else:
-        shares = labels.reshape(len(labels), -1).mean(axis=0)
-    return np.tile(shares, (count, 1))
+def constant_answer(material: Material, train: np.ndarray, count: int) -> np.ndarray:
+    """Return the outputs of the answer that scores best on the training rows and is the same for all."""
+    answer = constant_outputs(material.task.metric, material.labels[train], material.task)
+    return np.tile(answer, (count, 1))
 
 
 def _score(material: Material, outputs: np.ndarray, rows: np.ndarray) -> float:
@@ -230,7 +227,7 @@ def _answer(material: Material, cell: FoldCell) -> FoldRecord:
     more: dict[str, Any] = {}
     try:
         if cell.candidate == CONSTANT:
-            outputs = constant_outputs(material, cell.train, len(cell.test))
+            outputs = constant_answer(material, cell.train, len(cell.test))
         else:
             outcome, loaded, passes = train_on(
                 material, cell.candidate, cell.settings, cell.train, cell.seed

@@ -18,7 +18,8 @@ class FitOptions:
         model: ``"minilm"`` (extra ``offline``), a folder, or a name on the hub.
         methods: Names of candidates; None: those of the budget.
         budget: ``"small"``, ``"normal"`` or ``"large"``: candidates, folds, repeats and trials.
-        metric: Name of the metric that decides; None: accuracy, or spearman for scores.
+        metric: Name of the metric that decides; None: accuracy, spearman for scores, or micro_f1 for
+            several labels an example.
         class_weight: ``"balanced"`` weighs the classes of the loss by their inverse frequency.
         learning_rate: Peak rate of every trained method; None: chosen inside of each training part.
         epochs: Passes over the training set; None: chosen likewise.

@@ -13,6 +13,7 @@ __all__ = [
     "blocks",
     "final_norms",
     "head_names",
+    "is_multi_label",
     "is_regression",
     "poolers",
     "stacks",
@@ -118,6 +119,12 @@ def word_embeddings(model: PreTrainedModel) -> list[nn.Module]:
     return inner or [model.get_input_embeddings()]
 
 
+def is_multi_label(model: nn.Module) -> bool:
+    """Return True if an example may have any number of the labels, each with a probability of its own."""
+    return getattr(getattr(model, "config", None), "problem_type", None) == "multi_label_classification"
+
+
 def is_regression(model: nn.Module) -> bool:
     """Return True if the model gives one score for an example, not logits of classes."""
-    return getattr(getattr(model, "config", None), "num_labels", None) == 1
+    num_labels = getattr(getattr(model, "config", None), "num_labels", None)
+    return num_labels == 1 and not is_multi_label(model)

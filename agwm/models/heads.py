@@ -17,6 +17,8 @@ __all__ = ["class_layer", "fit_head", "new_parts", "rows_by_name"]
 
 _NO_NAME = re.compile(r"label_\d+", re.IGNORECASE)  # how transformers fills in for names
 _SHOWN = 5  # names in a message
+_ONE_LABEL, _MANY_LABELS = "single_label_classification", "multi_label_classification"
+_KINDS = {_ONE_LABEL: "one label an example", _MANY_LABELS: "several labels an example"}
 
 
 def class_layer(model: PreTrainedModel) -> str | None:
@@ -77,6 +79,7 @@ def fit_head(
     label_names: Sequence[str] | None,
     fresh: set[str],
     stored_rows: int | None,
+    problem_type: str = _ONE_LABEL,
 ) -> list[str]:
     """Give a finetuned head the wanted classes, in place, and return what was done.
 
@@ -86,6 +89,7 @@ def fit_head(
         label_names: Class names in index order; None for regression on one score.
         fresh: Names of the parameters that the checkpoint did not give. Those made anew here are added.
         stored_rows: Rows of the checkpoint's head if its shape is another, and it was replaced already.
+        problem_type: Kind of the wanted labels, as transformers calls it.
 
     Returns:
         Notes, without the model's name; none where there was no head, or it fits as it is.
@@ -95,9 +99,12 @@ def fit_head(
         return []
     size = stored_rows or len(cast(Tensor, model.get_submodule(name).weight))
     names, notes = _stored_names(stored, size)
-    was_regression = stored.get("problem_type") == "regression" or size == 1
+    kind = stored.get("problem_type")
+    was_regression = kind == "regression" or (size == 1 and kind != _MANY_LABELS)
     wanted = "a regression" if label_names is None else _listed(label_names)
     other = _other_task(stored)
+    if not other and isinstance(kind, str) and {kind, problem_type} == set(_KINDS):
+        wanted, other = _KINDS[problem_type], _KINDS[kind]
     if stored_rows is None and not other:
         if was_regression and label_names is None:
             return ["its head for a regression was kept"]

@@ -17,7 +17,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from agwm.errors import ConfigError, ModelError, border
+from agwm.errors import ConfigError, ModelError, border, shown
 from agwm.models.checkpoint import check_quantized, check_types, check_weights, listed, mismatched_shapes
 from agwm.models.files import model_name
 from agwm.models.heads import class_layer, fit_head
@@ -60,26 +60,35 @@ class Pretrained:
 
 
 def load_pretrained(
-    name: str, label_names: Sequence[str] | None, seed: int, trust_remote_code: bool = False
+    name: str,
+    label_names: Sequence[str] | None,
+    seed: int,
+    trust_remote_code: bool = False,
+    problem_type: str | None = None,
 ) -> Pretrained:
     """Load a model for sequence classification or regression, and compare it with its own files.
 
-    A head for the same classes keeps them by name, whatever their order. A head for others is replaced.
+    A head for the same classes keeps them by name, whatever their order. A head for others is replaced,
+    and so is one of several labels an example by one of one label, and the other way round.
 
     Args:
         name: ``"minilm"`` for the one in the ``offline`` extra, a folder, or a name on the hub.
         label_names: Class names in index order; None for regression on one score.
         seed: Seed of the head's initial weights. It seeds the global random state.
         trust_remote_code: True to run code that comes with the model.
+        problem_type: ``"multi_label_classification"`` for any number of labels an example; None: one
+            label an example, or a regression where there are no names.
 
     Returns:
         The model, its tokenizer and the names of its fresh parameters.
 
     Raises:
+        ConfigError: If ``problem_type`` is unknown, or does not fit the names.
         ModelError: If there is no such model, it cannot be read, its class has no such head, weights of the
             backbone are missing or of another shape, or its tokenizer is missing or another model's.
         MissingExtraError: If ``name`` is ``"minilm"`` and the extra is not installed.
     """
+    kind = _problem_type(label_names, problem_type)
     source, is_local = locate(name)
     shared = {"trust_remote_code": trust_remote_code, "local_files_only": is_local}
     content = "a Hugging Face checkpoint with a tokenizer"
@@ -91,7 +100,7 @@ def load_pretrained(
         config = AutoConfig.from_pretrained(source, **shared)
         check_quantized(name, config)
         tokenizer = AutoTokenizer.from_pretrained(source, **shared)
-        _fit_config(config, label_names)
+        _fit_config(config, label_names, kind)
         seed_everything(seed)
         model, report = AutoModelForSequenceClassification.from_pretrained(
             source,
@@ -105,7 +114,7 @@ def load_pretrained(
         fresh, more = check_weights(name, model, report)
         other = mismatched_shapes(report).get(f"{class_layer(model)}.weight")
         rows = None if other is None else other[0][0]
-        notes += more + fit_head(model, stored, label_names, fresh, rows)
+        notes += more + fit_head(model, stored, label_names, fresh, rows, kind)
         notes += check_tokenizer(name, tokenizer, model)
         _fit_padding(model, tokenizer)
     total, label = sum(1 for _ in model.parameters()), model_name(name)
@@ -139,9 +148,28 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def _fit_config(config: PretrainedConfig, label_names: Sequence[str] | None) -> None:
+def _problem_type(label_names: Sequence[str] | None, problem_type: str | None) -> str:
+    """Return the kind of labels, as transformers calls it.
+
+    Raises:
+        ConfigError: If the stated kind is unknown, or does not fit the names.
+    """
+    if label_names is None:
+        kinds = ["regression"]
+    else:
+        kinds = ["single_label_classification", "multi_label_classification"]
+    if problem_type is not None and problem_type not in kinds:
+        names = "without label names" if label_names is None else f"with {len(label_names)} label names"
+        raise ConfigError(
+            f"Wrong problem type: expected {' or '.join(kinds)} {names}, got {shown(problem_type, 80)}."
+            " Correct problem_type, or the names."
+        )
+    return problem_type or kinds[0]
+
+
+def _fit_config(config: PretrainedConfig, label_names: Sequence[str] | None, problem_type: str) -> None:
     config.num_labels = 1 if label_names is None else len(label_names)
-    config.problem_type = "regression" if label_names is None else "single_label_classification"
+    config.problem_type = problem_type
     if label_names is not None:
         config.id2label = dict(enumerate(label_names))
         config.label2id = {label: index for index, label in enumerate(label_names)}

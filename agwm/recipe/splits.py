@@ -29,16 +29,27 @@ def draw_split(dataset: Sequence[Any], config: FinetuneConfig, k: int) -> tuple[
     search = config.search
     labels: Any = len(dataset)
     if search.stratified:
-        try:
-            labels = [float(row["labels"]) for row in dataset]
-        except (KeyError, TypeError, ValueError):
-            raise SplitError(
-                "Cannot stratify: expected examples with a number under 'labels', got others."
-                " Set search.stratified to false."
-            ) from None
-        if all(label.is_integer() for label in labels):
-            labels = [int(label) for label in labels]
+        labels = _strata(dataset)
     return split_train(labels, search.outer_fraction, seed=config.seed + k, stratified=search.stratified)
+
+
+def _strata(dataset: Sequence[Any]) -> list[int] | list[float] | list[str]:
+    """Return the class or score of each example; of several labels an example the set that it has.
+
+    Raises:
+        SplitError: If an example has none.
+    """
+    try:
+        found = [_plain(row["labels"]) for row in dataset]
+        if found and isinstance(found[0], (list, tuple)):
+            return [" ".join(str(int(label)) for label in row) for row in found]
+        labels = [float(label) for label in found]
+    except (KeyError, TypeError, ValueError):
+        raise SplitError(
+            "Cannot stratify: expected examples with a number under 'labels', got others."
+            " Set search.stratified to false."
+        ) from None
+    return [int(label) for label in labels] if all(label.is_integer() for label in labels) else labels
 
 
 def num_search_steps(search: SearchConfig, num_inner: int) -> int:

@@ -91,7 +91,7 @@ def test_scores(tmp_path: Path) -> None:
         ([True, False], None, {"regression": True}, "not a number.*got 'True'"),
         (["1,5", "2", "3,25"], None, {}, "have a decimal comma: expected 0.5, got '1,5'"),
         (["1,5", "2"], None, {"regression": True}, "got '1,5'. Write decimals with a point"),
-        ([["a"], ["b"]], None, {}, r"train.jsonl example 1 is a list: .*several labels"),
+        ([["a"], ["b"]], None, {"multi_label": False}, r"train.jsonl example 1 is a list: .*or pass multi"),
         ([{"a": 1}, "b"], None, {}, "example 1 is of type dict"),
         (["x" * 100_000, "b"], ["y" * 100_000], {}, r"got 'y+\.\.\."),
         (["a", "", "b", " "], None, {}, r"No label in .*train.csv line 3 .*none in 2 of 4"),

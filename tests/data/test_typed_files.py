@@ -75,7 +75,7 @@ def test_scores(tmp_path: Path, labels: object) -> None:
 )
 def test_labels_that_are_none(tmp_path: Path, labels: object, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        load(table(tmp_path / "a.parquet", labels))
+        load(table(tmp_path / "a.parquet", labels), multi_label=False)
 
 
 def test_texts_in_bytes(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from agwm.errors import ConfigError
 from agwm.models.heads import class_layer, rows_by_name
 from agwm.models.pretrained import load_pretrained
 from agwm.testing.jobs import side_of
@@ -174,3 +175,60 @@ def test_rows_by_name():
     assert rows_by_name(["a", "A"], ["a", "b"]) is None
     assert rows_by_name(["a", "b", "b"], ["a", "b", "c"]) is None
     assert rows_by_name(["a", "A"], ["a", "a "]) is None
+
+
+MANY = "multi_label_classification"
+
+
+def test_a_head_of_several_labels_is_loaded_and_kept_by_name(saved, tmp_path):
+    one = load_pretrained(str(saved("bert", num_labels=2)), NAMES, seed=1, problem_type=MANY)
+    assert one.model.config.problem_type == MANY and one.model.config.num_labels == 3
+    inputs = {**batch(), "labels": torch.eye(3).repeat(3, 1)[:8]}
+    output = one.model(**inputs)
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(output.logits, inputs["labels"])
+    torch.testing.assert_close(output.loss, expected)
+    one.model.save_pretrained(tmp_path)
+    one.tokenizer.save_pretrained(tmp_path)
+    again = load_pretrained(str(tmp_path), OTHER_ORDER, seed=2, problem_type=MANY)
+    assert again.fresh == () and again.model.config.problem_type == MANY
+    assert torch.equal(logits(again.model), logits(one.model)[:, list(ORDER)])
+    other = load_pretrained(str(tmp_path), NAMES, seed=2)
+    assert notes(other)[-1].endswith(
+        "was replaced: expected one label an example, got several labels an example"
+    )
+    assert other.model.config.problem_type == "single_label_classification" and other.fresh
+
+
+def test_a_head_of_one_label_an_example_is_replaced_if_its_config_says_so(saved):
+    folder = saved("bert", **named(NAMES), problem_type="single_label_classification")
+    found = load_pretrained(str(folder), NAMES, seed=1, problem_type=MANY)
+    assert notes(found)[-1].endswith("got one label an example") and found.fresh
+    unsaid = load_pretrained(str(saved("bert", **named(NAMES))), NAMES, seed=1, problem_type=MANY)
+    assert unsaid.fresh == ()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_one_label_alone(family, saved, tmp_path):
+    one = load_pretrained(str(saved(family, num_labels=2)), ("spam",), seed=1, problem_type=MANY)
+    assert (one.model.config.num_labels, one.model.config.id2label) == (1, {0: "spam"})
+    one.model.save_pretrained(tmp_path)
+    one.tokenizer.save_pretrained(tmp_path)
+    again = load_pretrained(str(tmp_path), ("spam",), seed=2, problem_type=MANY)
+    assert again.fresh == () and torch.equal(logits(again.model, family), logits(one.model, family))
+
+
+@pytest.mark.parametrize(
+    ("names", "kind", "message"),
+    [
+        (
+            NAMES,
+            "regression",
+            "single_label_classification or multi_label_classification with 3 label names",
+        ),
+        (None, MANY, "expected regression without label names, got 'multi_label_classification'"),
+        (NAMES, "multi", "got 'multi'"),
+    ],
+)
+def test_kinds_that_do_not_fit_the_names(names, kind, message):
+    with pytest.raises(ConfigError, match=message):
+        load_pretrained("minilm", names, seed=1, problem_type=kind)

@@ -117,3 +117,11 @@ def test_an_engine_of_one_loader_or_of_no_outer_step_is_told():
         build(split := [batch()], split, train_iters=2)
     with pytest.warns(AgwmWarning, match="Doubtful search: alpha is never learned.* at most 2, .* got 3"):
         build([batch()], [batch()], train_iters=2, unroll_steps=3)
+
+
+@pytest.mark.parametrize("make", [list, torch.tensor])
+def test_sets_of_labels_are_the_strata_where_an_example_has_several(make):
+    data = rows(60, lambda i: make([float(i % 3 == 0), float(i % 3 == 1)]))
+    _, outer = draw_split(data, config(stratified=True), 0)
+    assert sorted(index % 3 for index in outer) == [0] * 4 + [1] * 4 + [2] * 4
+    assert doubts(data, ("a", "b")) == []
