@@ -16,9 +16,10 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from agwm.batches import to_device
-from agwm.cards import CardFacts
+from agwm.cards import CARD_FILE, CardFacts, card_text
 from agwm.checks import check_fields
 from agwm.errors import DataError, DivergenceError
+from agwm.files import write_text
 from agwm.finiteness import check_weights
 from agwm.methods.linear_head import LinearHead, fit_classes, fit_label_set, fit_scores
 from agwm.methods.method import Job, Method, Outcome
@@ -143,6 +144,15 @@ def pooled_model(
     return model.eval(), model.classifier
 
 
+_ABOUT = """An encoder with a linear head on the mean of its hidden states; of a pair of texts each is
+encoded alone. transformers has no such class: it is in `probe.py` beside the weights, and needs no agwm."""
+_CODE = """from transformers import pipeline
+
+# trust_remote_code runs probe.py of this folder; after `import agwm.models.probe` it is not needed
+classify = pipeline("text-classification", model=".", truncation=True, trust_remote_code=True)
+print(classify({example}))
+"""
+_EXAMPLES = ('"A text."', '{"text": "One text.", "text_pair": "Another text."}')
 # Entries of a config that say what the head does, not how the encoder is built.
 _OF_HEAD = ("id2label", "label2id", "problem_type", "architectures", "dtype", "transformers_version")
 
@@ -242,6 +252,10 @@ def writer(model: PreTrainedModel, job: Job, method: str) -> Any:
 
     def write(folder: Path, facts: CardFacts) -> None:
         check_weights(model, "", "It is not saved: pass another --model.")
-        write_plain(model, job.loaded.tokenizer, folder, replace(facts, method=method))
+        facts = replace(facts, method=method)
+        write_plain(model, job.loaded.tokenizer, folder, facts)
+        if isinstance(model, ProbeForSequenceClassification):
+            code = _CODE.format(example=_EXAMPLES[model.config.frame is not None])
+            write_text(folder / CARD_FILE, card_text(model, _ABOUT, code, facts))
 
     return write

@@ -18,7 +18,7 @@ CELLS = [(method, family) for method in METHODS for family in FAMILIES]
 def small_method(name: str, epochs: int = EPOCHS) -> Method:
     """Make a method that a tiny run can show: those with epochs of their own, peft's, learn slowly."""
     settings = getattr(RivalsConfig(), name, None)
-    if settings is not None and settings.epochs is not None:
+    if getattr(settings, "epochs", None) is not None:
         settings = replace(settings, epochs=2 * epochs, learning_rate=3e-2)
     return make_method(name, RivalsConfig(**({} if settings is None else {name: settings})))
 
