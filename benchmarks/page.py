@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from agwm.experiments.markdown import table
+from agwm.markdown import table
 from benchmarks.fidelity import FIRST_STEP, LAST_STEP, STOCK_LAST_STEP, UNROLLED_LAST_STEP
 from benchmarks.memory import HELD, PHASES
 

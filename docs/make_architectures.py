@@ -13,7 +13,7 @@ import transformers
 from torch import nn
 from transformers import Conv1D
 
-from agwm.experiments.markdown import table
+from agwm.markdown import table
 from agwm.mixing.selection import Candidate, find_candidates
 from tests.architectures import ARCHITECTURES, Architecture
 from tests.architectures.rows import UNSUPPORTED

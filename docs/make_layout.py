@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from agwm.experiments.markdown import put_between, table
 from agwm.files import write_text
+from agwm.markdown import put_between, table
 from tests.imports import folder_of, imports, modules, target_of
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -9,8 +9,8 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from agwm.experiments.markdown import table
 from agwm.files import write_text
+from agwm.markdown import table
 from agwm.methods import METHODS
 from agwm.testing.methods import check_learning
 from agwm.testing.tiny_models import FAMILIES
@@ -22,7 +22,7 @@ HEAD = """# Methods
 
 All of them are run by `--method NAME` of [the example](../../examples/README.md), from the same
 pretrained weights, on the same examples, with the same data order for a seed. Settings stand in
-`configs/default.yaml`, under `rivals` for those that have some of their own. This page is written by
+`agwm/configs/default.yaml`, under `rivals` for those that have some of their own. This page is written by
 `python -m docs.make_methods`.
 
 """

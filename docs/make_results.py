@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from agwm.experiments.markdown import put_between
 from agwm.experiments.record import Record
 from agwm.experiments.refusals import load_refusals
 from agwm.experiments.reporting.page import PAGE, report_files, write_report
@@ -16,6 +15,7 @@ from agwm.experiments.reporting.rows import NOTE, rows_table, summarize
 from agwm.experiments.reporting.runs import load_runs, tables_of
 from agwm.experiments.reporting.tables import make_table, wide_table
 from agwm.files import write_text
+from agwm.markdown import put_between
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAD = """The numbers between the two marks, and the reports with tests and pictures, are made from the

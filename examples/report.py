@@ -13,11 +13,11 @@ from collections.abc import Sequence
 
 from agwm.experiments.command import run_command
 from agwm.experiments.flags import Parser
-from agwm.experiments.markdown import flat
 from agwm.experiments.refusals import load_refusals
 from agwm.experiments.reporting.page import PAGE, write_report
 from agwm.experiments.reporting.runs import load_runs, tables_of
 from agwm.experiments.reporting.tables import make_table, wide_table
+from agwm.markdown import flat
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -202,9 +202,7 @@ def features_of(model: PreTrainedModel, layer: nn.Linear, job: Job) -> np.ndarra
     rows = list(job.examples)
     order = sorted(range(len(rows)), key=lambda index: len(rows[index]["input_ids"]))
     parts: list[np.ndarray] = []
-    hook = layer.register_forward_pre_hook(
-        lambda _, inputs: parts.append(inputs[0].double().cpu().numpy())
-    )
+    hook = layer.register_forward_pre_hook(lambda _, inputs: parts.append(inputs[0].double().cpu().numpy()))
     device = next(model.parameters()).device
     try:
         for start in range(0, len(order), job.training.batch_size):

@@ -193,9 +193,7 @@ def split_pair(
         return None
     body = row[len(prefix) : end]
     places = [
-        place
-        for place in range(len(body) - len(middle) + 1)
-        if body[place : place + len(middle)] == middle
+        place for place in range(len(body) - len(middle) + 1) if body[place : place + len(middle)] == middle
     ]
     if types is not None and 1 in types:
         places = [types.index(1) - len(prefix) - len(middle)]

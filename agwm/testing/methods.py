@@ -166,7 +166,12 @@ def check_repetition(make: Make, family: str) -> None:
         _refuse(make().name, family, "one model from one seed", "another model")
     if same[1] == make().is_seeded:
         kind = "the same" if same[1] else "another"
-        _refuse(make().name, family, f"is_seeded to say it: {same[1] is False}", f"{kind} model from another seed")
+        _refuse(
+            make().name,
+            family,
+            f"is_seeded to say it: {same[1] is False}",
+            f"{kind} model from another seed",
+        )
 
 
 def check_saving(make: Make, family: str) -> None:

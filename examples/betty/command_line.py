@@ -13,8 +13,8 @@ from betty.logging.logger_base import get_logger
 
 from agwm.errors import AgwmError, ConfigError
 from agwm.experiments.flags import Parser
-from agwm.experiments.markdown import put_between
 from agwm.files import write_text
+from agwm.markdown import put_between
 
 __all__ = ["run_program"]
 

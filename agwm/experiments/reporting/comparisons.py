@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from agwm.evaluation.significance import LEVEL, TTest, holm, paired_t_test, welch_t_test
-from agwm.experiments.markdown import escape, table
 from agwm.experiments.record import Record
 from agwm.experiments.reporting.runs import labels_of
 from agwm.experiments.reporting.tables import OVER_TASKS, common_tasks
 from agwm.experiments.yaml_files import flat_settings
+from agwm.markdown import escape, table
 from agwm.methods import METHODS
 from agwm.methods.two_level import OF_ALPHA, OF_LEARNING
 

@@ -6,10 +6,10 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agwm.experiments.markdown import escape, table
 from agwm.experiments.record import Record
 from agwm.experiments.reporting.runs import labels_of
 from agwm.experiments.reporting.spread import spread_text
+from agwm.markdown import escape, table
 
 __all__ = ["MIN_SEEDS", "DevScores", "dev_scores", "dev_section"]
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from agwm.experiments.markdown import code, escape, flat
 from agwm.experiments.record import Record
 from agwm.experiments.refusals import Refusal
 from agwm.experiments.reporting.alpha_effects import alpha_effects
@@ -30,6 +29,7 @@ from agwm.experiments.reporting.sections import (
 )
 from agwm.experiments.reporting.tables import latex_table, make_table, wide_table
 from agwm.files import make_folder, write_text
+from agwm.markdown import code, escape, flat
 
 __all__ = ["PAGE", "Picture", "pictures_of", "report_files", "write_report"]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agwm.experiments.markdown import table
+from agwm.markdown import table
 
 __all__ = ["PUBLISHED", "PublishedTable", "published_page"]
 

@@ -6,11 +6,11 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from agwm.experiments.markdown import escape, table
 from agwm.experiments.record import Record
 from agwm.experiments.reporting.chance import CHANCE_NOTE, count_at_chance
 from agwm.experiments.reporting.runs import check_runs, labels_of
 from agwm.experiments.reporting.spread import Spread, spread_text
+from agwm.markdown import escape, table
 
 __all__ = ["NOTE", "ScoreRow", "markdown_table", "rows_table", "summarize"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from agwm.experiments.markdown import code, escape, table
 from agwm.experiments.record import Record
 from agwm.experiments.refusals import Refusal
 from agwm.experiments.reporting.alpha_effects import AlphaEffect, alpha_effects, start_of_alpha
@@ -21,6 +20,7 @@ from agwm.experiments.reporting.comparisons import (
 )
 from agwm.experiments.reporting.runs import labels_of
 from agwm.experiments.yaml_files import flat_settings
+from agwm.markdown import code, escape, table
 from agwm.methods import METHODS
 
 __all__ = [

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from agwm.errors import DataError
-from agwm.experiments.markdown import escape, flat, table
 from agwm.experiments.record import Record
 from agwm.experiments.reporting.chance import CHANCE_NOTE, count_at_chance
 from agwm.experiments.reporting.runs import labels_of
 from agwm.experiments.reporting.spread import Spread, spread_text
+from agwm.markdown import escape, flat, table
 
 __all__ = [
     "OVER_TASKS",

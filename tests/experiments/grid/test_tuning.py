@@ -17,7 +17,7 @@ from tests.experiments.grid.test_grid import NOT_IN_GRIDS
 from tests.experiments.records import make_record
 from tests.programs import ROOT, main
 
-TUNING = ROOT / "configs" / "grids" / "tuning.yaml"
+TUNING = ROOT / "agwm" / "configs" / "grids" / "tuning.yaml"
 
 
 def rates(*values):

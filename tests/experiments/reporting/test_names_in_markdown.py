@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from agwm.experiments.markdown import code, escape, flat, table
 from agwm.experiments.refusals import Refusal
 from agwm.experiments.reporting.page import report_files
 from agwm.experiments.reporting.rows import markdown_table, summarize
+from agwm.markdown import code, escape, flat, table
 from tests.experiments.records import make_record
 from tests.experiments.reporting.synthetic import make_records
 

@@ -8,7 +8,6 @@ import statistics
 import pytest
 
 from agwm.errors import DataError
-from agwm.experiments.markdown import table
 from agwm.experiments.reporting.published import PUBLISHED, published_page
 from agwm.experiments.reporting.rows import markdown_table, summarize
 from agwm.experiments.reporting.runs import labels_of, tables_of
@@ -19,6 +18,7 @@ from agwm.experiments.reporting.tables import (
     make_table,
     wide_table,
 )
+from agwm.markdown import table
 from tests.experiments.records import changed
 from tests.experiments.reporting.synthetic import SCORES, make_records
 
