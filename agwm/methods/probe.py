@@ -230,7 +230,7 @@ def fit_head_of(model: PreTrainedModel, layer: nn.Linear, job: Job) -> LinearHea
     """
     features = features_of(model, layer, job)
     labels = np.asarray([np.asarray(row["labels"], dtype=np.float64) for row in job.examples])
-    given = getattr(job, "class_weights", None)
+    given = job.class_weights
     weights = None if given is None else given.double().cpu().numpy()
     kind = model.config.problem_type
     if kind == "multi_label_classification":
