@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Subset
 
 from agwm.batches import to_device
 from agwm.checks import Count, Interval
@@ -56,7 +57,7 @@ def interpolate_(
 
 
 class WiseFt(OneLevelMethod):
-    r"""Finetune as vanilla, then go a part of the way back: :math:`W_0 + c (W - W_0)`, one c for all weights.
+    r"""Finetune as vanilla, then go a part of the way back: :math:`W_0 + c (W - W_0)`, one c for all.
 
     A first finetuning, on a part of the examples, serves to choose c by the loss on the rest. The second is
     on all examples. Weights without W0 (a new head) stay as finetuned.
@@ -93,12 +94,13 @@ class WiseFt(OneLevelMethod):
         rows = list(job.examples)
         inner, outer = _split(rows, self.settings.held_out, job.seed)
         start = Snapshot(model)
-        history = self.train_once(model, job, [rows[i] for i in inner], job.seed, " of a part")
+        part: Any = Subset(cast(Any, job.examples), inner)
+        history = self.train_once(model, job, part, job.seed, " of a part")
         held_out = [rows[i] for i in outer]
         losses = self._losses(model, held_out, job)
         chosen = min(losses, key=lambda coefficient: losses[coefficient])
         start.restore_tensors()
-        history += self.train_once(model, job, rows, job.seed, evaluate=job.evaluate)
+        history += super().fit(model, job)
         interpolate_(model, self._pretrained, _weights(model), chosen)
         record: dict[str, Any] = {
             "phase": f"{self.name} at its coefficient",

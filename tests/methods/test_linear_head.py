@@ -1,4 +1,4 @@
-"""Linear heads on fixed features: what scikit-learn finds, written as weights for the features as they are."""
+"""Linear heads on fixed features: what scikit-learn finds, written for the features as they are."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ def test_the_head_is_the_logistic_regression_of_its_strength(classes):
     features, labels = blobs(classes=classes)
     head = fit_classes(features, labels, classes)
     scaler = StandardScaler().fit(features)
-    plain = LogisticRegression(C=head.strength, max_iter=2000, tol=1e-8).fit(scaler.transform(features), labels)
+    plain = LogisticRegression(C=head.strength, max_iter=2000, tol=1e-8).fit(
+        scaler.transform(features), labels
+    )
     found = log_softmax(features @ head.weight.T + head.bias, axis=1)
     expected = plain.predict_log_proba(scaler.transform(features))
     assert np.abs(expected).max() > 1
@@ -75,7 +77,11 @@ def test_scores_are_those_of_ridge_regression():
     scores = features @ [1.0, -0.2, 3.0, 0.0, 2.0] + labels
     head = fit_scores(features, scores)
     scaler = StandardScaler().fit(features)
-    expected = Ridge(alpha=head.strength).fit(scaler.transform(features), scores).predict(scaler.transform(features))
+    expected = (
+        Ridge(alpha=head.strength)
+        .fit(scaler.transform(features), scores)
+        .predict(scaler.transform(features))
+    )
     np.testing.assert_allclose((features @ head.weight.T + head.bias)[:, 0], expected)
     assert np.corrcoef(expected, scores)[0, 1] > 0.9
 

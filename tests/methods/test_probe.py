@@ -8,7 +8,12 @@ import datasets
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertForSequenceClassification, pipeline
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertForSequenceClassification,
+    pipeline,
+)
 
 from agwm.data.encoding import DynamicPadding, encode
 from agwm.data.tasks import Task
@@ -43,9 +48,8 @@ def rows_of(is_pair, num=60, seed=0):
 def job(tiny_model, is_pair=False, is_regression=False, **changes):
     columns = ("sentence1", "sentence2") if is_pair else ("sentence1",)
     names = None if is_regression else ("no", "yes")
-    task = Task(
-        name="own", text_columns=columns, label_names=names, metric="spearman" if is_regression else "accuracy"
-    )
+    metric = "spearman" if is_regression else "accuracy"
+    task = Task(name="own", text_columns=columns, label_names=names, metric=metric)
     loaded = load_pretrained(str(tiny_model), names, 0)
     rows = encode(rows_of(is_pair), loaded.tokenizer, task, 32)
     if is_regression:
@@ -61,14 +65,16 @@ def job(tiny_model, is_pair=False, is_regression=False, **changes):
 def test_it_learns_in_one_look(tiny_model, is_pair, is_regression):
     made, task, test, pad = job(tiny_model, is_pair, is_regression)
     outcome = Probe().run(made)
-    assert type(outcome.model) is (ProbeForSequenceClassification if is_pair else BertForSequenceClassification)
+    assert type(outcome.model) is (
+        ProbeForSequenceClassification if is_pair else BertForSequenceClassification
+    )
     assert evaluate(outcome.model, task, list(test), test["labels"], pad) > 0.7
     assert outcome.passes == 4 / 3 and outcome.history[0]["strength"] > 0
 
 
 @pytest.mark.parametrize("is_pair", [False, True])
 def test_the_saved_folder_predicts_the_same_in_a_pipeline(tiny_model, is_pair, tmp_path):
-    made, task, test, pad = job(tiny_model, is_pair)
+    made, _, test, pad = job(tiny_model, is_pair)
     outcome = Probe().run(made)
     outcome.save(tmp_path / "saved")
     card = (tmp_path / "saved" / "README.md").read_text(encoding="utf-8")
@@ -76,7 +82,9 @@ def test_the_saved_folder_predicts_the_same_in_a_pipeline(tiny_model, is_pair, t
     assert ("transformers loads it without agwm" in card) != is_pair
     assert (tmp_path / "saved" / "probe.py").exists() == is_pair
     rows = rows_of(is_pair, 40, 1)
-    texts = [{"text": row["sentence1"], **({"text_pair": row["sentence2"]} if is_pair else {})} for row in rows]
+    texts = [
+        {"text": row["sentence1"], **({"text_pair": row["sentence2"]} if is_pair else {})} for row in rows
+    ]
     classify = pipeline("text-classification", model=str(tmp_path / "saved"), top_k=None)
     found = [{one["label"]: one["score"] for one in scores} for scores in classify(texts)]
     expected = model_logits(outcome.model, list(test), pad).softmax(1)

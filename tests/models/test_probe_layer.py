@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, DistilBertConfig, PretrainedConfig, RobertaConfig
+from transformers import (
+    AutoModelForSequenceClassification,
+    DistilBertConfig,
+    PretrainedConfig,
+    RobertaConfig,
+)
 
 from agwm.models.probe_layer import can_pool_uniformly, pool_uniformly
 from agwm.testing.tiny_models import FAMILIES, batch, pretrained
@@ -14,7 +19,13 @@ STOCK = ("bert", "roberta", "electra")
 
 def distilbert():
     config = DistilBertConfig(
-        vocab_size=99, dim=16, n_layers=3, n_heads=2, hidden_dim=32, max_position_embeddings=64, pad_token_id=0
+        vocab_size=99,
+        dim=16,
+        n_layers=3,
+        n_heads=2,
+        hidden_dim=32,
+        max_position_embeddings=64,
+        pad_token_id=0,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

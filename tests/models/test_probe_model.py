@@ -78,8 +78,16 @@ def test_types_tell_the_second_text_where_the_first_holds_the_mark():
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
-@pytest.mark.parametrize(("family", "template"), [("bert", "bert"), ("roberta", "roberta"), ("xlnet", "xlnet"),
-                                                  ("bart", "roberta"), ("llama", "llama")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("family", "template"),
+    [
+        ("bert", "bert"),
+        ("roberta", "roberta"),
+        ("xlnet", "xlnet"),
+        ("bart", "roberta"),
+        ("llama", "llama"),
+    ],
+)
 def test_features_are_those_of_each_text_alone(family, template, side):
     tokenizer = tokenizer_of(template, side)
     model = probe_of(family, frame_of(tokenizer))
@@ -92,9 +100,9 @@ def test_features_are_those_of_each_text_alone(family, template, side):
         return mean / mean.norm()
 
     with torch.no_grad():
-        batch = tokenizer(
-            *map(list, zip(*TEXTS, strict=True)), padding=True, return_tensors="pt", return_token_type_ids=takes_types
-        )
+        texts = map(list, zip(*TEXTS, strict=True))
+        options = {"padding": True, "return_tensors": "pt", "return_token_type_ids": takes_types}
+        batch = tokenizer(*texts, **options)
         found = model.features(**batch)
         for row, (first, second) in zip(found, TEXTS, strict=True):
             u, v = vector(first), vector(second)
