@@ -73,7 +73,8 @@ def own_model(
         label2id=copy.deepcopy(model.config.label2id),
     )
     config._name_or_path = model.config._name_or_path
-    return ProbeForSequenceClassification(config, encoder).to(model.device).eval()
+    own: nn.Module = ProbeForSequenceClassification(config, encoder).eval()
+    return cast(ProbeForSequenceClassification, own.to(model.device))
 
 
 def frame_of_pairs(
@@ -157,7 +158,7 @@ def fit_head_of(model: PreTrainedModel, layer: nn.Linear, job: Job) -> LinearHea
     elif kind == "regression" or model.config.num_labels == 1:
         head = fit_scores(features, labels)
     else:
-        head = fit_classes(features, labels.astype(np.int64), model.config.num_labels, weights)
+        head = fit_classes(features, labels.astype(np.int64), layer.out_features, weights)
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(head.weight))
         layer.bias.copy_(torch.from_numpy(head.bias))

@@ -75,9 +75,9 @@ class ProbeForSequenceClassification(PreTrainedModel):
         self.encoder = encoder
         if getattr(encoder, "pooler", None) is not None:
             encoder.pooler = None  # a head of pretraining that this model does not read
-        size = encoder.get_input_embeddings().weight.shape[1]
-        size = getattr(encoder.config, "hidden_size", size)
-        self.classifier = nn.Linear(size * (1 if config.frame is None else 4), config.num_labels)
+        own: Any = encoder.config
+        size: int = own.hidden_size  # transformers has the name for families that call it d_model
+        self.classifier = nn.Linear(size * (1 if config.frame is None else 4), int(config.num_labels or 0))
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-import datasets
-import numpy as np
 import pytest
 import torch
 from transformers import (
@@ -15,55 +13,20 @@ from transformers import (
     pipeline,
 )
 
-from agwm.data.encoding import DynamicPadding, encode
-from agwm.data.tasks import Task
 from agwm.errors import DataError, DivergenceError, MethodError
 from agwm.evaluation.predictions import evaluate, model_logits
-from agwm.methods.method import Job
 from agwm.methods.probe import Probe, ProbeSettings
-from agwm.models.pretrained import load_pretrained
 from agwm.models.probe import ProbeForSequenceClassification
 from agwm.recipe.config import FinetuneConfig
 from agwm.testing.jobs import job_of
 from agwm.testing.tiny_models import pretrained
-from agwm.training.config import TrainingConfig
-
-NOUNS = ("cat", "dog", "man", "woman")
-
-
-def rows_of(is_pair, num=60, seed=0):
-    """Draw examples: whether a good or a bad one is seen; of pairs, whether both say the same."""
-    rng = np.random.default_rng(seed)
-    rows = []
-    for _ in range(num):
-        kinds = rng.integers(0, 2, size=2)
-        texts = [f"the {rng.choice(NOUNS)} is {('bad', 'good')[kind]}" for kind in kinds]
-        if is_pair:
-            rows.append({"sentence1": texts[0], "sentence2": texts[1], "label": int(kinds[0] == kinds[1])})
-        else:
-            rows.append({"sentence1": texts[0], "label": int(kinds[0])})
-    return datasets.Dataset.from_list(rows)
-
-
-def job(tiny_model, is_pair=False, is_regression=False, **changes):
-    columns = ("sentence1", "sentence2") if is_pair else ("sentence1",)
-    names = None if is_regression else ("no", "yes")
-    metric = "spearman" if is_regression else "accuracy"
-    task = Task(name="own", text_columns=columns, label_names=names, metric=metric)
-    loaded = load_pretrained(str(tiny_model), names, 0)
-    rows = encode(rows_of(is_pair), loaded.tokenizer, task, 32)
-    if is_regression:
-        rows = rows.cast_column("labels", datasets.Value("float32"))
-    pad = DynamicPadding(loaded.tokenizer)
-    test = encode(rows_of(is_pair, 40, 1), loaded.tokenizer, task, 32)
-    made = Job(loaded, rows, pad, None, 3, TrainingConfig(batch_size=16), FinetuneConfig(), progress=False)
-    return dataclasses.replace(made, **changes), task, test, pad
+from tests.methods.probe_jobs import probe_job, rows_of
 
 
 @pytest.mark.parametrize("is_regression", [False, True])
 @pytest.mark.parametrize("is_pair", [False, True])
 def test_it_learns_in_one_look(tiny_model, is_pair, is_regression):
-    made, task, test, pad = job(tiny_model, is_pair, is_regression)
+    made, task, test, pad = probe_job(tiny_model, is_pair, is_regression)
     outcome = Probe().run(made)
     assert type(outcome.model) is (
         ProbeForSequenceClassification if is_pair else BertForSequenceClassification
@@ -74,7 +37,7 @@ def test_it_learns_in_one_look(tiny_model, is_pair, is_regression):
 
 @pytest.mark.parametrize("is_pair", [False, True])
 def test_the_saved_folder_predicts_the_same_in_a_pipeline(tiny_model, is_pair, tmp_path):
-    made, _, test, pad = job(tiny_model, is_pair)
+    made, _, test, pad = probe_job(tiny_model, is_pair)
     outcome = Probe().run(made)
     outcome.save(tmp_path / "saved")
     card = (tmp_path / "saved" / "README.md").read_text(encoding="utf-8")
@@ -94,16 +57,16 @@ def test_the_saved_folder_predicts_the_same_in_a_pipeline(tiny_model, is_pair, t
 
 
 def test_a_stock_model_answers_as_the_mean_pooled_one(tiny_model):
-    made, _, test, pad = job(tiny_model)
+    made, _, test, pad = probe_job(tiny_model)
     stock = model_logits(Probe().run(made).model, list(test), pad).softmax(1)
-    made, _, _, _ = job(tiny_model)
+    made, _, _, _ = probe_job(tiny_model)
     own = Probe(ProbeSettings(is_stock=False)).run(made).model
     assert type(own) is ProbeForSequenceClassification
     torch.testing.assert_close(model_logits(own, list(test), pad).softmax(1), stock, rtol=0, atol=0.1)
 
 
 def test_label_sets(tiny_model):
-    made, _, test, pad = job(tiny_model)
+    made, _, test, pad = probe_job(tiny_model)
     made.loaded.model.config.problem_type = "multi_label_classification"
     rows = [{**row, "labels": [float(row["labels"]), 1.0 - row["labels"]]} for row in made.examples]
     model = Probe().run(dataclasses.replace(made, examples=rows)).model
@@ -113,8 +76,8 @@ def test_label_sets(tiny_model):
 
 
 def test_pairs_and_single_texts_together_are_refused(tiny_model):
-    made, _, _, _ = job(tiny_model, is_pair=True)
-    alone, _, _, _ = job(tiny_model)
+    made, _, _, _ = probe_job(tiny_model, is_pair=True)
+    alone, _, _, _ = probe_job(tiny_model)
     rows = [*list(made.examples)[:3], alone.examples[0]]
     with pytest.raises(DataError, match="expected all of one kind, got one of the other kind in example 4"):
         Probe().run(dataclasses.replace(made, examples=rows))
@@ -136,17 +99,17 @@ def test_an_encoder_of_its_own_code_is_refused():
 
 
 def test_no_random_number_is_drawn(tiny_model):
-    made, _, _, _ = job(tiny_model)
+    made, _, _, _ = probe_job(tiny_model)
     before = torch.get_rng_state()
     first = Probe().run(made).model.state_dict()
     assert torch.equal(torch.get_rng_state(), before)
-    again, _, _, _ = job(tiny_model, seed=4)
+    again, _, _, _ = probe_job(tiny_model, seed=4)
     second = Probe().run(again).model.state_dict()
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
 def test_the_tokenizer_is_saved_with_it(tiny_model, tmp_path):
-    made, _, _, _ = job(tiny_model)
+    made, _, _, _ = probe_job(tiny_model)
     Probe().run(made).save(tmp_path / "saved")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "saved")
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "saved")
