@@ -71,9 +71,10 @@ def fit_files(
     if record.test is not None:
         test, row = record.test, next(row for row in record.table if row.verdict == "chosen")
         held = row.low is not None and row.high is not None and row.low <= test.score <= row.high
+        where = "inside" if held else "outside"
         report(
             f"On {test.source}, scored once: {record.metric} {test.score:.3f}"
-            f" [{test.low:.3f}, {test.high:.3f}], {'inside' if held else 'outside'} of the interval of the cross-validation."
+            f" [{test.low:.3f}, {test.high:.3f}], {where} of the interval of the cross-validation."
         )
     folder = Path(output_dir)
     if result.best != "constant":

@@ -26,6 +26,7 @@ from agwm.model_selection.record import FitRecord, TestRecord
 from agwm.model_selection.refit import Columns, save_chosen
 from agwm.model_selection.reporting.page import write_report
 from agwm.model_selection.selection import Selection, select
+from agwm.model_selection.words import tried_words
 from agwm.recipe.config import plain_dict
 from agwm.rng import RngState
 from agwm.scores import finite_or_null
@@ -182,6 +183,15 @@ def _write(record: FitRecord, prepared: Prepared, folder: Path) -> None:
     write_report(folder, record, texts_of(prepared.data.train, prepared.data.task))
 
 
+def _tried(selection: Selection) -> dict[str, str]:
+    """Return for each candidate the settings that were tried, in words."""
+    tried: dict[str, list[dict[str, Any]]] = {}
+    for record in selection.folds:
+        settings = [trial.settings for trial in record.trials] or [record.settings]
+        tried.setdefault(record.candidate, []).extend(settings)
+    return {name: words for name, settings in tried.items() if (words := tried_words(settings))}
+
+
 def _record(
     prepared: Prepared,
     selection: Selection,
@@ -198,7 +208,9 @@ def _record(
         "folds": len(prepared.plan.folds),
     }
     return FitRecord(
-        conclusion=conclusion(selection.rows, task.metric),
+        conclusion=conclusion(
+            selection.rows, task.metric, greater_is_better(task.metric), _tried(selection)
+        ),
         chosen=selection.chosen,
         metric=task.metric,
         greater_is_better=greater_is_better(task.metric),

@@ -15,6 +15,7 @@ import pandas as pd
 from agwm.errors import ModelError
 from agwm.folders import whole_folder
 from agwm.model_selection.record import FitRecord
+from agwm.model_selection.reporting.page import write_report
 from agwm.model_selection.store import FOLDER
 from agwm.prediction.predictor import Predictions, Predictor, load_predictor
 
@@ -106,8 +107,6 @@ class FitResult:
         Raises:
             DataError: If they cannot be written.
         """
-        from agwm.model_selection.reporting.report import write_report  # a floor above: it shows records
-
         return write_report(Path(directory), self.record, list(self.texts))
 
     def _check(self) -> None:

@@ -55,4 +55,4 @@ def fresh_model(material: Material, seed: int) -> Pretrained:
 def _loaded(
     name: str, label_names: tuple[str, ...] | None, problem_type: str, seed: int, trust_remote_code: bool
 ) -> Pretrained:
-    return load_pretrained(name, label_names, seed, trust_remote_code, problem_type=problem_type)
+    return load_pretrained(name, label_names, seed, trust_remote_code)

@@ -81,7 +81,6 @@ def prepare(data: TaskData, options: FitOptions, notice: Say) -> Prepared:
         task.label_names,
         options.seed,
         options.trust_remote_code,
-        problem_type=task.problem_type,
     )
     check_reading(options.model, loaded.tokenizer, loaded.model, task.is_pair)
     limit = max_tokens(loaded.model)

@@ -75,10 +75,11 @@ def select(
     store = Store(output_dir, _key(prepared.data, material.options, material.max_length))
     with store.held():
         trial_cells = plan.trial_cells()
-        known = {cell.name: store.read(cell) or TrialsRecord(([], []), 0.0, 0.0) for cell in trial_cells}
+        known = {cell.name: _known(store.read(cell)) for cell in trial_cells}
         fold_cells = plan.fold_cells(known, material.task.metric)
-        total = sum(plan.passes(cell) for cell in (*trial_cells, *fold_cells))
-        notice(_time_line(prepared, total, store, [*trial_cells, *fold_cells]))
+        cells: list[TrialCell | FoldCell] = [*trial_cells, *fold_cells]
+        total = sum(map(plan.passes, cells))
+        notice(_time_line(prepared, total, store, cells))
         hidden = None if progress is None else not progress
         bar = tqdm(total=round(total), unit="pass", disable=hidden, dynamic_ncols=True, bar_format=_BAR)
         with bar:
@@ -111,6 +112,11 @@ def _key(data: TaskData, options: FitOptions, max_length: int) -> str:
     return key_of(
         {"version": __version__, "options": values, "task": kind, "rows": rows, "cut": max_length}
     )
+
+
+def _known(record: Any) -> TrialsRecord:
+    """Return the record, or in its place that of trials that chose nothing: to count what comes after."""
+    return TrialsRecord(([], []), 0.0, 0.0) if record is None else record
 
 
 def _time_line(prepared: Prepared, total: float, store: Store, cells: list[TrialCell | FoldCell]) -> str:

@@ -17,6 +17,7 @@ from agwm.model_selection.cells import TrialsRecord
 from agwm.model_selection.comparison import compare
 from agwm.model_selection.material import Material
 from agwm.model_selection.record import CandidateRow, FoldRecord
+from agwm.model_selection.words import settings_words
 
 __all__ = ["make_rows", "metric_bounds", "most_chosen"]
 
@@ -73,7 +74,7 @@ def _filled(
         row,
         seconds=sum(one.seconds for one in work),
         passes=sum(one.passes for one in work),
-        settings=_settings_text(records),
+        settings=settings_words([record.settings for record in records]),
         scores=scores,
     )
 
@@ -83,11 +84,3 @@ def most_chosen(records: Sequence[FoldRecord]) -> tuple[Settings, int]:
     counts = Counter(json.dumps(record.settings, sort_keys=True) for record in records)
     text, count = counts.most_common(1)[0]
     return json.loads(text), count
-
-
-def _settings_text(records: Sequence[FoldRecord]) -> str:
-    settings, count = most_chosen(records)
-    if not settings:
-        return ""
-    of = "" if count == len(records) else f" ({count} of {len(records)} folds)"
-    return f"rate {settings['learning_rate']:g}, {settings['epochs']} epochs{of}"

@@ -51,6 +51,16 @@ def test_groups_are_not_cut():
     check_whole(make_folds(labels, groups, CLASSES, 4, 2, seed=0), groups, 2)
 
 
+@pytest.mark.parametrize("is_repeated", [False, True])
+def test_a_stratum_reaches_all_parts_with_and_without_repeated_texts(is_repeated):
+    labels, groups = np.repeat([0, 1, 2], [36, 12, 6]), np.arange(54)
+    if is_repeated:
+        groups[1] = groups[0]
+    folds = make_folds(labels, groups, CLASSES, 6, 1, seed=0)
+    check_whole(folds, groups, 1)
+    assert all(np.bincount(labels[fold.test])[1:].tolist() == [2, 1] for fold in folds)
+
+
 def test_scores_are_spread():
     labels = np.concatenate([np.zeros(50), np.linspace(1, 5, 50)])  # many ties
     folds = make_folds(labels, np.arange(100), SCORES, 5, 1, seed=1)
