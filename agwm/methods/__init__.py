@@ -20,7 +20,7 @@ from agwm.methods.r3f import R3F, R4F, R3FSettings
 from agwm.methods.r_drop import RDrop, RDropSettings
 from agwm.methods.re_init import ReInit, ReInitSettings
 from agwm.methods.recadam import RecAdam, RecAdamSettings
-from agwm.methods.setfit import SetFit, SetFitSettings
+from agwm.methods.setfit import SetFit
 from agwm.methods.top_k import TopK, TopKSettings
 from agwm.methods.two_level import Agwm, Frozen
 from agwm.methods.vanilla import Vanilla, VanillaLong
@@ -92,7 +92,7 @@ class RivalsConfig:
     prefix_tuning: PrefixTuningSettings = field(default_factory=PrefixTuningSettings)
     lora: LoraSettings = field(default_factory=LoraSettings)
     probe: ProbeSettings = field(default_factory=ProbeSettings)
-    setfit: SetFitSettings = field(default_factory=SetFitSettings)
+    setfit: Settings = field(default_factory=Settings)
     wise_ft: WiseFtSettings = field(default_factory=WiseFtSettings)
     weight_average: WeightAverageSettings = field(default_factory=WeightAverageSettings)
     random_alpha: RandomAlphaSettings = field(default_factory=RandomAlphaSettings)

@@ -6,16 +6,15 @@ import importlib
 import importlib.util
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from agwm.checks import Count, Interval
 from agwm.errors import MissingExtraError
-from agwm.methods.method import Job, OneLevelMethod, Outcome, Settings
+from agwm.methods.method import Job, OneLevelMethod, Outcome
 from agwm.methods.pooled_encoder import fit_head_of, frame_of_pairs, own_model, pooled_model
 from agwm.methods.probe import encoder_doubt, writer
 from agwm.models.families import is_regression as has_scores
@@ -26,7 +25,7 @@ from agwm.recipe.passes import training_passes
 from agwm.training.config import TrainingConfig
 from agwm.training.loop import Collate, measure
 
-__all__ = ["SetFit", "SetFitSettings", "contrastive_pairs"]
+__all__ = ["ContrastivePairs", "SetFit"]
 
 _LIBRARY = "sentence_transformers"
 # The releases from 6 on have the loss in the first place, older ones in the second.
@@ -34,45 +33,45 @@ _LOSSES = (f"{_LIBRARY}.sentence_transformer.losses", f"{_LIBRARY}.losses")
 _STREAM = 0x5E7F17  # the data order uses the same seed
 
 
-@dataclass(frozen=True)
-class SetFitSettings(Settings):
-    """Settings of :class:`SetFit`.
+class ContrastivePairs(Sequence[dict[str, Any]]):
+    """Pairs of each example with one of its class, and with one of another; each look draws a partner.
 
-    Attributes:
-        learning_rate: Peak learning rate of the encoder; None: the rate of ``vanilla``.
-        epochs: Passes over the pairs; None: as many as ``vanilla`` makes over the examples.
-        pairs_per_example: R, the number of partners of the same class, and of those of another class, that
-            are drawn for each example.
-    """
-
-    epochs: Annotated[int, Interval(0)] | None = 1
-    pairs_per_example: Count = 3
-
-
-def contrastive_pairs(labels: Sequence[int], num_partners: int, seed: int) -> list[tuple[int, int, float]]:
-    """Draw partners for each example.
+    The only example of a class is its own partner. The draws depend on the seed and the order of the looks.
 
     Args:
-        labels: Classes of the examples, two or more.
-        num_partners: Number of partners of the same class, and of partners of another class.
-        seed: Seed of the draw.
-
-    Returns:
-        ``2 * num_partners`` triples for each example: its index, its partner's, and 1.0 for the same class
-        or 0.0. The only example of a class is its own partner.
+        examples: Encoded examples of two classes or more.
+        labels: Their classes.
+        seed: Seed of the draws.
 
     Example:
-        >>> sorted(set(contrastive_pairs([0, 1], 1, seed=0)))
-        [(0, 0, 1.0), (0, 1, 0.0), (1, 0, 0.0), (1, 1, 1.0)]
+        >>> pairs = ContrastivePairs(["a", "b"], [0, 1], seed=0)
+        >>> [(pair["first"], pair["second"], pair["labels"]) for pair in pairs]
+        [('a', 'a', 1.0), ('a', 'b', 0.0), ('b', 'b', 1.0), ('b', 'a', 0.0)]
     """
-    rng, classes = np.random.default_rng([seed, _STREAM]), np.asarray(labels)
-    pairs = []
-    for place, label in enumerate(classes):
-        same = np.flatnonzero(classes == label)
-        same = same[same != place] if len(same) > 1 else same
-        for pool, target in ((same, 1.0), (np.flatnonzero(classes != label), 0.0)):
-            pairs += [(place, int(partner), target) for partner in rng.choice(pool, num_partners)]
-    return pairs
+
+    def __init__(self, examples: Sequence[Any], labels: Sequence[int], seed: int) -> None:
+        self.examples, self.labels = examples, np.asarray(labels)
+        self._rng = np.random.default_rng([seed, _STREAM])
+
+    def __len__(self) -> int:
+        """Return twice the number of examples."""
+        return 2 * len(self.examples)
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return a pair: ``first``, ``second``, and ``labels``, 1.0 for the same class or 0.0.
+
+        Raises:
+            IndexError: If there is no such pair.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        place, is_other = divmod(index, 2)
+        same = self.labels == self.labels[place]
+        pool = np.flatnonzero(~same if is_other else same)
+        if not is_other and len(pool) > 1:
+            pool = pool[pool != place]
+        partner = self.examples[int(self._rng.choice(pool))]
+        return {"first": self.examples[place], "second": partner, "labels": float(not is_other)}
 
 
 class _Embedder(nn.Module):
@@ -90,7 +89,8 @@ class SetFit(OneLevelMethod):
     """Tune the encoder by ``CosineSimilarityLoss`` of sentence-transformers, then fit the probe's head.
 
     The cosine of the two mean-pooled vectors of a pair is drawn to 1 if the classes are the same, and to 0
-    if not. Classes of single texts only.
+    if not. In an epoch each example meets one of its class, and one of another. Only classes of single
+    texts are possible.
 
     Reference:
         Tunstall et al., "Efficient few-shot learning without prompts", 2022.
@@ -98,7 +98,6 @@ class SetFit(OneLevelMethod):
 
     name = "setfit"
     acts_on = ("loss",)
-    settings_class = SetFitSettings
     passes_per_step = 2
     replaces_head = True
 
@@ -125,9 +124,8 @@ class SetFit(OneLevelMethod):
         self, training: TrainingConfig, recipe: FinetuneConfig, num_examples: int, is_regression: bool
     ) -> float:
         """Return the number of passes: two for each batch of pairs, and a look at all examples."""
-        num_pairs = 2 * self.settings.pairs_per_example * num_examples
         look = training_passes(replace(training, epochs=1), num_examples) / 3
-        return 2 * training_passes(self.training(training), num_pairs) + look
+        return 2 * training_passes(self.training(training), 2 * num_examples) + look
 
     def run(self, job: Job) -> Outcome:
         """Tune the encoder, then fit the head on all examples.
@@ -147,10 +145,7 @@ class SetFit(OneLevelMethod):
         embedder = _Embedder(own_model(old))
         embedder.model.classifier.requires_grad_(False)
         self._objective = _library_loss(embedder)
-        pairs = [
-            {"first": rows[one], "second": rows[other], "labels": target}
-            for one, other, target in contrastive_pairs(labels, self.settings.pairs_per_example, job.seed)
-        ]
+        pairs = ContrastivePairs(rows, labels, job.seed)
         own = replace(job, collate=_collate_with(job.collate))
         history = self.train_once(embedder, own, pairs, job.seed)
         tuned = time.perf_counter()

@@ -23,10 +23,10 @@ def small_method(name: str, epochs: int = EPOCHS) -> Method:
     return make_method(name, RivalsConfig(**({} if settings is None else {name: settings})))
 
 
-def refusal_of(name: str, family: str) -> str | None:
+def refusal_of(name: str, family: str, num_labels: int = 2) -> str | None:
     """Return why a method refuses a family before any training, or None."""
     try:
-        small_method(name).check(pretrained(family), FinetuneConfig())
+        small_method(name).check(pretrained(family, num_labels), FinetuneConfig())
     except MethodError as error:
         return str(error)
     return None

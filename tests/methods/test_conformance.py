@@ -55,6 +55,9 @@ def test_refuses_or_leaves_the_model_as_it_was(name, family):
 @pytest.mark.parametrize("num_labels", [2, 1])
 @pytest.mark.parametrize(("name", "family"), WORKING)
 def test_learns_and_trains_the_head(name, family, num_labels):
+    if name == "setfit" and num_labels == 1:
+        assert "expected one class for each example, got scores" in refusal_of(name, family, 1)
+        return
     outcome = check_learning(partial(small_method, name), family, num_labels)
     losses = [record["loss"] for record in outcome.history if "loss" in record]
     # a probe has no steps

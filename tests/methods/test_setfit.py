@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-from collections import Counter
 
 import pytest
 import torch
 from transformers import BertForSequenceClassification
 
 from agwm.errors import MethodError, MissingExtraError
+from agwm.methods.method import Settings
 from agwm.methods.probe import Probe
-from agwm.methods.setfit import SetFit, SetFitSettings, contrastive_pairs
+from agwm.methods.setfit import ContrastivePairs, SetFit
 from agwm.models.probe import ProbeForSequenceClassification
 from agwm.recipe.config import FinetuneConfig
 from agwm.testing.jobs import job_of
@@ -20,16 +20,22 @@ from agwm.testing.tiny_models import batch, pretrained
 from tests.methods.probe_jobs import probe_job
 
 
-def test_each_example_has_as_many_partners_of_both_kinds():
+def test_each_example_meets_one_of_its_class_and_one_of_another():
     labels = [0, 0, 1, 1, 1, 2]
-    pairs = contrastive_pairs(labels, 4, seed=1)
-    assert Counter((one, target) for one, _, target in pairs) == {
-        (place, target): 4 for place in range(6) for target in (0.0, 1.0)
-    }
-    for one, other, target in pairs:
-        assert (labels[one] == labels[other]) == bool(target)
-        assert one != other or labels[one] == 2  # the only one of its class
-    assert pairs == contrastive_pairs(labels, 4, seed=1) != contrastive_pairs(labels, 4, seed=2)
+
+    def epochs(seed):
+        pairs = ContrastivePairs(list(range(6)), labels, seed)
+        return [[(pair["first"], pair["second"], pair["labels"]) for pair in pairs] for _ in range(8)]
+
+    drawn = epochs(1)
+    for pairs in drawn:
+        assert [pair[0] for pair in pairs] == [place for place in range(6) for _ in range(2)]
+        assert [pair[2] for pair in pairs] == 6 * [1.0, 0.0]
+        for one, other, target in pairs:
+            assert (labels[one] == labels[other]) == bool(target)
+            assert one != other or labels[one] == 2  # the only one of its class
+    assert len({pair[1] for pairs in drawn for pair in pairs if pair[0] == 2}) == 5  # all but itself
+    assert drawn == epochs(1) != epochs(2)
 
 
 def cosines(model, inputs, labels):
@@ -47,7 +53,7 @@ def test_the_encoder_draws_classes_apart():
     labels = inputs.pop("labels")
     before = cosines(job.loaded.model, inputs, labels)
     encoder = job.loaded.model.base_model
-    outcome = SetFit(SetFitSettings(epochs=4)).run(job)
+    outcome = SetFit(Settings(epochs=6)).run(job)
     assert type(outcome.model) is BertForSequenceClassification and outcome.model.base_model is encoder
     # without the block that only takes the mean
     plain = pretrained("bert").model
@@ -56,12 +62,12 @@ def test_the_encoder_draws_classes_apart():
     after = cosines(plain, inputs, labels)
     assert after[0] - after[1] > before[0] - before[1] + 0.3
     losses = [record["loss"] for record in outcome.history if "loss" in record]
-    assert len(losses) == 4 and losses[-1] < losses[0]
-    assert outcome.passes == 4 * 2 * 2 * 3 * 3 + 1 and set(outcome.seconds) == {"setfit", "setfit head"}
+    assert len(losses) == 6 and losses[-1] < losses[0]
+    assert outcome.passes == 6 * 2 * 2 * 3 + 1 and set(outcome.seconds) == {"setfit", "setfit head"}
 
 
 def test_without_steps_it_is_the_probe():
-    tuned = SetFit(SetFitSettings(epochs=0)).run(job_of(pretrained("deberta"))).model
+    tuned = SetFit(Settings(epochs=0)).run(job_of(pretrained("deberta"))).model
     plain = Probe().run(job_of(pretrained("deberta"))).model
     assert type(tuned) is type(plain) is ProbeForSequenceClassification
     assert all(torch.equal(tuned.state_dict()[key], value) for key, value in plain.state_dict().items())
@@ -90,9 +96,7 @@ def test_a_missing_library_is_one_line(monkeypatch):
     find = importlib.util.find_spec
     hidden = lambda name, *rest: None if name == "sentence_transformers" else find(name, *rest)  # noqa: E731
     monkeypatch.setattr(importlib.util, "find_spec", hidden)
-    with pytest.raises(
-        MissingExtraError, match=r"expected the extra 'setfit'.*pip install 'agwm\[setfit\]'"
-    ):
+    with pytest.raises(MissingExtraError, match=r"pip install 'agwm\[setfit\]'"):
         SetFit().check(pretrained("bert"), FinetuneConfig())
 
 
