@@ -27,7 +27,7 @@ FOLDERS: dict[str, set[str]] = {
     "training": set(),
     "search": {"mixing", "hypergradient"},
     "recipe": {"search", "training", "mixing", "hypergradient", "data.sampling"},
-    "methods": {"recipe", "training", "models", "mixing"},
+    "methods": {"recipe", "training", "models", "mixing", "data.sampling"},
     "testing": {"methods", "recipe", "training", "models"},
     "evaluation": {"data", "mixing"},
     "prediction": {"evaluation", "models", "data"},
