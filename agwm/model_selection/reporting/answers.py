@@ -28,7 +28,7 @@ def answer_section(record: FitRecord) -> Section:
     if answers is None:
         return Section("answers", title, [Text("The chosen candidate has no answers for held-out rows.")])
     rows = len(set(answers.rows.tolist()))
-    held = "once" if answers.repeats == 1 else f"{answers.repeats} times, so it is counted as often"
+    held = "once" if answers.repeats == 1 else f"{answers.repeats} times, and is counted each time"
     text = f"Answers of {brief(record.chosen, 80)} for {rows} rows. Each was held out {held}."
     return Section("answers", title, [Text(text), *_blocks(answers, "held-out rows", "held")])
 
