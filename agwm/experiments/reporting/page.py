@@ -109,7 +109,8 @@ def pictures_of(runs: Sequence[Record]) -> list[Picture]:
         ),
         Picture(
             f"cost{end}",
-            "Cost against score: mean of the runs that gave one, bars: standard deviation.",
+            "Cost against score: mean of the runs that gave one, bars: standard deviation. Of more than"
+            " twelve methods each has a lane: small dots are runs, the large one is their mean.",
             lambda path: draw_cost(runs, path),
         ),
     ]
