@@ -1,21 +1,34 @@
-"""agwm: attention-guided weights mixup for finetuning pretrained models on few examples."""
+"""agwm: attention-guided weights mixup for finetuning pretrained models on few examples.
+
+Public names are imported when they are first used: the command line starts without PyTorch.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from typing import TYPE_CHECKING, Any
 
 from agwm._version import __version__
+from agwm.betty_programs import register_with_betty
+from agwm.betty_release import check_release
 from agwm.errors import AgwmError, AgwmWarning
-from agwm.hypergradient._betty import HypergradientConfig
-from agwm.hypergradient.settings import HYPERGRADIENT_TYPE, Hypergradient
-from agwm.mixing.alpha import Alpha
-from agwm.mixing.functions import mix_weights
-from agwm.mixing.injection import inject, mixup_of
-from agwm.mixing.loading import load
-from agwm.mixing.mixup import Mixup
-from agwm.recipe.config import FinetuneConfig, MixingConfig, SearchConfig
-from agwm.recipe.finetune import finetune
-from agwm.recipe.result import FinetuneResult
-from agwm.search.engine import MixupEngine
-from agwm.search.problems import AttentionProblem, TaskWeightProblem
-from agwm.search.wiring import build_engine
-from agwm.training.config import TrainingConfig
+
+if TYPE_CHECKING:
+    from agwm.hypergradient._betty import HypergradientConfig
+    from agwm.hypergradient.settings import HYPERGRADIENT_TYPE, Hypergradient
+    from agwm.mixing.alpha import Alpha
+    from agwm.mixing.functions import mix_weights
+    from agwm.mixing.injection import inject, mixup_of
+    from agwm.mixing.loading import load
+    from agwm.mixing.mixup import Mixup
+    from agwm.recipe.config import FinetuneConfig, MixingConfig, SearchConfig
+    from agwm.recipe.finetune import finetune
+    from agwm.recipe.result import FinetuneResult
+    from agwm.search.engine import MixupEngine
+    from agwm.search.problems import AttentionProblem, TaskWeightProblem
+    from agwm.search.wiring import build_engine
+    from agwm.training.config import TrainingConfig
 
 __all__ = [
     "HYPERGRADIENT_TYPE",
@@ -41,3 +54,42 @@ __all__ = [
     "mix_weights",
     "mixup_of",
 ]
+
+# Module -> the public names in it; the imports above tell the same to tools that read the source.
+_LATE: dict[str, tuple[str, ...]] = {
+    "agwm.hypergradient._betty": ("HypergradientConfig",),
+    "agwm.hypergradient.settings": ("HYPERGRADIENT_TYPE", "Hypergradient"),
+    "agwm.mixing.alpha": ("Alpha",),
+    "agwm.mixing.functions": ("mix_weights",),
+    "agwm.mixing.injection": ("inject", "mixup_of"),
+    "agwm.mixing.loading": ("load",),
+    "agwm.mixing.mixup": ("Mixup",),
+    "agwm.recipe.config": ("FinetuneConfig", "MixingConfig", "SearchConfig"),
+    "agwm.recipe.finetune": ("finetune",),
+    "agwm.recipe.result": ("FinetuneResult",),
+    "agwm.search.engine": ("MixupEngine",),
+    "agwm.search.problems": ("AttentionProblem", "TaskWeightProblem"),
+    "agwm.search.wiring": ("build_engine",),
+    "agwm.training.config": ("TrainingConfig",),
+}
+_PLACES = {name: place for place, names in _LATE.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PLACES:
+        if _PLACES[name].startswith("agwm.hypergradient."):  # who asks for the type wants it registered
+            importlib.import_module("agwm.hypergradient.search_step")
+        value = getattr(importlib.import_module(_PLACES[name]), name)
+        globals()[name] = value
+        return value
+    if not name.startswith("_") and importlib.util.find_spec(f"{__name__}.{name}") is not None:
+        return importlib.import_module(f"{__name__}.{name}")  # agwm.data, as after `import agwm.data`
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+check_release()
+register_with_betty()

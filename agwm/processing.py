@@ -57,19 +57,26 @@ def special_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:
     return added | set(tokenizer.all_special_ids)
 
 
-def write_processing_class(processing_class: Any, folder: Path, max_length: int | None = None) -> None:
+def write_processing_class(
+    processing_class: Any, folder: Path, max_length: int | None = None, as_text: bool = False
+) -> None:
     """Save a tokenizer as it was used: its padding, and its cut length where that is known.
 
     Args:
         processing_class: The tokenizer. It is not changed.
         folder: An existing folder.
         max_length: Number of tokens at which texts were cut; None: as the tokenizer says.
+        as_text: Special tokens in texts (``</s>``) were read as text, as :func:`agwm.data.encode` does:
+            whoever loads the tokenizer reads them so too. A Unigram model finds them all the same.
     """
     if isinstance(processing_class, PreTrainedTokenizerBase):
         processing_class = copy.deepcopy(processing_class)
         # transformers writes those of its attributes that were given when it was made
         for side in ("padding_side", "truncation_side"):
             processing_class.init_kwargs[side] = getattr(processing_class, side)
+        if as_text:
+            processing_class.split_special_tokens = True
+            processing_class.init_kwargs["split_special_tokens"] = True
         for path in ("name_or_path", "tokenizer_file", "vocab_file"):
             processing_class.init_kwargs.pop(path, None)
         if max_length is not None:

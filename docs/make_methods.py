@@ -22,7 +22,7 @@ HEAD = """# Methods
 
 All of them are run by `--method NAME` of [the example](../../examples/README.md), from the same
 pretrained weights, on the same examples, with the same data order for a seed. Settings stand in
-`configs/default.yaml`, under `rivals` for those that have some of their own. This page is written by
+`agwm/configs/default.yaml`, under `rivals` for those that have some of their own. This page is written by
 `python -m docs.make_methods`.
 
 """

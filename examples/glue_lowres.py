@@ -1,10 +1,10 @@
 """Finetune a pretrained model on a few hundred examples, by agwm and by vanilla finetuning, and compare.
 
 python examples/glue_lowres.py                                              # the defaults: no network
-python examples/glue_lowres.py --config configs/demo.yaml
+python examples/glue_lowres.py --config agwm/configs/demo.yaml
 python examples/glue_lowres.py --task stsb --data-dir glue --method vanilla --method agwm --seeds 3
-python examples/glue_lowres.py --config configs/paper/glue_lowres.yaml --task rte
-python examples/glue_lowres.py --grid configs/grids/minilm.yaml --data-dir glue --jobs 2    # many at once
+python examples/glue_lowres.py --config agwm/configs/paper/glue_lowres.yaml --task rte
+python examples/glue_lowres.py --grid agwm/configs/grids/minilm.yaml --data-dir glue --jobs 2  # many
 python examples/glue_lowres.py --tune --data-dir glue                            # settings by dev score
 """
 
@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from agwm.configs.packaged import FOLDER, config_file
 from agwm.errors import ConfigError
 from agwm.experiments.command import notice, report, run_command
 from agwm.experiments.config import RunConfig, load_config
@@ -36,7 +37,7 @@ from agwm.experiments.reporting.overview import write_overview
 from agwm.files import make_folder, write_text
 from agwm.methods import METHODS
 
-TUNING = Path(__file__).resolve().parents[1] / "configs" / "grids" / "tuning.yaml"
+TUNING = FOLDER / "grids" / "tuning.yaml"
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -45,7 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add = parser.add_argument
-    add("--config", metavar="FILE", help="YAML file laid over configs/default.yaml")
+    add("--config", metavar="FILE", help="YAML file laid over agwm/configs/default.yaml")
     add("--method", action="append", metavar="NAME", help=f"{', '.join(METHODS)}; may be repeated, or a,b")
     add("--task", metavar="NAME", help="a GLUE task, an embedded one, or a name for own files (own)")
     add("--model", metavar="NAME", help="minilm (extra 'offline'), a folder, or a name on the hub")
@@ -147,7 +148,8 @@ def config_of(arguments: argparse.Namespace) -> RunConfig:
         "seeds": None if arguments.seeds is None else read_seeds(arguments.seeds),
     }
     delta = {key: value for key, value in given.items() if value is not None}
-    return load_config(arguments.config, {**delta, **delta_of(arguments)}, arguments.set)
+    config = None if arguments.config is None else config_file(arguments.config)
+    return load_config(config, {**delta, **delta_of(arguments)}, arguments.set)
 
 
 def _places(arguments: argparse.Namespace) -> tuple[str | None, str | None]:
@@ -221,7 +223,7 @@ def tune(arguments: argparse.Namespace) -> None:
     if any(text.partition("=")[0].strip() == "output_dir" for text in arguments.set):
         raise ConfigError("Wrong --set output_dir with --tune: expected a flag. Pass --output-dir.")
     seeds = None if arguments.seeds is None else read_seeds(arguments.seeds)
-    tuning = load_tuning(arguments.tune, delta, arguments.set, seeds)
+    tuning = load_tuning(config_file(arguments.tune), delta, arguments.set, seeds)
     # The choice is made of all records of these tasks, whatever labels are run now.
     tuning = dataclasses.replace(tuning, cells=_part(arguments, tuning.cells, None))
     labels = _methods(arguments)
@@ -271,7 +273,7 @@ def run(arguments: argparse.Namespace) -> None:
         return
     if arguments.grid is not None:
         seeds = None if arguments.seeds is None else read_seeds(arguments.seeds)
-        grid = load_grid(arguments.grid, delta_of(arguments), arguments.set, seeds)
+        grid = load_grid(config_file(arguments.grid), delta_of(arguments), arguments.set, seeds)
         cells = local_models(_part(arguments, grid.cells, _methods(arguments)), arguments.local_model)
         result = run_cells(arguments, cells, grid.seconds_per_pass, scores_test=True)
         if result is None or not result.records:

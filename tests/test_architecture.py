@@ -18,6 +18,7 @@ PACKAGE = ROOT / "agwm"
 # that is not here is an error, and so is an import that is not allowed here, wherever in a file it stands.
 FOLDERS: dict[str, set[str]] = {
     "": set(),
+    "configs": set(),
     "data": {"data.embedded"},
     "data.embedded": set(),
     "models": set(),
@@ -39,6 +40,14 @@ FOLDERS: dict[str, set[str]] = {
         "models",
         "data",
     },
+    "fitting": {
+        "model_selection",
+        "model_selection.reporting",
+        "prediction",
+        "evaluation",
+        "recipe",
+        "data",
+    },
     "model_selection.reporting": {"model_selection", "evaluation", "data"},
     "experiments": {
         "evaluation",
@@ -55,17 +64,19 @@ FOLDERS: dict[str, set[str]] = {
 }
 # Floors: a folder may import those of a lower number only.
 FLOORS = {
-    "": 1, "data.embedded": 2, "data": 3, "models": 3, "mixing": 4, "hypergradient": 4, "training": 4,
+    "": 1, "configs": 2,
+    "data.embedded": 2, "data": 3, "models": 3, "mixing": 4, "hypergradient": 4, "training": 4,
     "search": 5, "evaluation": 5, "recipe": 6, "methods": 7, "testing": 8, "experiments": 8,
-    "prediction": 6, "model_selection": 8, "model_selection.reporting": 9,
+    "prediction": 6, "model_selection": 8, "model_selection.reporting": 9, "fitting": 10,
     "experiments.reporting": 9, "experiments.grid": 10,
 }  # fmt: skip
 # The modules that gather the public names; they import what they like from below.
 DOORS = {"agwm"}
 # Modules of the package's ground. A new one is a decision, so it is written down.
 GROUND = {
-    "_version", "batches", "cards", "checks", "errors", "files", "finiteness", "folders", "forward_pass",
-    "markdown", "model_loss", "processes", "processing", "progress", "rng", "scores",
+    "_version", "batches", "betty_programs", "betty_release",
+    "cards", "checks", "errors", "files", "finiteness", "folders", "forward_pass",
+    "markdown", "model_loss", "processes", "processing", "progress", "rng", "scores", "versions",
 }  # fmt: skip
 
 

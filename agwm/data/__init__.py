@@ -6,6 +6,7 @@ from agwm.data.embedded.rows import embedded_rows
 from agwm.data.encoding import DynamicPadding, check_known, count_unknown, encode, token_lengths
 from agwm.data.files import load_files
 from agwm.data.loading import load_task
+from agwm.data.rows import load_rows
 from agwm.data.sampling import check_disjoint, sample_low_resource, split_train
 from agwm.data.task_data import TaskData
 from agwm.data.tasks import EMBEDDED_TASKS, GLUE_TASKS, TASKS, Task, get_task
@@ -24,6 +25,7 @@ __all__ = [
     "encode",
     "get_task",
     "load_files",
+    "load_rows",
     "load_task",
     "sample_low_resource",
     "split_train",

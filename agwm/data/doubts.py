@@ -19,7 +19,7 @@ def data_doubts(train: PartFacts, test: PartFacts, sources: Sequence[str]) -> li
 
     Args:
         train: What the training set holds.
-        test: What the test set holds.
+        test: What the test set holds; it may be empty.
         sources: Names of the two.
 
     Example:
@@ -38,7 +38,8 @@ def data_doubts(train: PartFacts, test: PartFacts, sources: Sequence[str]) -> li
         )
     present = {name: count for name, count in train.classes.items() if count}
     lines += [f"{train_name}: {line}" for line in _class_doubts(present, train.num_examples)]
-    if absent := [name for name in present if not test.classes.get(name)]:
+    absent = [name for name in present if not test.classes.get(name)]
+    if absent and test.num_examples:
         lines.append(f"{test_name}: no example of class {_names(absent)}.")
     return lines
 

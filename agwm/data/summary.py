@@ -25,7 +25,7 @@ class PartFacts:
     Attributes:
         num_examples: All of them.
         classes: Name of a class -> its examples, in index order; empty for regression.
-        scores: Least, mean and greatest score; None for classes.
+        scores: Least, mean and greatest score; None for classes, and where there is no example.
         num_empty: Examples with an empty text.
         num_shared: Examples whose texts are in the other set too.
         num_repeated: Examples whose texts stand further up in this set.
@@ -51,7 +51,7 @@ def part_facts(examples: datasets.Dataset, other: datasets.Dataset, task: Task) 
 
     Args:
         examples: The set.
-        other: The set beside it: the test set of a training set, or the other way round.
+        other: The set beside it: the test set of a training set, or the other way round. It may be empty.
         task: The task of both.
 
     Example:
@@ -79,7 +79,9 @@ def part_facts(examples: datasets.Dataset, other: datasets.Dataset, task: Task) 
     return PartFacts(
         num_examples=len(texts),
         classes={name: counts[index] for index, name in enumerate(task.label_names or ())},
-        scores=(min(labels), float(np.mean(labels)), max(labels)) if task.is_regression else None,
+        scores=(min(labels), float(np.mean(labels)), max(labels))
+        if task.is_regression and labels
+        else None,
         num_empty=sum(not all(one.strip() for one in text) for text in texts),
         num_shared=sum(text in elsewhere for text in texts),
         num_repeated=repeated,
@@ -96,6 +98,8 @@ def part_line(source: str, facts: PartFacts, other: str, cut: str) -> str:
         other: Name of the set beside it.
         cut: Texts that are cut, in words; "" where that is not known.
     """
+    if not facts.num_examples:
+        return f"{source or 'test set'}: no examples."
     if facts.scores is not None:
         low, mean, high = facts.scores
         labels = f"scores from {low:g} to {high:g}, mean {mean:.3g}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agwm.data.metrics import METRICS, REGRESSION_METRICS
+from agwm.data.metrics import METRICS
 from agwm.errors import DataError, close_names, shown
 
 __all__ = ["EMBEDDED_TASKS", "GLUE_TASKS", "TASKS", "Task", "get_task"]
@@ -12,6 +12,11 @@ __all__ = ["EMBEDDED_TASKS", "GLUE_TASKS", "TASKS", "Task", "get_task"]
 _SINGLE = ("sentence1",)
 _PAIR = ("sentence1", "sentence2")
 _TEXT_COLUMNS = (_SINGLE, _PAIR)
+_KINDS = {
+    "single_label_classification": "classification",
+    "multi_label_classification": "several labels an example",
+    "regression": "regression",
+}
 
 
 @dataclass(frozen=True)
@@ -21,9 +26,11 @@ class Task:
     Attributes:
         name: Lower-case name.
         text_columns: ``("sentence1",)`` or ``("sentence1", "sentence2")``.
-        label_names: Names of the classes in index order; None for regression.
+        label_names: Names of the classes in index order; None for regression. With several labels an
+            example: the names of all labels; one is enough.
         metric: A key of ``agwm.data.metrics.METRICS``.
         positive: The class that f1 is of; None: the second, and for other metrics.
+        multi_label: True if an example has any number of the labels, also none.
 
     Raises:
         DataError: If the fields do not fit together.
@@ -34,6 +41,7 @@ class Task:
     label_names: tuple[str, ...] | None
     metric: str = "accuracy"
     positive: str | None = None
+    multi_label: bool = False
 
     def __post_init__(self) -> None:
         """Raise unless the fields fit together.
@@ -46,29 +54,34 @@ class Task:
                 f"Task {self.name!r} has wrong text columns: expected ('sentence1',) or "
                 f"('sentence1', 'sentence2'), got {self.text_columns!r}."
             )
+        if self.multi_label and self.label_names is None:
+            raise DataError(
+                f"Task {self.name!r} has no label names: expected those of its labels for multi_label, got"
+                " none. Name them, or set multi_label=False."
+            )
+        fewest = 1 if self.multi_label else 2
         if self.label_names is not None and (
-            len(self.label_names) < 2 or len(set(self.label_names)) < len(self.label_names)
+            len(self.label_names) < fewest or len(set(self.label_names)) < len(self.label_names)
         ):
             raise DataError(
-                f"Task {self.name!r} has wrong label names: expected two or more different ones, "
-                f"got {shown(self.label_names)}."
+                f"Task {self.name!r} has wrong label names: expected {'one' if fewest == 1 else 'two'} or"
+                f" more different ones, got {shown(self.label_names)}."
             )
         if self.metric not in METRICS:
             raise DataError(
                 f"Task {self.name!r} has an unknown metric: expected one of "
                 f"{', '.join(METRICS)}, got {self.metric!r}.{close_names(self.metric, METRICS)}"
             )
-        if self.is_regression != (self.metric in REGRESSION_METRICS):
-            kind = "regression" if self.is_regression else "classification"
-            fitting = [m for m in METRICS if (m in REGRESSION_METRICS) == self.is_regression]
+        if self.problem_type not in METRICS[self.metric].problem_types:
+            fitting = [name for name, one in METRICS.items() if self.problem_type in one.problem_types]
             raise DataError(
                 f"Metric {self.metric!r} does not fit task {self.name!r}: expected one of "
-                f"{', '.join(fitting)} for {kind}."
+                f"{', '.join(fitting)} for {_KINDS[self.problem_type]}."
             )
         if self.metric == "f1" and self.num_labels != 2:
             raise DataError(
                 f"Metric 'f1' does not fit task {self.name!r}: expected 2 classes, "
-                f"got {self.num_labels}. Use accuracy."
+                f"got {self.num_labels}. Use macro_f1 or accuracy."
             )
         if self.positive is not None and self.metric != "f1":
             raise DataError(
@@ -102,8 +115,15 @@ class Task:
         return self.label_names is None
 
     @property
+    def problem_type(self) -> str:
+        """Kind of the task, as ``config.problem_type`` of transformers names it."""
+        if self.is_regression:
+            return "regression"
+        return "multi_label_classification" if self.multi_label else "single_label_classification"
+
+    @property
     def num_labels(self) -> int:
-        """Number of model outputs: the classes, or 1 for regression."""
+        """Number of model outputs: the classes or labels, or 1 for regression."""
         return 1 if self.label_names is None else len(self.label_names)
 
     @property

@@ -14,7 +14,7 @@ from pyarrow import parquet
 from agwm.data.tables import Table, column_index, counted
 from agwm.errors import DataError, MissingExtraError, border, shown
 
-__all__ = ["read_excel", "read_parquet"]
+__all__ = ["class_name", "read_excel", "read_parquet"]
 
 _ERRORS = {"#N/A", "#DIV/0!", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!"}
 
@@ -43,7 +43,7 @@ def read_parquet(data: bytes, place: str, columns: Sequence[str]) -> Table:
         classes = _class_names(file.schema_arrow, columns[-1])
     if classes is not None:
         cells[columns[-1]] = [
-            _class_name(cell, classes, f"{place} example {row}")
+            class_name(cell, classes, f"{place} example {row}")
             for row, cell in enumerate(cells[columns[-1]], start=1)
         ]
     return Table(place, cells, class_names=classes)
@@ -56,7 +56,7 @@ def _class_names(schema: pa.Schema, column: str) -> tuple[str, ...] | None:
     return tuple(feature.names) if isinstance(feature, datasets.ClassLabel) else None
 
 
-def _class_name(cell: int | None, names: Sequence[str], place: str) -> str | None:
+def class_name(cell: int | None, names: Sequence[str], place: str) -> str | None:
     """Return the name of a class by its number.
 
     Raises:

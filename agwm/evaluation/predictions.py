@@ -6,13 +6,16 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from agwm.batches import to_device
-from agwm.data.metrics import compute_metric
 from agwm.data.tasks import Task
 from agwm.errors import DataError, DivergenceError, ShapeError
+from agwm.evaluation.constant import constant_outputs
+from agwm.evaluation.outputs import outputs_of, predictions_of
+from agwm.evaluation.scores import score
 from agwm.mixing.injection import mixup_of
 
 __all__ = ["constant_score", "evaluate", "model_logits", "predict", "predictions_from_logits"]
@@ -69,14 +72,15 @@ def predictions_from_logits(
     logits: Tensor,  # shape: (examples, task.num_labels) or, for regression, (examples,)
     task: Task,
 ) -> Tensor:  # shape: (examples,)
-    """Turn model outputs into predictions: the best class, or the one number of regression.
+    """Turn logits into predictions: the best class, the likely labels, or the one number of regression.
 
     Args:
         logits: Model outputs.
         task: The task they are for.
 
     Returns:
-        Class indices (int64), or scores (float32 or wider) for regression.
+        Class indices (int64), or scores (float32 or wider) for regression. With several labels an example:
+        0 and 1 (int64) of shape (examples, labels), 1 where the probability is above 0.5.
 
     Raises:
         ShapeError: If the shape does not fit the task.
@@ -97,6 +101,8 @@ def predictions_from_logits(
             f"Logits are NaN for {int(bad.sum())} of {len(bad)} examples. "
             "Lower the learning rate if training diverged."
         )
+    if task.multi_label:
+        return torch.from_numpy(predictions_of(outputs_of(rows, task), task))
     if not task.is_regression:
         return rows.argmax(dim=1)
     scores = rows.squeeze(1)
@@ -122,7 +128,7 @@ def evaluate(
     model: nn.Module,
     task: Task,
     examples: Sequence[dict[str, Any]],
-    labels: Sequence[float],
+    labels: Sequence[Any],
     collate: Collate,
     batch_size: int = 64,
 ) -> float:
@@ -131,17 +137,19 @@ def evaluate(
     Raises:
         DivergenceError: If an output is NaN or infinite.
     """
-    found = predict(model, task, examples, collate, batch_size)
-    return compute_metric(task.metric, found, labels, task.positive_index)
+    logits = model_logits(model, examples, collate, batch_size)
+    return score(task.metric, outputs_of(logits, task), labels, task)
 
 
-def constant_score(task: Task, labels: Sequence[float]) -> float:
+def constant_score(task: Task, labels: Sequence[Any]) -> float:
     """Return the best score of an answer that is the same for all examples.
 
-    The share of the largest class for accuracy; 0 for correlations; for F1 that of "always positive".
+    The share of the largest class for accuracy; 0 for correlations; for F1 that of "always positive"; for
+    log loss and errors the lowest (:func:`agwm.evaluation.constant.constant_outputs`).
     A run whose score is not above it is called degenerate.
+
+    Raises:
+        DataError: If roc_auc is undefined for the labels.
     """
-    if task.is_regression:
-        return 0.0
-    answers = (torch.full((len(labels),), label) for label in range(task.num_labels))
-    return max(compute_metric(task.metric, answer, labels, task.positive_index) for answer in answers)
+    answer = constant_outputs(task.metric, labels, task)
+    return score(task.metric, np.tile(answer, (len(labels), 1)), labels, task)

@@ -17,7 +17,7 @@ import torch
 from tqdm import tqdm
 
 from agwm.errors import AgwmError, is_failure, one_line, reason, shown
-from agwm.experiments.records import versions
+from agwm.versions import versions
 
 __all__ = ["guarded", "notice", "out_of_memory", "report", "run_command"]
 

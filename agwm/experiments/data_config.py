@@ -24,8 +24,8 @@ class DataConfig:
         label_column: Column of labels in the own files.
         label_names: Class names in index order; null: found in the training file.
         regression: True: the labels are scores; null: the training file tells.
-        metric: accuracy, f1, matthews, spearman or pearson; null: accuracy, or spearman where the
-            labels are scores.
+        metric: accuracy, balanced_accuracy, f1, macro_f1, micro_f1, matthews, spearman or pearson; null:
+            accuracy, or spearman where the labels are scores.
         positive: The class that f1 is of; null: the second one.
         encoding: Encoding of the own files' text; null: UTF-8, or what a byte order mark says.
         separator: Character between the cells of own CSV files; null: told from the file.

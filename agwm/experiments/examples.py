@@ -11,6 +11,7 @@ from typing import Any
 import datasets
 
 from agwm.data import TaskData, load_files, load_task
+from agwm.data.metrics import METRICS
 from agwm.data.quiet import quiet_datasets
 from agwm.data.sampling import low_resource_sizes, sample_low_resource
 from agwm.data.summary import PartFacts, part_facts
@@ -62,6 +63,7 @@ def load_examples(config: RunConfig) -> Examples:
 
     Raises:
         DataError: If the task is unknown, or data are missing or wrong.
+        ConfigError: If the metric is a loss, or needs probabilities.
     """
     with quiet_datasets():
         loaded = _load(config)
@@ -111,7 +113,7 @@ def _load(config: RunConfig) -> TaskData:
     if data.train_file is None or data.test_file is None:  # DataConfig takes both or none
         return load_task(config.task, data.data_dir)
     try:
-        return load_files(
+        loaded = load_files(
             data.train_file,
             data.test_file,
             text_columns=data.text_columns,
@@ -130,3 +132,18 @@ def _load(config: RunConfig) -> TaskData:
         for argument, setting in _SETTINGS.items():
             remedy = remedy.replace(argument, setting)
         raise DataError(f"{message}{start}{remedy}") from None
+    metric = METRICS[loaded.task.metric]
+    if metric.needs_probabilities or not metric.greater_is_better:
+        fitting = [
+            name
+            for name, one in METRICS.items()
+            if loaded.task.problem_type in one.problem_types
+            and one.greater_is_better
+            and not one.needs_probabilities
+        ]
+        raise ConfigError(
+            f"Metric {metric.name!r} does not compare methods: expected a score of predictions,"
+            f" one of {', '.join(fitting)}, got a loss or one of probabilities."
+            " Set data.metric to one of these."
+        )
+    return loaded

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
-import platform
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from agwm._version import __version__
 from agwm.errors import ConfigError, DataError, shown
 from agwm.experiments.config import RunConfig
 from agwm.experiments.record import Record, RunInfo, read_record
@@ -19,6 +16,7 @@ from agwm.experiments.yaml_files import flat_settings
 from agwm.methods import METHODS, make_method
 from agwm.models.files import folder_name, model_files, model_name
 from agwm.models.pretrained import pick_device
+from agwm.versions import versions
 
 __all__ = [
     "FOLDER",
@@ -28,7 +26,6 @@ __all__ = [
     "record_path",
     "run_info",
     "run_settings",
-    "versions",
 ]
 
 FOLDER = "results"
@@ -172,29 +169,6 @@ def load_records(output_dir: str | Path) -> list[Record]:
     if not paths:
         raise DataError(f"No records: expected JSON files in {shown(folder)}, got none.")
     return [read_record(path) for path in paths]
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of the libraries that compute, and of the machine."""
-    names = ("betty-ml", "datasets", "numpy", "tokenizers", "torch", "transformers")
-    found = {name: importlib.metadata.version(name) for name in names}
-    found["torch"] = str(torch.__version__)  # tells the build, +cpu or +cu130, which metadata may not
-    return {
-        "agwm": __version__,
-        **found,
-        "python": platform.python_version(),
-        "platform": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:  # not on Linux
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def _file_part(text: str) -> str:

@@ -11,10 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from agwm.betty_release import REMEDY
 from agwm.errors import ConfigError
 from agwm.hypergradient.settings import HYPERGRADIENT_TYPE, Hypergradient
-
-_REMEDY = "pip install --ignore-requires-python 'betty-ml==0.2.1'"
 
 try:
     import betty.hypergradient as betty_hypergradient
@@ -23,7 +22,7 @@ try:
     from betty.logging.logger_base import get_logger
     from betty.problems import ImplicitProblem
 except ImportError as error:
-    raise ImportError(f"agwm needs Betty 0.2.1, got: {error}. Run: {_REMEDY}") from None
+    raise ImportError(f"agwm needs Betty 0.2.1, got: {error}. Run: {REMEDY}") from None
 
 
 def missing_features() -> list[str]:
@@ -41,7 +40,7 @@ def missing_features() -> list[str]:
 if missing_features():
     raise ImportError(
         f"agwm needs Betty 0.2.1, got one without {missing_features()[0]} (on Python 3.11 and newer pip"
-        f" picks 0.1.1). Run: {_REMEDY}"
+        f" picks 0.1.1). Run: {REMEDY}"
     )
 
 

@@ -14,6 +14,7 @@ from agwm.methods.mixout import Mixout, MixoutSettings
 from agwm.methods.one_level_mixing import JointAlpha, JointAlphaSettings, RandomAlpha, RandomAlphaSettings
 from agwm.methods.prefix_tuning import PrefixTuning, PrefixTuningSettings
 from agwm.methods.prior_decay import PriorDecay, PriorDecaySettings
+from agwm.methods.probe import Probe, ProbeSettings
 from agwm.methods.prompt_tuning import PromptTuning, PromptTuningSettings
 from agwm.methods.r3f import R3F, R4F, R3FSettings
 from agwm.methods.r_drop import RDrop, RDropSettings
@@ -56,6 +57,7 @@ METHODS: dict[str, type[Method]] = {
         PromptTuning,
         PrefixTuning,
         Lora,
+        Probe,
         RandomAlpha,
         JointAlpha,
         Frozen,
@@ -83,6 +85,7 @@ class RivalsConfig:
     prompt_tuning: PromptTuningSettings = field(default_factory=PromptTuningSettings)
     prefix_tuning: PrefixTuningSettings = field(default_factory=PrefixTuningSettings)
     lora: LoraSettings = field(default_factory=LoraSettings)
+    probe: ProbeSettings = field(default_factory=ProbeSettings)
     random_alpha: RandomAlphaSettings = field(default_factory=RandomAlphaSettings)
     joint_alpha: JointAlphaSettings = field(default_factory=JointAlphaSettings)
 

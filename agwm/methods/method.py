@@ -1,11 +1,12 @@
-"""Base classes of the methods, with the job that a method gets and the outcome that it returns."""
+"""Base classes of the methods of finetuning."""
 
 from __future__ import annotations
 
+import functools
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
@@ -16,15 +17,16 @@ from agwm.cards import CardFacts
 from agwm.checks import Interval, NonNegative, check_fields
 from agwm.errors import MethodError
 from agwm.finiteness import check_weights
-from agwm.folders import whole_folder
+from agwm.methods.job import Job, Outcome
 from agwm.methods.plain_checkpoint import write_plain
 from agwm.models.families import is_regression
 from agwm.models.pretrained import Pretrained
 from agwm.recipe.config import FinetuneConfig
 from agwm.recipe.passes import training_passes
+from agwm.training.class_weights import class_weighted
 from agwm.training.config import TrainingConfig
 from agwm.training.hooks import TrainingHooks
-from agwm.training.loop import Collate, Evaluate, train
+from agwm.training.loop import train
 
 __all__ = ["PLACES", "Job", "Method", "OneLevelMethod", "Outcome", "Settings"]
 
@@ -48,65 +50,19 @@ class Settings:
         check_fields(self)
 
 
-@dataclass(frozen=True)
-class Job:
-    """Everything that a method needs for a run.
-
-    Attributes:
-        loaded: The pretrained model on its device, its tokenizer and the names of its fresh parameters.
-        examples: Encoded training examples.
-        collate: Function that makes a padded batch from a list of examples.
-        evaluate: Function of the model that returns scores during training, for the record.
-        seed: Seed of all random draws.
-        training: Settings of one-level training. A config calls them ``vanilla``.
-        recipe: Settings of the two-level recipe.
-        progress: True to show bars; None: only on a terminal.
-    """
-
-    loaded: Pretrained
-    examples: Sequence[Any]
-    collate: Collate
-    evaluate: Evaluate | None
-    seed: int
-    training: TrainingConfig
-    recipe: FinetuneConfig
-    progress: bool | None = None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Result of a method's run.
-
-    Attributes:
-        model: The finetuned model. It is plain if the method can be merged into a plain model.
-        passes: Number of forward and backward passes of a batch in training.
-        history: Losses and scores measured during training.
-        write: Function that writes model, tokenizer and card into a new folder, of the facts for the card.
-        alpha: Name of a mixed weight -> mean, min and max of its alpha; empty without mixing.
-        seconds: Name of a stage -> its time in seconds.
-        card: Facts for the card; empty until the model is scored.
-    """
-
-    model: nn.Module
-    passes: float
-    history: list[dict[str, Any]]
-    write: Callable[[Path, CardFacts], None]
-    alpha: dict[str, dict[str, float]] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-    card: CardFacts = field(default_factory=CardFacts)
-
-    def save(self, directory: str | Path) -> None:
-        """Save model, tokenizer and card in a folder, which is swapped whole.
-
-        Raises:
-            DataError: If the folder cannot be written; what was in it is unchanged.
-            DivergenceError: If a weight is not finite.
-        """
-        with whole_folder(directory) as folder:
-            self.write(folder, self.card)
-
-
 S = TypeVar("S")
+Run = Callable[[Any, Job], Outcome]
+
+
+def _weighted(run: Run) -> Run:
+    """Return a method's ``run`` in which the loss has the job's class weights."""
+
+    @functools.wraps(run)
+    def weighted(method: Any, job: Job) -> Outcome:
+        with class_weighted(job.loaded.model, job.class_weights):
+            return run(method, job)
+
+    return weighted
 
 
 class Method(ABC, Generic[S]):
@@ -121,6 +77,8 @@ class Method(ABC, Generic[S]):
         control: Name of the method that differs from it only in holding alpha at 1; None: there is none.
         card: Name of the method whose card describes it too; None: it has a card of its own.
         passes_per_step: Forward and backward passes of a batch in a step; a text if stages differ.
+        is_seeded: True if the seed of a run decides anything.
+        replaces_head: True if it may put a head of its own in place of the model's.
 
     Args:
         settings: The method's own settings; None: the defaults.
@@ -134,6 +92,13 @@ class Method(ABC, Generic[S]):
     control: ClassVar[str | None] = None
     card: ClassVar[str | None] = None
     passes_per_step: ClassVar[int | str] = 1
+    is_seeded: ClassVar[bool] = True
+    replaces_head: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "run" in vars(cls):  # every method's loss is weighted here, also those of other projects
+            cls.run = _weighted(cls.run)  # type: ignore[method-assign, assignment]
 
     def __init__(self, settings: S | None = None) -> None:
         if settings is None and self.settings_class is not None:
@@ -181,13 +146,14 @@ class Method(ABC, Generic[S]):
 
     @abstractmethod
     def run(self, job: Job) -> Outcome:
-        """Finetune the model of the job.
+        """Finetune the model of the job. The losses that it computes while this runs have class weights.
 
         Args:
             job: Model, examples and settings.
 
         Raises:
             MethodError: If the method does not fit the model.
+            ConfigError: If there are class weights, and the model is a regression.
         """
 
     def refuse(self, model: nn.Module, reason: str, remedy: str = "Choose another method.") -> MethodError:

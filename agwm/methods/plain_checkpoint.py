@@ -16,7 +16,7 @@ __all__ = ["write_plain"]
 def write_plain(model: Any, tokenizer: Any, folder: Path, facts: CardFacts) -> None:
     """Write a model that transformers can load, its tokenizer and its card into a new folder."""
     write_hugging_face(model, folder, tokenizer)
-    write_processing_class(tokenizer, folder, facts.max_length)
+    write_processing_class(tokenizer, folder, facts.max_length, as_text=True)
     about = "A plain checkpoint: transformers loads it without agwm."
     code = loading_code(model, True, facts.text_columns)
     write_text(folder / CARD_FILE, card_text(model, about, code, facts))

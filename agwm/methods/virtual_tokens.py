@@ -141,7 +141,7 @@ class VirtualTokens(Adapter):
             settings.base_model_name_or_path = place
         # peft's own settings hold neither the number of labels nor their names.
         write_config(plain, folder, tokenizer)
-        write_processing_class(tokenizer, folder, facts.max_length)
+        write_processing_class(tokenizer, folder, facts.max_length, as_text=True)
         write_text(folder / CARD_FILE, card_text(plain, _ABOUT, _code(base), facts))
 
 

@@ -1,4 +1,4 @@
-"""Settings of the recipe; the defaults are those of ``configs/default.yaml``."""
+"""Settings of the recipe; the defaults are those of ``agwm/configs/default.yaml``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of one-level training. ``configs/default.yaml`` has the same defaults."""
+"""Settings of one-level training. ``agwm/configs/default.yaml`` has the same defaults."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from agwm.rng import RngState, seed_everything
 from agwm.scores import plain_scores
 from agwm.training.config import TrainingConfig
 from agwm.training.hooks import TrainingHooks
+from agwm.training.lengths import length_batches
 
 __all__ = ["Collate", "Evaluate", "make_loader", "make_scheduler", "measure", "train"]
 
@@ -45,8 +46,14 @@ def make_scheduler(
 
 
 def make_loader(dataset: Any, batch_size: int, collate: Collate, seed: int) -> DataLoader:
-    """Return a loader that draws a new order in each epoch. The orders depend on ``seed`` alone."""
+    """Return a loader that draws a new order in each epoch. The orders depend on ``seed`` alone.
+
+    Examples that are :class:`GroupedByLength` are batched with others of like length.
+    """
     order = torch.Generator().manual_seed(seed)
+    batches = length_batches(dataset, batch_size, order)
+    if batches is not None:
+        return DataLoader(dataset, batch_sampler=batches, collate_fn=collate, generator=order)
     return DataLoader(dataset, batch_size, shuffle=True, collate_fn=collate, generator=order)
 
 

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from agwm.data.metrics import METRICS, compute_metric
+from agwm.data.metrics import METRICS, PROBLEM_TYPES, compute_metric
 from agwm.errors import ConfigError, DataError, ShapeError
 
 PREDICTED, TRUE = [1, 1, 0, 0, 1, 0, 1, 1], [1, 0, 0, 1, 1, 0, 1, 0]
 TP, FP, FN, TN = 3, 2, 1, 2
+FROM_PREDICTIONS = [name for name, metric in METRICS.items() if not metric.needs_probabilities]
 
 
 def test_class_metrics_against_their_definitions() -> None:
@@ -19,6 +20,40 @@ def test_class_metrics_against_their_definitions() -> None:
     product = (TP + FP) * (TP + FN) * (TN + FP) * (TN + FN)
     expected = (TP * TN - FP * FN) / product**0.5
     assert compute_metric("matthews", PREDICTED, TRUE) == pytest.approx(expected)
+
+
+def test_metrics_of_all_classes_against_their_definitions() -> None:
+    first, second = 2 * TN / (2 * TN + FP + FN), 2 * TP / (2 * TP + FP + FN)
+    assert compute_metric("macro_f1", PREDICTED, TRUE) == pytest.approx((first + second) / 2)
+    assert compute_metric("micro_f1", PREDICTED, TRUE) == pytest.approx((TP + TN) / 8)
+    recalls = TP / (TP + FN), TN / (TN + FP)
+    assert compute_metric("balanced_accuracy", PREDICTED, TRUE) == pytest.approx(sum(recalls) / 2)
+    assert compute_metric("mae", [1.0, 2.5, 4.0], [1.5, 2.5, 2.0]) == pytest.approx(2.5 / 3)
+
+
+def test_a_class_that_the_labels_lack() -> None:
+    # class 2 is predicted once: it has no recall, and an F1 of 0
+    assert compute_metric("balanced_accuracy", [0, 0, 1, 2], [0, 0, 1, 1]) == 0.75
+    assert compute_metric("macro_f1", [0, 0, 1, 2], [0, 0, 1, 1]) == pytest.approx((1 + 2 / 3 + 0) / 3)
+    assert compute_metric("balanced_accuracy", [0, 1], [0, 0]) == 0.5
+
+
+def test_every_metric_says_what_it_needs() -> None:
+    assert {name for name, metric in METRICS.items() if metric.needs_probabilities} == {
+        "roc_auc",
+        "log_loss",
+    }
+    assert {name for name, metric in METRICS.items() if not metric.greater_is_better} == {"log_loss", "mae"}
+    for name, metric in METRICS.items():
+        assert metric.name == name and metric.problem_types
+        assert set(metric.problem_types) <= set(PROBLEM_TYPES)
+
+
+def test_probabilities_are_no_predictions() -> None:
+    with pytest.raises(
+        ConfigError, match=r"'roc_auc' needs probabilities: expected one of accuracy, .* mae"
+    ):
+        compute_metric("roc_auc", [0, 1], [0, 1])
 
 
 def test_correlations_against_their_definitions() -> None:
@@ -56,7 +91,7 @@ def test_f1_refuses_a_third_class() -> None:
         compute_metric("f1", [0, 2], [0, 1])
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", FROM_PREDICTIONS)
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_predictions_must_be_finite(name: str, bad: float) -> None:
     with pytest.raises(DataError, match=r"Predictions are not finite.*first: number 2"):

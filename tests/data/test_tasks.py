@@ -56,6 +56,8 @@ def test_unknown_name_shows_close_ones() -> None:
         (("sentence1",), ("a", "b"), "spearman", "for classification"),
         (("sentence1",), None, "f1", "for regression"),
         (("sentence1",), ("a", "b", "c"), "f1", "expected 2 classes"),
+        (("sentence1",), None, "log_loss", "expected one of spearman, pearson, mae for regression"),
+        (("sentence1",), ("a", "b"), "mae", "for classification"),
     ],
 )
 def test_fields_that_do_not_fit(columns: tuple, names: tuple, metric: str, message: str) -> None:
@@ -73,3 +75,26 @@ def test_positive_class() -> None:
         Task("mine", ("sentence1",), names, "f1", positive="abusiv")
     with pytest.raises(DataError, match="expected metric 'f1', or no positive class, got 'abusive'"):
         Task("mine", ("sentence1",), names, positive="abusive")
+
+
+def test_several_labels_an_example() -> None:
+    task = Task("mine", ("sentence1",), ("spam",), "macro_f1", multi_label=True)
+    assert (task.num_labels, task.problem_type) == (1, "multi_label_classification")
+    assert not task.is_regression and task.positive_class is None
+    assert TASKS["rte"].problem_type == "single_label_classification"
+    assert TASKS["stsb"].problem_type == "regression"
+
+
+@pytest.mark.parametrize(
+    ("names", "metric", "message"),
+    [
+        (None, "accuracy", "expected those of its labels for multi_label, got none"),
+        ((), "accuracy", "expected one or more different ones"),
+        (("a", "a"), "accuracy", "expected one or more different ones"),
+        (("a", "b"), "matthews", "roc_auc, log_loss for several labels an example"),
+        (("a", "b"), "f1", "does not fit task 'mine'"),
+    ],
+)
+def test_labels_that_do_not_fit(names: tuple | None, metric: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        Task("mine", ("sentence1",), names, metric, multi_label=True)

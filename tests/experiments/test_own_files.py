@@ -91,3 +91,15 @@ def test_a_remedy_names_what_the_command_line_has(data, tmp_path):
         DataError, match=r"Pass --set data.label_names=\[...\] or --set data.regression=true"
     ):
         load_examples(config)
+
+
+@pytest.mark.parametrize("metric", ["log_loss", "roc_auc"])
+def test_methods_are_compared_by_scores_of_predictions(data, metric):
+    config = load_config(None, {"data": {**data, "metric": metric}})
+    with pytest.raises(
+        ConfigError, match=f"'{metric}' does not compare methods: .*macro_f1.*Set data.metric"
+    ):
+        load_examples(config)
+    assert (
+        load_examples(load_config(None, {"data": {**data, "metric": "macro_f1"}})).task.metric == "macro_f1"
+    )

@@ -15,7 +15,7 @@ from agwm.experiments.yaml_files import lay_over
 from agwm.methods.two_level import Frozen
 from agwm.testing.tiny_models import pretrained
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+CONFIGS = Path(__file__).resolve().parents[2] / "agwm" / "configs"
 
 
 def test_default_yaml_is_complete_and_equal_to_the_dataclasses():

@@ -56,7 +56,7 @@ class Halved(OneLevelMethod):
 @pytest.fixture
 def with_halved(tmp_path):
     """Copy the project's code and add one method to it, in three places of two files."""
-    for name in ("agwm", "examples", "configs", "docs"):
+    for name in ("agwm", "examples", "docs"):
         ignored = shutil.ignore_patterns("__pycache__", "results")
         shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
     (tmp_path / "agwm/methods/halved.py").write_text(METHOD, encoding="utf-8")

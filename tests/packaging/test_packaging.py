@@ -186,7 +186,7 @@ def test_the_install_command_is_the_same_everywhere() -> None:
 @pytest.mark.parametrize("name", ["Makefile", "docs/install.md", "README.md"])
 def test_configs_that_are_mentioned_exist(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
-    mentioned = set(re.findall(r"\bconfigs/[\w./-]+\.ya?ml\b", text))
+    mentioned = set(re.findall(r"\bagwm/configs/[\w./-]+\.ya?ml\b", text))
     missing = sorted(path for path in mentioned if not (ROOT / path).is_file())
     assert missing == []
 

@@ -25,7 +25,7 @@ from agwm.files import write_json
 from agwm.methods import METHODS
 from tests.programs import ROOT, main
 
-GRIDS = ROOT / "configs" / "grids"
+GRIDS = ROOT / "agwm" / "configs" / "grids"
 FILES = [path for path in sorted(GRIDS.glob("*.yaml")) if path.name != "tuning.yaml"]
 
 

@@ -16,7 +16,7 @@ from agwm.methods import METHODS
 from tests.experiments.records import make_record
 from tests.programs import ROOT, main
 
-TUNING = ROOT / "configs" / "grids" / "tuning.yaml"
+TUNING = ROOT / "agwm" / "configs" / "grids" / "tuning.yaml"
 
 
 def rates(*values):

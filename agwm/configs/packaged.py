@@ -1,0 +1,46 @@
+"""Files of the package by their names: ``demo``, ``minilm.yaml``, ``paper/glue_lowres.yaml``."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from agwm.errors import ConfigError, close_names, shown
+
+__all__ = ["FOLDER", "config_file", "config_names"]
+
+FOLDER = Path(__file__).resolve().parent
+_MARK = "configs/"  # where the files lie in the repository
+
+
+def config_names() -> dict[str, Path]:
+    """Return the name of each config of the package, relative to its folder, and its file."""
+    return {path.relative_to(FOLDER).as_posix(): path for path in sorted(FOLDER.rglob("*.yaml"))}
+
+
+def config_file(name: str) -> Path:
+    """Return the user's own file of that name, or else the package's.
+
+    Args:
+        name: A path; or the name of a config of the package, with or without ``.yaml`` and ``configs/``.
+
+    Raises:
+        ConfigError: If neither is there.
+
+    Example:
+        >>> config_file("grids/minilm") == FOLDER / "grids" / "minilm.yaml"
+        True
+    """
+    path = Path(name)
+    with suppress(OSError, ValueError):  # too long for a path, or with a NUL
+        if path.exists() and not path.is_dir():
+            return path
+    known = config_names()
+    short = name.removeprefix(f"agwm/{_MARK}").removeprefix(_MARK)
+    for one in (short, f"{short}.yaml"):
+        if one in known:
+            return known[one]
+    raise ConfigError(
+        f"Cannot read config {shown(name)}: expected a file, or one of the package's, got neither."
+        f"{close_names(short, known)} The package has {', '.join(known)}."
+    )

@@ -1,0 +1,1 @@
+"""Fitting: from rows to a model in use, by a command or from Python."""

@@ -1,0 +1,243 @@
+"""Cells of a model selection: the pieces of work that are done, and kept, one by one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from agwm.data import DynamicPadding
+from agwm.errors import DivergenceError, HypergradientError, one_line
+from agwm.evaluation.predictions import model_logits
+from agwm.evaluation.scores import greater_is_better, outputs_of, score
+from agwm.methods import Job, Outcome
+from agwm.model_selection.budget import BUDGETS, longer_settings
+from agwm.model_selection.candidates import CONSTANT, Settings, made_with
+from agwm.model_selection.material import Material, fresh_model
+from agwm.model_selection.record import FoldRecord, TrialRecord
+from agwm.models.pretrained import Pretrained
+from agwm.scores import finite_or_null
+from agwm.training.class_weights import balanced_weights
+from agwm.training.lengths import GroupedByLength
+
+__all__ = ["FoldCell", "Pair", "TrialCell", "TrialsRecord", "constant_outputs", "run_cell", "train_on"]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two folds of a repetition. Models that saw neither choose the settings of each on the other.
+
+    Attributes:
+        repeat: Number of the repetition.
+        folds: Numbers of the two folds.
+    """
+
+    repeat: int
+    folds: tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class TrialCell:
+    """Try the settings of a candidate on a pair of folds.
+
+    Attributes:
+        candidate: Name of the candidate.
+        pair: The folds.
+        train: Positions of the rows of all other folds.
+        held_out: Positions of the rows of the first and of the second fold.
+        settings: The settings to try.
+        seed: Seed of the training.
+    """
+
+    candidate: str
+    pair: Pair
+    train: np.ndarray
+    held_out: tuple[np.ndarray, np.ndarray]
+    settings: list[Settings]
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Name of the cell's file."""
+        first, second = self.pair.folds
+        return f"{self.candidate}-{self.pair.repeat}-trials-{first}-{second}"
+
+
+@dataclass(frozen=True)
+class TrialsRecord:
+    """What came out of a :class:`TrialCell`.
+
+    Attributes:
+        trials: For the first and for the second fold of the pair, the trials scored on that fold's rows.
+        seconds: Wall time.
+        passes: Forward and backward passes.
+    """
+
+    trials: tuple[list[TrialRecord], list[TrialRecord]]
+    seconds: float
+    passes: float
+
+
+@dataclass(frozen=True, eq=False)
+class FoldCell:
+    """Train a candidate on all rows but a fold's, and let it answer for these.
+
+    Attributes:
+        candidate: Name of the candidate.
+        repeat: Number of the repetition.
+        fold: Number of the fold.
+        train: Positions of the training rows.
+        test: Positions of the held-out rows.
+        settings: The settings that were chosen.
+        trials: The trials that chose them.
+        seed: Seed of the training.
+    """
+
+    candidate: str
+    repeat: int
+    fold: int
+    train: np.ndarray
+    test: np.ndarray
+    settings: Settings
+    trials: list[TrialRecord]
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Name of the cell's file."""
+        return f"{self.candidate}-{self.repeat}-fold-{self.fold}"
+
+
+def run_cell(material: Material, cell: TrialCell | FoldCell) -> TrialsRecord | FoldRecord:
+    """Do the work of a cell. Training that diverges is a failure on record, not an error."""
+    torch.set_num_threads(material.threads)
+    return _try(material, cell) if isinstance(cell, TrialCell) else _answer(material, cell)
+
+
+def train_on(
+    material: Material, name: str, settings: Settings, rows: Sequence[int] | np.ndarray, seed: int
+) -> tuple[Outcome, Pretrained, float]:
+    """Train a candidate on some rows, from the pretrained weights.
+
+    Returns:
+        What came out, the model that was trained, and the passes it took.
+
+    Raises:
+        DivergenceError: If the training diverged.
+        HypergradientError: If a hypergradient is not finite.
+        MethodError: If the method does not fit the model or the rows.
+    """
+    loaded = fresh_model(material, seed)
+    method, training, recipe = made_with(name, settings, seed)
+    examples = GroupedByLength(material.examples[index] for index in rows)
+    weights = None
+    if material.options.class_weight is not None:
+        weights = balanced_weights(material.labels[np.asarray(rows)], material.task.num_labels)
+    job = Job(
+        loaded=loaded,
+        examples=examples,
+        collate=DynamicPadding(loaded.tokenizer),
+        evaluate=None,
+        seed=seed,
+        training=training,
+        recipe=recipe,
+        progress=False,
+        class_weights=weights,
+    )
+    outcome = method.run(job)
+    return outcome, loaded, outcome.passes
+
+
+def outputs_on(material: Material, outcome: Outcome, loaded: Pretrained, rows: np.ndarray) -> np.ndarray:
+    """Return a model's outputs for some rows, shape (rows, outputs)."""
+    pad = DynamicPadding(loaded.tokenizer)
+    logits = model_logits(outcome.model, [material.examples[index] for index in rows], pad)
+    return outputs_of(logits, material.task)
+
+
+def constant_outputs(material: Material, train: np.ndarray, count: int) -> np.ndarray:
+    """Return the best constant answer: the training rows' shares of the classes, or their mean score."""
+    labels = material.labels[train]
+    if material.task.problem_type == "single_label_classification":
+        shares = np.bincount(labels.astype(int), minlength=material.task.num_labels) / len(labels)
+    else:
+        shares = labels.reshape(len(labels), -1).mean(axis=0)
+    return np.tile(shares, (count, 1))
+
+
+def _score(material: Material, outputs: np.ndarray, rows: np.ndarray) -> float:
+    return score(material.task.metric, outputs, material.labels[rows], material.task)
+
+
+def _try(material: Material, cell: TrialCell) -> TrialsRecord:
+    budget = BUDGETS[material.options.budget]
+    found: tuple[list[TrialRecord], list[TrialRecord]] = ([], [])
+    passes, start = 0.0, time.perf_counter()
+    todo = list(cell.settings)
+    while todo:
+        settings = todo.pop(0)
+        try:
+            outcome, loaded, taken = train_on(material, cell.candidate, settings, cell.train, cell.seed)
+            scores = [
+                _score(material, outputs_on(material, outcome, loaded, rows), rows)
+                for rows in cell.held_out
+            ]
+            passes += taken
+            new = [TrialRecord(settings, one) for one in scores]
+        except (DivergenceError, HypergradientError) as error:
+            new = [TrialRecord(settings, None, one_line(str(error)))] * 2
+        for trials, trial in zip(found, new, strict=True):
+            trials.append(trial)
+        if len(found[0]) == len(cell.settings):  # the learning rate is chosen; more epochs with it
+            best = _best_of_both(found, material.task.metric)
+            todo = longer_settings(best, budget, material.options.epochs) if best else []
+    return TrialsRecord(found, time.perf_counter() - start, passes)
+
+
+def best_settings(trials: Sequence[TrialRecord], metric: str) -> Settings | None:
+    """Return the settings of the best trial; None if all failed, or there is none."""
+    sign = 1.0 if greater_is_better(metric) else -1.0
+    scored = [(sign * trial.score, trial.settings) for trial in trials if trial.score is not None]
+    return max(scored, key=lambda item: item[0])[1] if scored else None
+
+
+def _best_of_both(found: tuple[list[TrialRecord], list[TrialRecord]], metric: str) -> Settings | None:
+    both = [
+        TrialRecord(
+            one.settings, None if one.score is None or other.score is None else one.score + other.score
+        )
+        for one, other in zip(*found, strict=True)
+    ]
+    return best_settings(both, metric)
+
+
+def _answer(material: Material, cell: FoldCell) -> FoldRecord:
+    start = time.perf_counter()
+    record = FoldRecord(
+        candidate=cell.candidate,
+        repeat=cell.repeat,
+        fold=cell.fold,
+        rows=[int(row) for row in cell.test],
+        outputs=[],
+        score=None,
+        settings=cell.settings,
+        trials=cell.trials,
+    )
+    more: dict[str, Any] = {}
+    try:
+        if cell.candidate == CONSTANT:
+            outputs = constant_outputs(material, cell.train, len(cell.test))
+        else:
+            outcome, loaded, passes = train_on(
+                material, cell.candidate, cell.settings, cell.train, cell.seed
+            )
+            outputs = outputs_on(material, outcome, loaded, cell.test)
+            more = {"passes": passes, "history": finite_or_null(outcome.history), "alpha": outcome.alpha}
+        more |= {"outputs": outputs.tolist(), "score": _score(material, outputs, cell.test)}
+    except (DivergenceError, HypergradientError) as error:
+        more = {"failure": one_line(str(error))}
+    return replace(record, seconds=time.perf_counter() - start, **more)

@@ -1,0 +1,202 @@
+"""Prepare a model selection: encode the rows, check model and methods, and say what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import datasets
+
+from agwm.checks import check_precision
+from agwm.data import TaskData, check_known, encode, token_lengths
+from agwm.data.doubts import data_doubts
+from agwm.data.quiet import quiet_datasets
+from agwm.data.summary import part_facts, part_line, texts_of
+from agwm.data.tables import counted
+from agwm.errors import ConfigError, MethodError, MissingExtraError, one_line
+from agwm.evaluation.scores import greater_is_better, labels_array
+from agwm.model_selection.budget import BUDGETS
+from agwm.model_selection.candidates import CONSTANT, candidate_names, is_trained, made_with
+from agwm.model_selection.folds import Fold, make_folds
+from agwm.model_selection.groups import group_rows, groups_line
+from agwm.model_selection.material import Material
+from agwm.model_selection.options import FitOptions
+from agwm.model_selection.plan import Plan
+from agwm.model_selection.schedule import num_cores, num_jobs
+from agwm.models.positions import max_tokens
+from agwm.models.pretrained import Pretrained, load_pretrained, pick_device
+from agwm.models.vocabulary import check_reading
+from agwm.recipe.splits import search_doubts
+
+__all__ = ["Prepared", "prepare"]
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What a model selection works on.
+
+    Attributes:
+        data: Task, rows and test rows.
+        material: What every cell needs.
+        plan: Folds, candidates and cells.
+        loaded: The pretrained model, which nothing changes.
+        jobs: Processes at the same time.
+        told: What was said, line by line.
+    """
+
+    data: TaskData
+    material: Material
+    plan: Plan
+    loaded: Pretrained
+    jobs: int
+    told: list[str]
+
+
+def prepare(data: TaskData, options: FitOptions, notice: Say) -> Prepared:
+    """Encode the rows, check everything that can be checked before the first training, and say it.
+
+    Args:
+        data: Task and rows; the test set may be empty.
+        options: Options of the selection.
+        notice: Called with each line.
+
+    Raises:
+        AgwmError: If something is wrong with rows, model, methods or options.
+    """
+    told: list[str] = []
+
+    def say(line: str) -> None:
+        if line and line not in told:
+            told.append(line)
+            notice(line)
+
+    budget, task = BUDGETS[options.budget], data.task
+    _check_class_weight(options, data)
+    names = candidate_names(options.methods, list(budget.candidates))
+    device = pick_device(options.device)
+    loaded = load_pretrained(
+        options.model,
+        task.label_names,
+        options.seed,
+        options.trust_remote_code,
+    )
+    check_reading(options.model, loaded.tokenizer, loaded.model, task.is_pair)
+    limit = max_tokens(loaded.model)
+    max_length = options.max_length if limit is None else min(options.max_length, limit)
+    with quiet_datasets():
+        encoded = encode(data.train, loaded.tokenizer, task, max_length, limit)
+    check_known(encoded, loaded.tokenizer)
+    _tell_data(data, loaded, max_length, options, say)
+    texts = texts_of(data.train, task)
+    groups = group_rows(texts)
+    say(groups_line(groups))
+    labels = labels_array(list(data.train["label"]), task)
+    folds = make_folds(
+        labels,
+        groups,
+        task.problem_type,
+        budget.num_folds,
+        options.seeds or budget.num_repeats,
+        options.seed,
+        label_names=task.label_names,
+        notice=say,
+    )
+    length = max(map(len, encoded["input_ids"]))
+    names = _fitting(names, options, loaded, length, task.problem_type, say)
+    jobs = num_jobs(options.jobs, device.type)
+    material = Material(
+        task=task,
+        examples=list(encoded),
+        labels=labels,
+        options=options,
+        max_length=max_length,
+        threads=max(1, num_cores() // jobs),
+    )
+    plan = Plan(options, names, folds, loaded.model.config, task.is_regression)
+    if "agwm" in names:
+        _, _, recipe = made_with("agwm", plan.settings("agwm", len(folds[0].train))[0], options.seed)
+        for line in search_doubts(encoded.select(folds[0].train), recipe, task.label_names):
+            say(line)
+    for line in _plan_lines(plan, folds, task.metric):
+        say(line)
+    return Prepared(data, material, plan, loaded, jobs, told)
+
+
+def _check_class_weight(options: FitOptions, data: TaskData) -> None:
+    if options.class_weight is not None and data.task.is_regression:
+        raise ConfigError(
+            "Scores have no classes to weigh: expected classes, got --class-weight for a regression. Leave"
+            " --class-weight out."
+        )
+
+
+def _tell_data(data: TaskData, loaded: Pretrained, max_length: int, options: FitOptions, say: Say) -> None:
+    task = data.task
+    train, test = part_facts(data.train, data.test, task), part_facts(data.test, data.train, task)
+    for part, facts, own, other in (
+        (data.train, train, data.sources[0], data.sources[1]),
+        (data.test, test, data.sources[1], data.sources[0]),
+    ):
+        if len(part):
+            with quiet_datasets():
+                cut = _num_cut(part, loaded, data, max_length)
+            line = f"{counted(cut, 'text')} cut at {max_length} tokens" if cut else ""
+            say(part_line(own, facts, other, line))
+    if max_length < options.max_length:
+        say(f"{loaded.name}: it reads {max_length} tokens at most, not --max-length {options.max_length}.")
+    say(f"{loaded.origin}.")
+    for note in (*data.notes, *loaded.notes, *data_doubts(train, test, data.sources)):
+        say(note)
+
+
+def _num_cut(part: datasets.Dataset, loaded: Pretrained, data: TaskData, max_length: int) -> int:
+    lengths = token_lengths(part, loaded.tokenizer, data.task)
+    return sum(length > max_length for length in lengths)
+
+
+def _fitting(
+    names: Sequence[str], options: FitOptions, loaded: Pretrained, length: int, problem_type: str, say: Say
+) -> list[str]:
+    """Return the candidates that can work; one that the user named, and cannot, is an error.
+
+    Raises:
+        MethodError: If a candidate that the user named does not fit.
+        MissingExtraError: If a candidate that the user named lacks its library.
+    """
+    fitting = []
+    for name in names:
+        if name != CONSTANT:
+            settings = {"learning_rate": 1e-4, "epochs": 1} if is_trained(name) else {}
+            method, training, recipe = made_with(name, settings, options.seed)
+            try:
+                method.check(loaded, recipe)
+                method.check_length(loaded.model, length)
+            except (MethodError, MissingExtraError) as error:
+                if options.methods is not None:
+                    raise
+                say(f"{name} is left out: {one_line(str(error))}")
+                continue
+            check_precision(training.precision, pick_device(options.device))
+        fitting.append(name)
+    return fitting
+
+
+def _plan_lines(plan: Plan, folds: Sequence[Fold], metric: str) -> list[str]:
+    repeats, per = len(plan.repeats()), len(plan.repeats()[0])
+    better = "greater" if greater_is_better(metric) else "smaller"
+    again = "" if repeats == 1 else f", {repeats} times over"
+    lines = [
+        f"Candidates: {', '.join(plan.candidates)}. Each is trained on {per - 1} of {per} folds and scored"
+        f" on the other{again}, by {metric} ({better} is better)."
+    ]
+    tried = []
+    for name in plan.candidates:
+        if is_trained(name):
+            settings = plan.settings(name, len(folds[0].train))
+            rates = ", ".join(f"{one['learning_rate']:g}" for one in settings)
+            tried.append(f"{name} {rates} ({settings[0]['epochs']} epochs)")
+    if tried:
+        lines.append(f"Learning rates to choose from, inside of each training part: {'; '.join(tried)}.")
+    return lines

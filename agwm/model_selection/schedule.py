@@ -1,0 +1,95 @@
+"""Run cells, those that are not finished yet, in some processes, with one bar for all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from joblib import Parallel, delayed
+from joblib.externals.loky import get_reusable_executor
+from tqdm import tqdm
+
+from agwm.errors import DataError
+from agwm.model_selection.cells import FoldCell, TrialCell, run_cell
+from agwm.model_selection.material import Material
+from agwm.model_selection.store import Store
+
+__all__ = ["Schedule", "num_jobs"]
+
+Cell = TrialCell | FoldCell
+
+
+def num_jobs(jobs: int | None, device_type: str) -> int:
+    """Return the number of processes: those asked for, or one a core on the CPU, and one elsewhere."""
+    if jobs is not None:
+        return jobs
+    return num_cores() if device_type == "cpu" else 1
+
+
+def num_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass
+class Schedule:
+    """Finished and unfinished cells, and the bar.
+
+    Attributes:
+        material: What every cell needs.
+        store: Where finished cells are kept.
+        jobs: Processes at the same time.
+        passes_of: Returns the passes that a cell takes.
+        bar: The bar, in passes.
+        done: Called with each cell that ends.
+    """
+
+    material: Material
+    store: Store
+    jobs: int
+    passes_of: Callable[[Cell], float]
+    bar: tqdm
+    done: Callable[[Cell, Any], None] = lambda cell, record: None
+
+    def run(self, cells: Sequence[Cell]) -> Mapping[str, Any]:
+        """Return the records of cells by the cells' names, in the order of the cells.
+
+        Raises:
+            AgwmError: If a cell meets something wrong with the input; finished cells are kept.
+        """
+        records = {cell.name: self.store.read(cell) for cell in cells}
+        missing = [cell for cell in cells if records[cell.name] is None]
+        for cell in cells:
+            if records[cell.name] is not None:
+                self.bar.update(self.passes_of(cell))
+        # The longest first, so that no process works alone at the end.
+        missing.sort(key=self.passes_of, reverse=True)
+        for cell, record in self._work(missing):
+            self.store.write(cell, record)
+            records[cell.name] = record
+            self.bar.update(self.passes_of(cell))
+            self.done(cell, record)
+        return records
+
+    def _work(self, cells: Sequence[Cell]) -> Any:
+        if self.jobs == 1:
+            yield from ((cell, run_cell(self.material, cell)) for cell in cells)
+            return
+        parallel = Parallel(self.jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="all")
+        try:
+            yield from parallel(delayed(_run)(self.material, cell) for cell in cells)
+        except BaseException as error:
+            get_reusable_executor().shutdown(wait=False, kill_workers=True)
+            if type(error).__name__ == "TerminatedWorkerError":
+                raise DataError(
+                    "A process was ended from outside: expected it to finish its work, got its end; often"
+                    " the memory is too small. Pass --jobs 1, or a smaller --model or --max-length. What is"
+                    " finished is kept."
+                ) from None
+            raise
+
+
+def _run(material: Material, cell: Cell) -> tuple[Cell, Any]:
+    return cell, run_cell(material, cell)

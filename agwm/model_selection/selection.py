@@ -1,0 +1,146 @@
+"""Model selection: try the candidates on folds, compare them, and choose one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from agwm._version import __version__
+from agwm.data import TaskData
+from agwm.data.summary import texts_of
+from agwm.model_selection.candidates import CONSTANT
+from agwm.model_selection.cells import FoldCell, TrialCell, TrialsRecord
+from agwm.model_selection.options import FitOptions
+from agwm.model_selection.plan import Plan
+from agwm.model_selection.preparation import Prepared
+from agwm.model_selection.record import CandidateRow, FoldRecord
+from agwm.model_selection.schedule import Schedule
+from agwm.model_selection.store import Store, key_of
+from agwm.model_selection.table import make_rows
+from agwm.model_selection.timing import in_words, seconds_per_pass
+from agwm.recipe.config import plain_dict
+
+__all__ = ["Selection", "select"]
+
+Say = Callable[[str], None]
+# Options that change no outcome of a cell, or stand in the cell itself.
+_NOT_IN_KEY = ("methods", "budget", "seeds", "jobs", "learning_rate", "epochs", "seed")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What came out of the folds.
+
+    Attributes:
+        rows: The table, the best first.
+        folds: Records of all candidates on all folds.
+        seconds: Name of a stage -> wall time.
+    """
+
+    rows: list[CandidateRow]
+    folds: list[FoldRecord]
+    seconds: dict[str, float]
+
+    @property
+    def chosen(self) -> str:
+        """Name of the chosen candidate; the constant answer if nothing has learned."""
+        return next((row.name for row in self.rows if row.verdict == "chosen"), CONSTANT)
+
+    def of(self, name: str) -> list[FoldRecord]:
+        """Return the records of a candidate."""
+        return [record for record in self.folds if record.candidate == name]
+
+
+def select(
+    prepared: Prepared, output_dir: Path | None, notice: Say, report: Say, progress: bool | None
+) -> Selection:
+    """Run all cells that are not finished yet, and compare the candidates.
+
+    Args:
+        prepared: Rows, candidates and folds.
+        output_dir: Folder in which finished cells are kept; None: they are not.
+        notice: Called with a line on the time that it will take.
+        report: Called with a line on each candidate and fold that is done.
+        progress: True to show the bar; None: only on a terminal.
+
+    Raises:
+        AgwmError: If something is wrong with the input, or another process works in the folder.
+    """
+    plan, material = prepared.plan, prepared.material
+    store = Store(output_dir, _key(prepared.data, material.options, material.max_length))
+    with store.held():
+        trial_cells = plan.trial_cells()
+        known = {cell.name: _known(store.read(cell)) for cell in trial_cells}
+        fold_cells = plan.fold_cells(known, material.task.metric)
+        cells: list[TrialCell | FoldCell] = [*trial_cells, *fold_cells]
+        total = sum(map(plan.passes, cells))
+        notice(_time_line(prepared, total, store, cells))
+        hidden = None if progress is None else not progress
+        bar = tqdm(total=round(total), unit="pass", disable=hidden, dynamic_ncols=True, bar_format=_BAR)
+        with bar:
+            schedule = Schedule(material, store, prepared.jobs, plan.passes, bar)
+            start = time.perf_counter()
+            bar.set_description("choosing settings")
+            trials = schedule.run(trial_cells)
+            middle = time.perf_counter()
+            bar.set_description("cross-validation")
+            schedule.done = _teller(plan, report)
+            found = schedule.run(plan.fold_cells(trials, material.task.metric))
+        seconds = {"trials": middle - start, "folds": time.perf_counter() - middle}
+    of_candidates: dict[str, list[TrialsRecord]] = {}
+    for cell in trial_cells:
+        of_candidates.setdefault(cell.candidate, []).append(trials[cell.name])
+    folds = sorted(
+        found.values(), key=lambda one: (plan.candidates.index(one.candidate), one.repeat, one.fold)
+    )
+    return Selection(make_rows(material, folds, of_candidates), folds, seconds)
+
+
+_BAR = "{l_bar}{bar}| {elapsed} gone, {remaining} left"
+
+
+def _key(data: TaskData, options: FitOptions, max_length: int) -> str:
+    values = {name: value for name, value in plain_dict(options).items() if name not in _NOT_IN_KEY}
+    task = data.task
+    kind = [task.label_names, task.metric, task.problem_type, task.positive_class]
+    rows = [texts_of(data.train, task), list(data.train["label"])]
+    return key_of(
+        {"version": __version__, "options": values, "task": kind, "rows": rows, "cut": max_length}
+    )
+
+
+def _known(record: Any) -> TrialsRecord:
+    """Return the record, or in its place that of trials that chose nothing: to count what comes after."""
+    return TrialsRecord(([], []), 0.0, 0.0) if record is None else record
+
+
+def _time_line(prepared: Prepared, total: float, store: Store, cells: list[TrialCell | FoldCell]) -> str:
+    plan, num_other = prepared.plan, store.num_other  # those of folds may wait for their trials
+    finished = sum(plan.passes(cell) for cell in cells if store.read(cell) is not None)
+    left = (total - finished) * seconds_per_pass(prepared.material, prepared.loaded) / prepared.jobs
+    processes = "1 process" if prepared.jobs == 1 else f"{prepared.jobs} processes"
+    done = f"{finished / total:.0%} is finished already; the rest" if finished else "This"
+    other = ""
+    if num_other:
+        other = f" {num_other} kept results are of other rows or settings: they are made anew."
+    return f"{done} takes about {in_words(left)} in {processes}.{other}"
+
+
+def _teller(plan: Plan, report: Say) -> Callable[[Any, Any], None]:
+    """Return a function that says once how a candidate did on all folds, when its last one ends."""
+    scores: dict[str, list[float | None]] = {}
+
+    def tell(cell: Any, record: FoldRecord) -> None:
+        own = scores.setdefault(record.candidate, [])
+        own.append(record.score)
+        if len(own) == len(plan.folds) and record.candidate != CONSTANT:
+            known = [score for score in own if score is not None]
+            mean = f"mean {sum(known) / len(known):.4f}" if known else "failed"
+            report(f"{record.candidate}: {mean} over {len(known)} of {len(own)} folds.")
+
+    return tell
