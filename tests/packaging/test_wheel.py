@@ -30,6 +30,10 @@ def wheel(tmp_path_factory):
 
 def test_a_wheel_holds_every_module_and_config(wheel):
     files = {name for name in wheel.namelist() if name.startswith("agwm/")}
-    wanted = [path for end in ("*.py", "*.yaml", "py.typed") for path in (ROOT / "agwm").rglob(end)]
+    wanted = [
+        path
+        for end in ("*.py", "*.yaml", "*.html", "*.css", "py.typed")
+        for path in (ROOT / "agwm").rglob(end)
+    ]
     assert files >= {path.relative_to(ROOT).as_posix() for path in wanted}
     assert {"agwm/configs/default.yaml", "agwm/configs/grids/tuning.yaml"} <= files

@@ -210,6 +210,12 @@ def many_records():
     return make_records({**many, "frozen": {"rte": (0.5, 0.5)}})
 
 
+def test_captions_say_which_picture_it_is():
+    for records, word in ((make_records(), "dotted"), (many_records(), "a lane a method")):
+        texts = {picture.name.split("--")[0]: picture.text for picture in pictures_of(records)}
+        assert word in texts["alpha_effect"] and ("lane" in texts["cost"]) == ("lane" in word)
+
+
 @pytest.mark.parametrize("draw", [draw_cost, draw_alpha_effects])
 def test_forty_methods_have_a_lane_each(draw, tmp_path, monkeypatch):
     kept = []
