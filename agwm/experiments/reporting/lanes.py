@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agwm.experiments.reporting.picture_parts import KNOWN_STYLES, grid_of_axes, save_figure, set_log_scale
+from agwm.experiments.reporting.picture_parts import KNOWN_STYLES, new_figure, save_figure, set_log_scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,11 +66,12 @@ def draw_lanes(groups: Sequence[Lanes], path: str | Path) -> None:
         MissingExtraError: If matplotlib is not installed.
     """
     columns = max(len(group.columns) for group in groups)
-    height = 1.0 + 0.2 * max(len(group.labels) for group in groups)
-    figure, axes = grid_of_axes(columns * len(groups), columns, 3.6, height)
-    for place, axis in enumerate(axes):
-        group, column = groups[place // columns], place % columns
-        _draw(axis, group, group.columns[column], has_names=column == 0)
+    heights = [0.9 + 0.2 * len(group.labels) for group in groups]
+    figure = new_figure(3.6 * columns, sum(heights))
+    axes = figure.subplots(len(groups), columns, squeeze=False, height_ratios=heights)
+    for group, line in zip(groups, axes, strict=True):
+        for place, axis in enumerate(line):
+            _draw(axis, group, group.columns[place], has_names=place == 0)
     save_figure(figure, path)
 
 
