@@ -37,6 +37,7 @@ FOLDERS: dict[str, set[str]] = {
         "methods",
         "recipe",
         "training",
+        "hypergradient",
         "models",
         "data",
     },

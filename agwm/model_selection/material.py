@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from agwm.data.tasks import Task
 from agwm.model_selection.options import FitOptions
@@ -48,7 +49,9 @@ def fresh_model(material: Material, seed: int) -> Pretrained:
     """Return the pretrained model with a head that a seed draws, on its device, as if just loaded."""
     options, names = material.options, material.task.label_names
     loaded = _loaded(options.model, names, material.task.problem_type, seed, options.trust_remote_code)
-    return replace(loaded, model=copy.deepcopy(loaded.model).to(material.device))
+    model = copy.deepcopy(loaded.model)
+    nn.Module.to(model, material.device)
+    return replace(loaded, model=model)
 
 
 @functools.lru_cache(maxsize=1)  # a process needs one at a time

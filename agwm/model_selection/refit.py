@@ -102,7 +102,7 @@ def _check_same(
     Raises:
         ModelError: If it does not.
     """
-    tokens, _ = tokenize(predictor.tokenizer, texts, predictor.max_length)
+    tokens = tokenize(predictor.tokenizer, texts, predictor.max_length).examples
     alike = np.array(
         [one["input_ids"] == row["input_ids"] for one, row in zip(tokens, material.examples, strict=True)]
     )

@@ -6,6 +6,7 @@ import copy
 import time
 
 import torch
+from torch import nn
 
 from agwm.batches import to_device
 from agwm.data import DynamicPadding
@@ -33,7 +34,8 @@ def seconds_per_pass(material: Material, loaded: Pretrained) -> float:
     state = RngState.capture(device)
     torch.set_num_threads(material.threads)
     try:
-        model = copy.deepcopy(loaded.model).to(device).train()
+        model = copy.deepcopy(loaded.model).train()
+        nn.Module.to(model, device)
         optimizer = make_optimizer(model, TrainingConfig())
         examples = GroupedByLength(material.examples)
         loader = make_loader(examples, TrainingConfig().batch_size, DynamicPadding(loaded.tokenizer), 0)

@@ -31,7 +31,7 @@ class LengthBatches(Sampler[list[int]]):
     """Batches of like length, in a new order and of other company in each epoch.
 
     An epoch's random order is cut into two halves. Each half is sorted by length and cut into batches, and
-    the batches are shuffled. So a batch of 16 out of 240 examples of SST-2 has 17 tokens an example, not 35.
+    the batches are shuffled. Of 240 examples of SST-2 a batch of 16 so has 17 tokens an example, not 35.
 
     Args:
         lengths: Number of tokens of each example.

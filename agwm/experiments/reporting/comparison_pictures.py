@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agwm.errors import DataError
 from agwm.experiments.record import Record
-from agwm.experiments.reporting.alpha_effects import alpha_effects, start_of_alpha
-from agwm.experiments.reporting.picture_parts import add_legend, grid_of_axes, save_figure, styles_of
+from agwm.experiments.reporting.alpha_effects import AlphaEffect, alpha_effects, start_of_alpha
+from agwm.experiments.reporting.lanes import MANY, Column, Lanes, draw_lanes
+from agwm.experiments.reporting.picture_parts import (
+    add_legend,
+    grid_of_axes,
+    save_figure,
+    set_log_scale,
+    styles_of,
+)
 from agwm.experiments.reporting.runs import labels_of
 
 if TYPE_CHECKING:
@@ -24,6 +31,8 @@ _COSTS = (("passes", "forward and backward passes"), ("total_seconds", "time of 
 def draw_cost(runs: Sequence[Record], path: str | Path) -> None:
     """Draw mean score against mean cost of every method: passes on the left, time on the right.
 
+    More than twelve methods have a lane each, the best on top, with score, passes and time side by side.
+
     Args:
         runs: Runs of one model and size; each task has a line of panels.
         path: PNG, PDF or SVG file to write, by its ending.
@@ -36,6 +45,9 @@ def draw_cost(runs: Sequence[Record], path: str | Path) -> None:
     if not done:
         raise DataError("Nothing to draw: expected records with a score, got none. Run something first.")
     tasks, labels = sorted({run.task for run in done}), labels_of(done)
+    if len(labels) > MANY:
+        draw_lanes([_cost_lanes([run for run in done if run.task == task]) for task in tasks], path)
+        return
     styles = styles_of(labels)
     height = max(3.2, (0.8 + 0.21 * len(labels)) / len(tasks))
     figure, axes = grid_of_axes(2 * len(tasks), 2, 4.8, height)
@@ -56,7 +68,7 @@ def draw_alpha_effects(runs: Sequence[Record], path: str | Path) -> None:
 
     The control is agwm with alpha as it is drawn where there is one, else alpha held at 1. A mark is one
     seed; dotted: where alpha starts. A second line of panels shows the distance from the start, where the
-    records have it.
+    records have it. More than twelve methods have a lane each, with the gain and the movement side by side.
 
     Args:
         runs: Runs of one model and size; each task has a panel.
@@ -75,6 +87,10 @@ def draw_alpha_effects(runs: Sequence[Record], path: str | Path) -> None:
     tasks, labels = sorted({one.run.task for one in effects}), labels_of(one.run for one in effects)
     controls = {one.run.label: one.reference for one in effects}
     has_starts = any(one.from_start is not None for one in effects)
+    if len(labels) > MANY:
+        groups = [[one for one in effects if one.run.task == task] for task in tasks]
+        draw_lanes([_effect_lanes(own, has_starts) for own in groups], path)
+        return
     styles = styles_of(labels)
     panels = [(task, kind) for task in tasks for kind in ("moved", "from_start")[: 1 + has_starts]]
     figure, axes = grid_of_axes(len(panels), 2 if has_starts else 3, 4.2, 3.4)
@@ -106,6 +122,46 @@ def draw_alpha_effects(runs: Sequence[Record], path: str | Path) -> None:
     save_figure(figure, path)
 
 
+def _cost_lanes(runs: Sequence[Record]) -> Lanes:
+    """Return the lanes of one task, the best mean score on top."""
+    scores = _by_label((run.label, 100 * run.score) for run in runs if run.score is not None)
+    first = runs[0]
+    costs = [
+        Column(
+            name, _by_label((run.label, float(getattr(run.train_info, key))) for run in runs), is_cost=True
+        )
+        for key, name in _COSTS
+    ]
+    columns = [Column(f"test {first.scores.metric} × 100", scores), *costs]
+    title = f"{first.task}, {first.model}, n = {first.train_size}"
+    return Lanes(title, sorted(scores, key=lambda label: -statistics.fmean(scores[label])), columns)
+
+
+def _effect_lanes(effects: Sequence[AlphaEffect], has_starts: bool) -> Lanes:
+    """Return the lanes of one task, the largest mean gain on top."""
+    gains = _by_label(
+        (one.run.label, 100 * one.difference) for one in effects if one.difference is not None
+    )
+    columns = [
+        Column("score − that of its control, × 100", gains, has_zero=True),
+        Column("mean of 1 − α", _by_label((one.run.label, one.moved) for one in effects)),
+    ]
+    if has_starts:
+        starts = ((one.run.label, one.from_start) for one in effects if one.from_start is not None)
+        columns.append(Column("mean distance of α from its start", _by_label(starts)))
+    run = effects[0].run
+    title = f"{run.task}, {run.model}, n = {run.train_size}"
+    names = {one.run.label: f"{one.run.label} − {one.reference}" for one in effects}
+    return Lanes(title, sorted(gains, key=lambda label: -statistics.fmean(gains[label])), columns, names)
+
+
+def _by_label(pairs: Iterable[tuple[str, float]]) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
+    for label, value in pairs:
+        found.setdefault(label, []).append(value)
+    return found
+
+
 def _draw_costs(
     axis: Axes, runs: Sequence[Record], attribute: str, styles: dict[str, tuple[str, str]]
 ) -> None:
@@ -118,14 +174,5 @@ def _draw_costs(
             axis.errorbar(cost, mean, std, fmt=marker, color=color, markersize=6, linewidth=1, alpha=0.8)
     costs = [getattr(run.train_info, attribute) for run in runs]
     if min(costs) > 0:
-        _set_log_scale(axis)
+        set_log_scale(axis)
     axis.grid(alpha=0.3)
-
-
-def _set_log_scale(axis: Axes) -> None:
-    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
-
-    axis.set_xscale("log")
-    axis.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
-    axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axis.xaxis.set_minor_formatter(NullFormatter())

@@ -13,6 +13,7 @@ from agwm.experiments.reporting.alpha_effects import alpha_effects
 from agwm.experiments.reporting.chance import is_at_chance
 from agwm.experiments.reporting.comparison_pictures import draw_alpha_effects, draw_cost
 from agwm.experiments.reporting.dev_scores import dev_section
+from agwm.experiments.reporting.lanes import MANY
 from agwm.experiments.reporting.pictures import draw_alpha, draw_scores
 from agwm.experiments.reporting.published import published_page
 from agwm.experiments.reporting.rows import markdown_table, summarize
@@ -100,6 +101,7 @@ def pictures_of(runs: Sequence[Record]) -> list[Picture]:
     if all(run.score is None for run in runs):
         return []
     end = f"--{_file_part(runs[0].model)}--n{runs[0].train_size}.png"
+    has_lanes = len(labels_of(run for run in runs if run.score is not None)) > MANY
     found = [
         Picture(
             f"scores{end}",
@@ -109,7 +111,9 @@ def pictures_of(runs: Sequence[Record]) -> list[Picture]:
         ),
         Picture(
             f"cost{end}",
-            "Cost against score: mean of the runs that gave one, bars: standard deviation.",
+            "Score and cost, a lane a method: small dots are runs that gave a score, large ones their mean."
+            if has_lanes
+            else "Cost against score: mean of the runs that gave one, bars: standard deviation.",
             lambda path: draw_cost(runs, path),
         ),
     ]
@@ -122,12 +126,15 @@ def pictures_of(runs: Sequence[Record]) -> list[Picture]:
                 partial(draw_alpha, own),
             )
         )
-    if any(one.difference is not None for one in alpha_effects(runs)):
+    effects = [one.run for one in alpha_effects(runs) if one.difference is not None]
+    if effects:
+        is_many = len(labels_of(effects)) > MANY
+        how = "a lane a method" if is_many else "dotted: the mean that α starts from"
         found.append(
             Picture(
                 f"alpha_effect{end}",
                 "How far α moved against the difference to a control of the same seed: agwm with α as it is"
-                " drawn where there is one, else α held at 1; dotted: the mean that α starts from.",
+                f" drawn where there is one, else α held at 1; {how}.",
                 lambda path: draw_alpha_effects(runs, path),
             )
         )

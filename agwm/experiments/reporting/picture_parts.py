@@ -14,10 +14,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["add_legend", "grid_of_axes", "new_figure", "save_figure", "styles_of"]
+__all__ = [
+    "KNOWN_STYLES",
+    "add_legend",
+    "grid_of_axes",
+    "new_figure",
+    "save_figure",
+    "set_log_scale",
+    "styles_of",
+]
 
 # Those that a reader looks for first keep their colours (Okabe and Ito) from picture to picture.
-_KNOWN = {
+KNOWN_STYLES = {
     "vanilla": ("#0072B2", "o"),
     "vanilla_long": ("#56B4E9", "s"),
     "frozen": ("#E69F00", "^"),
@@ -31,8 +39,8 @@ def styles_of(labels: Iterable[str]) -> dict[str, tuple[str, str]]:
     """Return a colour and a mark for each label; up to 54 labels differ."""
     styles, count = {}, 0
     for label in labels:
-        if label in _KNOWN:
-            styles[label] = _KNOWN[label]
+        if label in KNOWN_STYLES:
+            styles[label] = KNOWN_STYLES[label]
             continue
         # Colours change with every step and marks too, so that neighbours differ in both.
         place = count % (len(_COLORS) * len(_MARKERS))
@@ -99,3 +107,13 @@ def save_figure(figure: Figure, path: str | Path) -> None:
         for text in figure.findobj(Text):
             text.set_parse_math(False)
         write_whole(path, lambda temporary: figure.savefig(temporary, format=ending, dpi=130))
+
+
+def set_log_scale(axis: Axes) -> None:
+    """Give an axis a logarithmic x with plain numbers."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+    axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.xaxis.set_minor_formatter(NullFormatter())

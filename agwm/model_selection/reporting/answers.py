@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn import metrics as sk
 
+from agwm.evaluation.classes import confusion, per_class
 from agwm.model_selection.record import FitRecord
 from agwm.model_selection.reporting.answer_pictures import confusion_picture, scatter_picture
 from agwm.model_selection.reporting.blocks import Block, Cell, Folded, Section, Table, Text
@@ -28,7 +28,7 @@ def answer_section(record: FitRecord) -> Section:
     if answers is None:
         return Section("answers", title, [Text("The chosen candidate has no answers for held-out rows.")])
     rows = len(set(answers.rows.tolist()))
-    held = "once" if answers.repeats == 1 else f"{answers.repeats} times, so it is counted as often"
+    held = "once" if answers.repeats == 1 else f"{answers.repeats} times, and is counted each time"
     text = f"Answers of {brief(record.chosen, 80)} for {rows} rows. Each was held out {held}."
     return Section("answers", title, [Text(text), *_blocks(answers, "held-out rows", "held")])
 
@@ -58,7 +58,7 @@ def _blocks(answers: Answers, of: str, name: str) -> list[Block]:
 
 def _confusion_blocks(answers: Answers, of: str, name: str) -> list[Block]:
     names = answers.names
-    counts = sk.confusion_matrix(answers.labels, answers.found, labels=range(len(names)))
+    counts = confusion(answers.outputs, answers.labels, answers.task)
     totals = np.maximum(counts.sum(axis=1, keepdims=True), 1)
     blocks: list[Block] = []
     if len(names) <= _MATRIX:
@@ -86,7 +86,7 @@ def _confusion_blocks(answers: Answers, of: str, name: str) -> list[Block]:
 
 
 def _label_table(answers: Answers, of: str) -> Table:
-    counts = sk.multilabel_confusion_matrix(answers.labels, answers.found)
+    counts = confusion(answers.outputs, answers.labels, answers.task)
     lines = [
         [brief(label, 60), *(str(int(n)) for n in (one[1, 1], one[1, 0], one[0, 1], one[0, 0]))]
         for label, one in zip(answers.names, counts, strict=True)
@@ -96,13 +96,10 @@ def _label_table(answers: Answers, of: str) -> Table:
 
 
 def _class_table(answers: Answers, of: str) -> Table:
-    places = range(len(answers.names))
-    values = sk.precision_recall_fscore_support(
-        answers.labels, answers.found, labels=places, zero_division=0.0
-    )
+    scores = per_class(answers.outputs, answers.labels, answers.task)
     lines = [
-        [brief(name, 60), *map(number, (precision, recall, f1)), str(int(support))]
-        for name, precision, recall, f1, support in zip(answers.names, *values, strict=True)
+        [brief(name, 60), *map(number, (one.precision, one.recall, one.f1)), str(one.support)]
+        for name, one in zip(answers.names, scores, strict=True)
     ]
     what = "label" if answers.is_multi_label else "class"
     head = [what, "precision", "recall", "F1", "right labels"]

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from agwm.data.tasks import Task
+from agwm.evaluation.outputs import check_pair, predictions_of
 from agwm.model_selection.record import FitRecord
 from agwm.model_selection.reporting.words import clean
 
@@ -23,8 +25,8 @@ class Answers:
         labels: Class indices, shape (answers,); 0 and 1, shape (answers, k); or scores, shape (answers,).
         rows: Position of each answer's row among all rows.
         repeats: Answers a row.
-        names: Names of classes or labels; empty for scores.
-        problem_type: That of the record.
+        names: Names of classes or labels, as a page writes them; empty for scores.
+        task: The task that they are for.
     """
 
     outputs: np.ndarray
@@ -32,24 +34,22 @@ class Answers:
     rows: np.ndarray
     repeats: int
     names: list[str]
-    problem_type: str
+    task: Task
 
     @property
     def is_regression(self) -> bool:
         """True for scores."""
-        return self.problem_type == "regression"
+        return self.task.is_regression
 
     @property
     def is_multi_label(self) -> bool:
         """True where a row may have several labels, or none."""
-        return self.problem_type == "multi_label_classification"
+        return self.task.multi_label
 
     @property
     def found(self) -> np.ndarray:
         """The answers themselves: class indices, 0 and 1 for each label, or scores."""
-        if self.is_regression:
-            return self.outputs[:, 0]
-        return (self.outputs > 0.5).astype(int) if self.is_multi_label else self.outputs.argmax(axis=1)
+        return predictions_of(self.outputs, self.task)
 
     @property
     def is_wrong(self) -> np.ndarray:
@@ -67,7 +67,12 @@ class Answers:
 
 
 def held_out(record: FitRecord, candidate: str) -> Answers | None:
-    """Gather the answers of a candidate over all folds and repetitions; None: it gave none."""
+    """Gather the answers of a candidate over all folds and repetitions; None: it gave none.
+
+    Raises:
+        DataError: If an output is no probability, or no number.
+        ShapeError: If outputs do not fit the classes of the record.
+    """
     folds = [fold for fold in record.folds if fold.candidate == candidate and fold.outputs]
     if not folds:
         return None
@@ -78,7 +83,12 @@ def held_out(record: FitRecord, candidate: str) -> Answers | None:
 
 
 def tested(record: FitRecord) -> Answers | None:
-    """Return the answers of the chosen model for the test file; None: there was none."""
+    """Return the answers of the chosen model for the test file; None: there was none.
+
+    Raises:
+        DataError: If an output is no probability, or no number.
+        ShapeError: If outputs do not fit the classes of the record.
+    """
     if record.test is None or not record.test.outputs:
         return None
     rows = range(len(record.test.labels))
@@ -88,12 +98,24 @@ def tested(record: FitRecord) -> Answers | None:
 def _answers(
     record: FitRecord, rows: Sequence[int], outputs: Sequence[Any], labels: Sequence[Any], repeats: int
 ) -> Answers:
-    values = np.asarray(outputs, dtype=float)
+    task = _task_of(record)
+    values, right = check_pair(np.asarray(outputs, dtype=float), labels, task)
     return Answers(
-        outputs=values.reshape(len(values), -1),
-        labels=np.asarray(labels, dtype=float if record.problem_type == "regression" else int),
+        outputs=values,
+        labels=right,
         rows=np.asarray(rows, dtype=int),
         repeats=repeats,
         names=[clean(name) for name in record.label_names or []],
-        problem_type=record.problem_type,
+        task=task,
+    )
+
+
+def _task_of(record: FitRecord) -> Task:
+    """Return a task with the classes of a record. Its metric is not used, for the record has the scores."""
+    return Task(
+        "report",
+        ("sentence1",),
+        None if record.label_names is None else tuple(record.label_names),
+        metric="spearman" if record.problem_type == "regression" else "accuracy",
+        multi_label=record.problem_type == "multi_label_classification",
     )

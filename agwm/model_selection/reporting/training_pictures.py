@@ -37,7 +37,8 @@ def curve_picture(candidate: str, folds: Sequence[FoldRecord], name: str) -> Pic
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots(len(keys), 1, squeeze=False, sharex=True)[:, 0]
-        figure.subplots_adjust(0.15, 0.42 / figure.get_size_inches()[1], 0.97, 0.96, hspace=0.25)
+        height = figure.get_size_inches()[1]
+        figure.subplots_adjust(0.16, 0.42 / height, 0.97, 1 - 0.24 / height, hspace=0.35)
         for axis, key in zip(axes, keys, strict=True):
             for place, phase in enumerate(phases):
                 color = SERIES[place % len(SERIES)]
@@ -47,7 +48,7 @@ def curve_picture(candidate: str, folds: Sequence[FoldRecord], name: str) -> Pic
                     style = {"color": color, "linewidth": 1.1, "alpha": 0.75, "ms": 3}
                     label = short_label(phase) if fold is folds[0] else None
                     axis.plot(x, y, marker="o" if len(points) == 1 else None, label=label, **style)
-            axis.set_ylabel(short_label(key, 18))
+            axis.set_title(short_label(key, 40), loc="left", fontsize=9)
             axis.grid(linewidth=0.6, color=LINE)
             axis.tick_params(labelcolor=SOFT)
             axis.locator_params(axis="y", nbins=4)
@@ -59,7 +60,7 @@ def curve_picture(candidate: str, folds: Sequence[FoldRecord], name: str) -> Pic
     numbers = ", ".join(brief(key, 40) for key in keys)
     text = f"{numbers} against steps, in {many}; phases: {', '.join(brief(p, 40) for p in phases)}."
     title = f"{brief(candidate, 80)}: {numbers}{more}"
-    return draw(name, title, text, (4.0, 0.6 + 1.25 * len(keys)), paint)
+    return draw(name, title, text, (4.0, 0.6 + 1.35 * len(keys)), paint)
 
 
 def alpha_picture(

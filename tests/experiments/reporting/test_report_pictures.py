@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 
@@ -17,7 +18,7 @@ from tests.experiments.reporting.synthetic import SCORES, make_records
 
 pytest.importorskip("matplotlib", reason="the extra 'plot' is not installed")
 
-from agwm.experiments.reporting import comparison_pictures, picture_parts, pictures
+from agwm.experiments.reporting import comparison_pictures, lanes, picture_parts, pictures
 
 
 @pytest.fixture
@@ -201,3 +202,35 @@ def test_alpha_effects_have_a_mark_a_seed(tmp_path, figure):
     assert places == pytest.approx([0.002] * 5)
     with pytest.raises(DataError, match="expected seeds of agwm and of a control"):
         draw_alpha_effects([run for run in runs if run.method != "frozen"], tmp_path / "none.png")
+
+
+def many_records():
+    """Return records of forty labels that learned alpha, with their control."""
+    many = {f"agwm_k{place}": {"rte": (0.5 + place / 100, 0.6)} for place in range(1, 41)}
+    return make_records({**many, "frozen": {"rte": (0.5, 0.5)}})
+
+
+def test_captions_say_which_picture_it_is():
+    for records, word in ((make_records(), "dotted"), (many_records(), "a lane a method")):
+        texts = {picture.name.split("--")[0]: picture.text for picture in pictures_of(records)}
+        assert word in texts["alpha_effect"] and ("lane" in texts["cost"]) == ("lane" in word)
+
+
+@pytest.mark.parametrize("draw", [draw_cost, draw_alpha_effects])
+def test_forty_methods_have_a_lane_each(draw, tmp_path, monkeypatch):
+    kept = []
+    monkeypatch.setattr(lanes, "save_figure", lambda figure, path: kept.append(figure))
+    draw(many_records(), tmp_path / "many.png")
+    (figure,) = kept
+    first, *others = figure.axes
+    names = [label.get_text() for label in first.get_yticklabels()]
+    # the best on top, each with its name, and no legend to decode
+    assert names[0].split(" − ")[0] == "agwm_k40" and len(names) == len(set(names)) >= 40
+    assert not figure.legends and all(axis.get_ylim() == first.get_ylim() for axis in others)
+    assert {text.get_text() for axis in others for text in axis.get_yticklabels()} == {""}
+    figure.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in first.get_yticklabels()]
+    assert all(lower.y1 <= upper.y0 + 1 for upper, lower in pairwise(boxes))
+    best = next(line for line in first.lines if len(line.get_xdata()) == 1)
+    expected = 75.0 if draw is draw_cost else 25.0
+    assert best.get_xdata()[0] == pytest.approx(expected) and best.get_ydata()[0] == 0

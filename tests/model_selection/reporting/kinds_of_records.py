@@ -51,6 +51,11 @@ def multi_label():
     )
 
 
+def one_label():
+    """A single label that a row has or has not, which libraries like to take for two classes."""
+    return made(kind=MULTI, rows=60, folds=3, names=("urgent",))
+
+
 def hundred_classes():
     return made(
         rows=500,
@@ -107,7 +112,7 @@ def odd_names():
 MAKERS = {
     maker.__name__: maker
     for maker in (
-        small, pairs_over_three_repetitions, forty_candidates, regression, multi_label, hundred_classes,
-        failures, nothing_learned, all_failed, odd_names,
+        small, pairs_over_three_repetitions, forty_candidates, regression, multi_label, one_label,
+        hundred_classes, failures, nothing_learned, all_failed, odd_names,
     )
 }  # fmt: skip
