@@ -59,7 +59,7 @@ class Schedule:
         Raises:
             AgwmError: If a cell meets something wrong with the input; finished cells are kept.
         """
-        records = {cell.name: self.store.read(cell) for cell in cells}
+        records = {cell.name: self.store.find(cell) for cell in cells}
         missing = [cell for cell in cells if records[cell.name] is None]
         for cell in cells:
             if records[cell.name] is not None:

@@ -75,7 +75,7 @@ def select(
     store = Store(output_dir, _key(prepared.data, material.options, material.max_length))
     with store.held():
         trial_cells = plan.trial_cells()
-        known = {cell.name: _known(store.read(cell)) for cell in trial_cells}
+        known = {cell.name: _known(store.find(cell)) for cell in trial_cells}
         fold_cells = plan.fold_cells(known, material.task.metric)
         cells: list[TrialCell | FoldCell] = [*trial_cells, *fold_cells]
         total = sum(map(plan.passes, cells))
@@ -121,7 +121,7 @@ def _known(record: Any) -> TrialsRecord:
 
 def _time_line(prepared: Prepared, total: float, store: Store, cells: list[TrialCell | FoldCell]) -> str:
     plan, num_other = prepared.plan, store.num_other  # those of folds may wait for their trials
-    finished = sum(plan.passes(cell) for cell in cells if store.read(cell) is not None)
+    finished = sum(plan.passes(cell) for cell in cells if store.find(cell) is not None)
     left = (total - finished) * seconds_per_pass(prepared.material, prepared.loaded) / prepared.jobs
     processes = "1 process" if prepared.jobs == 1 else f"{prepared.jobs} processes"
     done = f"{finished / total:.0%} is finished already; the rest" if finished else "This"

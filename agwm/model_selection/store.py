@@ -68,7 +68,7 @@ class Store:
             with suppress(OSError):
                 (self.folder / _LOCK).unlink()
 
-    def read(self, cell: TrialCell | FoldCell) -> TrialsRecord | FoldRecord | None:
+    def find(self, cell: TrialCell | FoldCell) -> TrialsRecord | FoldRecord | None:
         """Return the record of a finished cell; None if there is none of these rows and settings."""
         if self.folder is None or not (path := self.folder / f"{cell.name}.json").is_file():
             return None
