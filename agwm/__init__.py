@@ -15,6 +15,8 @@ from agwm.betty_release import check_release
 from agwm.errors import AgwmError, AgwmWarning
 
 if TYPE_CHECKING:
+    from agwm.fitting.fit import fit
+    from agwm.fitting.result import FitResult
     from agwm.hypergradient._betty import HypergradientConfig
     from agwm.hypergradient.settings import HYPERGRADIENT_TYPE, Hypergradient
     from agwm.mixing.alpha import Alpha
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from agwm.mixing.injection import inject, mixup_of
     from agwm.mixing.loading import load
     from agwm.mixing.mixup import Mixup
+    from agwm.prediction.predictor import Predictor, load_predictor
     from agwm.recipe.config import FinetuneConfig, MixingConfig, SearchConfig
     from agwm.recipe.finetune import finetune
     from agwm.recipe.result import FinetuneResult
@@ -38,25 +41,31 @@ __all__ = [
     "AttentionProblem",
     "FinetuneConfig",
     "FinetuneResult",
+    "FitResult",
     "Hypergradient",
     "HypergradientConfig",
     "MixingConfig",
     "Mixup",
     "MixupEngine",
+    "Predictor",
     "SearchConfig",
     "TaskWeightProblem",
     "TrainingConfig",
     "__version__",
     "build_engine",
     "finetune",
+    "fit",
     "inject",
     "load",
+    "load_predictor",
     "mix_weights",
     "mixup_of",
 ]
 
 # Module -> the public names in it; the imports above tell the same to tools that read the source.
 _LATE: dict[str, tuple[str, ...]] = {
+    "agwm.fitting.fit": ("fit",),
+    "agwm.fitting.result": ("FitResult",),
     "agwm.hypergradient._betty": ("HypergradientConfig",),
     "agwm.hypergradient.settings": ("HYPERGRADIENT_TYPE", "Hypergradient"),
     "agwm.mixing.alpha": ("Alpha",),
@@ -64,6 +73,7 @@ _LATE: dict[str, tuple[str, ...]] = {
     "agwm.mixing.injection": ("inject", "mixup_of"),
     "agwm.mixing.loading": ("load",),
     "agwm.mixing.mixup": ("Mixup",),
+    "agwm.prediction.predictor": ("Predictor", "load_predictor"),
     "agwm.recipe.config": ("FinetuneConfig", "MixingConfig", "SearchConfig"),
     "agwm.recipe.finetune": ("finetune",),
     "agwm.recipe.result": ("FinetuneResult",),

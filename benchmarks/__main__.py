@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from agwm.experiments.command import guarded
+from agwm.command_line.guard import guarded
 from benchmarks.bench import main
 from benchmarks.page import render
 

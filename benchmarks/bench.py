@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 import benchmarks
+from agwm.command_line.flags import Parser
 from agwm.errors import ConfigError
-from agwm.experiments.flags import Parser
 from agwm.experiments.records import versions
 from agwm.files import make_folder, write_json, write_text
 from benchmarks.fidelity import measure_fidelity

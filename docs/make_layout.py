@@ -22,7 +22,7 @@ def arrows(package: Path) -> set[tuple[str, str]]:
         (module, target)
         for module, path in known.items()
         for target in (target_of(name, known) for _, name in imports(path))
-        if module != "agwm" and target is not None
+        if module not in ("agwm", "__main__") and target is not None
     }
     return {(one, other) for one, other in found if folder_of(one, known) != folder_of(other, known)}
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from agwm.data.quoting import Row, check_spans, count_stray_quotes, is_written_with_quotes
-from agwm.data.tables import Table, column_index, counted
+from agwm.data.tables import Table, column_index, counted, every_column
 from agwm.errors import DataError, shown
 
 __all__ = ["read_delimited"]
@@ -21,7 +21,12 @@ _LONGEST = 2**31 - 1
 
 
 def read_delimited(
-    text: str, place: str, columns: Sequence[str], is_tsv: bool = False, separator: str | None = None
+    text: str,
+    place: str,
+    columns: Sequence[str],
+    is_tsv: bool = False,
+    separator: str | None = None,
+    every: bool = False,
 ) -> Table:
     """Read the columns of a table in text.
 
@@ -35,6 +40,7 @@ def read_delimited(
         columns: Columns to keep; the last is the label.
         is_tsv: The name ends in ``.tsv``.
         separator: Mark between cells; None: comma (tab in a ``.tsv``), or the one that shows the columns.
+        every: Keep all columns, of which none is a label; ``columns`` then helps to find the separator.
 
     Returns:
         The columns, all as text.
@@ -66,7 +72,12 @@ def read_delimited(
         raise DataError(f"{place} has no header: expected names of columns, got blank lines. Add them.")
     header = kept.pop(0)
     at_header = f"The header of {place} (line {header.line})"
-    positions = [column_index(header.cells, name, at_header) for name in columns]
+    if every:
+        columns, positions, found = every_column(header.cells)
+        notes += found
+    else:
+        positions = [column_index(header.cells, name, at_header) for name in columns]
+    label = None if every else positions[-1]
     _count_cells(kept, len(header.cells), place, mark, is_quoted)
     unnamed = sum(not name.strip() for name in header.cells)
     last = kept[-1].line if kept else header.line
@@ -74,11 +85,8 @@ def read_delimited(
     notes += [f"{counted(unnamed, 'column')} without a name left out"] if unnamed else []
     notes += [f"{counted(blank - bool(first), 'blank row')} left out"] if blank > bool(first) else []
     if is_quoted:
-        found = (
-            count_stray_quotes(kept, positions, place),
-            check_spans(kept, positions[-1], mark, place),
-        )
-        notes += [note for note in found if note]
+        doubts = (count_stray_quotes(kept, positions, label, place), check_spans(kept, label, mark, place))
+        notes += [note for note in doubts if note]
     else:
         notes += _kept_quotes(kept, positions)
     cells = {name: [row.cells[at] for row in kept] for name, at in zip(columns, positions, strict=True)}

@@ -16,13 +16,14 @@ _BLANK = re.compile(r"[ \t\r\n]*")
 _SHAPES = "Write one object per line, or an array of objects."
 
 
-def read_json_rows(text: str, place: str, columns: Sequence[str]) -> Table:
+def read_json_rows(text: str, place: str, columns: Sequence[str], every: bool = False) -> Table:
     """Read the columns of rows in JSON.
 
     Args:
         text: The whole file.
         place: The file, for messages.
         columns: Columns to keep; the last is the label.
+        every: Keep all columns, of which none is a label; a row may lack some, which are None there.
 
     Returns:
         The columns, with values as JSON types them.
@@ -33,6 +34,8 @@ def read_json_rows(text: str, place: str, columns: Sequence[str]) -> Table:
     repeated: list[tuple[str, dict]] = []
     with border(place, "JSON", _SHAPES):  # numbers of too many digits, values nested too deeply
         values = _values(text, place, repeated)
+    if every:
+        columns = _known(values, columns)
     rows, note = _rows(values, place, columns)
     for key, owner in repeated:
         where = next((f" example {n}" for n, row in enumerate(rows, start=1) if row is owner), "")
@@ -46,11 +49,25 @@ def read_json_rows(text: str, place: str, columns: Sequence[str]) -> Table:
                 f"{place} example {number} is no object: expected one with the names of the columns, got"
                 f" {shown(row, 80)}. {_SHAPES}"
             )
-        for name in columns:
+        for name in () if every else columns:
             if name not in row:
                 column_index(list(row), name, f"{place} example {number}")
-    cells = {name: [row[name] for row in rows] for name in columns}
+    if every:
+        columns = list(dict.fromkeys(name for row in rows for name in row))
+    cells = {name: [row.get(name) for row in rows] for name in columns}
     return Table(place, cells, () if note is None else (note,))
+
+
+def _known(values: list[Any], columns: Sequence[str]) -> Sequence[str]:
+    """Return the names of all columns of a table that is written by column; else those that are given."""
+    value = values[0] if len(values) == 1 else None
+    if not isinstance(value, dict) or not value or {"columns", "data"} <= set(value):
+        return columns
+    parts = list(value.values())
+    are_lists = all(isinstance(one, list) and not any(isinstance(x, dict) for x in one) for one in parts)
+    are_objects = all(isinstance(one, dict) for one in parts)
+    are_rows = are_objects and bool(columns) and all(set(columns) <= set(one) for one in parts)
+    return list(value) if are_lists or (are_objects and not are_rows) else columns
 
 
 def _values(text: str, place: str, repeated: list[tuple[str, dict]]) -> list[Any]:
@@ -103,7 +120,7 @@ def _rows(values: list[Any], place: str, columns: Sequence[str]) -> tuple[list[A
         raise DataError(f"{place} has no rows: expected objects, got {shown(value, 80)}. {_SHAPES}")
     if {"columns", "data"} <= set(value) <= {"columns", "data", "index"}:
         return _split_rows(value, place), "rows under 'data', names under 'columns'"
-    if set(columns) <= set(value):
+    if columns and set(columns) <= set(value):
         whole = [value[name] for name in columns]
         for kind in (dict, list):
             if all(isinstance(one, kind) for one in whole):

@@ -23,14 +23,14 @@ class Row(NamedTuple):
     raw: str
 
 
-def check_spans(rows: Sequence[Row], label: int, separator: str, place: str) -> str | None:
+def check_spans(rows: Sequence[Row], label: int | None, separator: str, place: str) -> str | None:
     """Raise where a text of several lines holds rows of the table: a stray quote swallowed them.
 
     Lines of a real text have no label where the table has one.
 
     Args:
         rows: Rows below the header.
-        label: Position of the label.
+        label: Position of the label; None: there is none, and nothing to tell rows by.
         separator: Mark between cells.
         place: The file, for messages.
 
@@ -43,6 +43,8 @@ def check_spans(rows: Sequence[Row], label: int, separator: str, place: str) -> 
     long = [row for row in rows if any("\n" in cell or "\r" in cell for cell in row.cells)]
     if not long:
         return None
+    if label is None:
+        return _span_note(long)
     labels = {row.cells[label] for row in rows if row.cells[label].strip()}
     has_scores = any(map(is_fraction, labels))
     for row in long:
@@ -59,8 +61,12 @@ def check_spans(rows: Sequence[Row], label: int, separator: str, place: str) -> 
                 f"The label in {place} line {row.line} spans {_lines(row.cells[label])} lines: expected"
                 f" one, got {shown(row.cells[label], 80)}. Is a quote not closed?"
             )
-    longest, before = max((max(map(_lines, row.cells)), -row.line) for row in long)
-    rows_of = counted(len(long), "row")
+    return _span_note(long)
+
+
+def _span_note(rows: Sequence[Row]) -> str:
+    longest, before = max((max(map(_lines, row.cells)), -row.line) for row in rows)
+    rows_of = counted(len(rows), "row")
     return f"{rows_of} of several lines; the longest, {longest} lines, begins in line {-before}"
 
 
@@ -93,12 +99,15 @@ def _row_inside(
     return None
 
 
-def count_stray_quotes(rows: Sequence[Row], positions: Sequence[int], place: str) -> str | None:
+def count_stray_quotes(
+    rows: Sequence[Row], positions: Sequence[int], label: int | None, place: str
+) -> str | None:
     """Raise where labels hold a stray quote, and where a blank keeps a quote from being one.
 
     Args:
         rows: Rows below the header, read with quotes.
-        positions: Columns to look at; the last is the label.
+        positions: Columns to look at.
+        label: Position of the label; None: there is none.
         place: The file, for messages.
 
     Returns:
@@ -119,7 +128,7 @@ def count_stray_quotes(rows: Sequence[Row], positions: Sequence[int], place: str
                     f"A blank before a quote in {place} line {row.line}: expected the quote first, got"
                     f" {shown(cell, 80)}. Remove the blanks after the separators."
                 )
-            if position == positions[-1]:
+            if position == label:
                 raise DataError(
                     f"A quote in the label in {place} line {row.line}: expected quotes in pairs around it,"
                     f" got {shown(cell, 80)}. Remove the quote."

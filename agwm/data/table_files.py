@@ -24,8 +24,9 @@ def read_tables(
     encoding: str | None = None,
     separator: str | None = None,
     sheet: str | None = None,
+    every: bool = False,
 ) -> list[Table]:
-    """Read the named columns of files.
+    """Read the named columns of files, or all.
 
     Args:
         paths: The files.
@@ -33,6 +34,8 @@ def read_tables(
         encoding: Encoding of text files; None: UTF-8, or by the byte order mark.
         separator: Mark between the cells of CSV and TSV files; None: found by the header.
         sheet: Sheet of Excel files; None: the first.
+        every: Keep all columns, of which none is a label. ``columns`` then names those that are expected,
+            and a file may lack them.
 
     Returns:
         A table with one row or more for each file.
@@ -44,7 +47,7 @@ def read_tables(
     kinds = [kind_of(path) for path in paths]
     _check_reading(kinds, encoding, separator, sheet)
     return [
-        _read(path, kind, columns, encoding, separator, sheet)
+        _read(path, kind, columns, encoding, separator, sheet, every)
         for path, kind in zip(paths, kinds, strict=True)
     ]
 
@@ -56,21 +59,22 @@ def _read(
     encoding: str | None,
     separator: str | None,
     sheet: str | None,
+    every: bool,
 ) -> Table:
     place = file_place(path)
     data = unpack(path, read_bytes(path), kind)
     notes: list[str] = []
     if kind == "parquet":
-        table = read_parquet(data, place, columns)
+        table = read_parquet(data, place, columns, every)
     elif kind == "excel":
-        table = read_excel(data, place, columns, sheet)
+        table = read_excel(data, place, columns, sheet, every)
     else:
         text, notes = decode(data, place, encoding)
         if kind == "json":
-            table = read_json_rows(text, place, columns)
+            table = read_json_rows(text, place, columns, every)
         else:
-            table = read_delimited(text, place, columns, kind == "tsv", separator)
-    if not table.columns[columns[0]]:
+            table = read_delimited(text, place, columns, kind == "tsv", separator, every)
+    if not any(table.columns.values()):
         raise DataError(f"{place} has no examples: expected one per row. Check the file.")
     return table.with_notes(notes)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from agwm.errors import DataError, close_names, shown
 
-__all__ = ["Table", "column_index", "counted"]
+__all__ = ["Table", "column_index", "counted", "every_column"]
 
 
 @dataclass(frozen=True)
@@ -70,3 +70,31 @@ def column_index(header: Sequence[str], name: str, place: str) -> int:
     raise DataError(
         f"{place} {wrong} column {shown(name, 80)}: expected it once, got {got or 'no columns'}.{close}"
     )
+
+
+def every_column(header: Sequence[str]) -> tuple[list[str], list[int], list[str]]:
+    """Return all columns that have a name.
+
+    Args:
+        header: Names of all columns.
+
+    Returns:
+        Their names, of which a repeated one gets a number; their positions; notes on repeated names.
+
+    Example:
+        >>> every_column(["text", "", "id", "text"])
+        (['text', 'id', 'text (2)'], [0, 2, 3], ["column 'text' repeated: the later ones are 'text (2)'"])
+    """
+    names: dict[str, int] = {}
+    notes: list[str] = []
+    for position, name in enumerate(header):
+        if not name.strip():
+            continue
+        new, number = name, 1
+        while new in names:
+            number += 1
+            new = f"{name} ({number})"
+        names[new] = position
+        if new != name:
+            notes.append(f"column {shown(name, 40)} repeated: the later ones are {shown(new, 40)}")
+    return list(names), list(names.values()), notes

@@ -12,7 +12,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from agwm.data.class_labels import named_cells
-from agwm.data.tables import Table, column_index, counted
+from agwm.data.tables import Table, column_index, counted, every_column
 from agwm.errors import DataError, MissingExtraError, border, shown
 
 __all__ = ["read_excel", "read_parquet"]
@@ -20,13 +20,14 @@ __all__ = ["read_excel", "read_parquet"]
 _ERRORS = {"#N/A", "#DIV/0!", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!"}
 
 
-def read_parquet(data: bytes, place: str, columns: Sequence[str]) -> Table:
+def read_parquet(data: bytes, place: str, columns: Sequence[str], every: bool = False) -> Table:
     """Read the columns of a Parquet file.
 
     Args:
         data: The bytes of the file.
         place: The file, for messages.
         columns: Columns to keep; the last is the label. A ``ClassLabel`` of ``datasets`` becomes its names.
+        every: Keep all columns, of which none is a label.
 
     Returns:
         The columns, with values as Parquet types them.
@@ -37,13 +38,19 @@ def read_parquet(data: bytes, place: str, columns: Sequence[str]) -> Table:
     with border(place, "a Parquet file", "Write it again."):
         file = parquet.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
         names = file.schema_arrow.names
-        positions = [column_index(names, name, place) for name in columns]
+        notes: list[str] = []
+        if every:
+            columns, positions, notes = every_column(names)
+        else:
+            positions = [column_index(names, name, place) for name in columns]
         # Not by name: "a.b" would be field b of a.
         table = file.read().select(positions)
         cells = {name: part.to_pylist() for name, part in zip(columns, table.columns, strict=True)}
-        feature = _feature(file.schema_arrow, columns[-1])
-        cells[columns[-1]], classes = named_cells(cells[columns[-1]], feature, place)
-    return Table(place, cells, class_names=classes)
+        classes = None
+        if not every:
+            feature = _feature(file.schema_arrow, columns[-1])
+            cells[columns[-1]], classes = named_cells(cells[columns[-1]], feature, place)
+    return Table(place, cells, tuple(notes), class_names=classes)
 
 
 def _feature(schema: pa.Schema, column: str) -> Any:
@@ -52,7 +59,9 @@ def _feature(schema: pa.Schema, column: str) -> Any:
     return datasets.Features.from_arrow_schema(schema).get(column)
 
 
-def read_excel(data: bytes, place: str, columns: Sequence[str], sheet: str | None = None) -> Table:
+def read_excel(
+    data: bytes, place: str, columns: Sequence[str], sheet: str | None = None, every: bool = False
+) -> Table:
     """Read the columns of a sheet.
 
     Args:
@@ -60,6 +69,7 @@ def read_excel(data: bytes, place: str, columns: Sequence[str], sheet: str | Non
         place: The file, for messages.
         columns: Columns to keep; the last is the label.
         sheet: Name of the sheet; None: the first.
+        every: Keep all columns, of which none is a label.
 
     Returns:
         The columns, with values as the sheet types them.
@@ -86,7 +96,7 @@ def read_excel(data: bytes, place: str, columns: Sequence[str], sheet: str | Non
         page = book[names[0] if sheet is None else sheet]
         page.reset_dimensions()  # what the file says of its size may be wrong
         rows = list(enumerate(page.iter_rows(values_only=True), start=1))
-    return _sheet_table(rows, place, columns, _sheet_notes(names, page.title))
+    return _sheet_table(rows, place, columns, _sheet_notes(names, page.title), every)
 
 
 def _sheet_notes(names: Sequence[str], title: str) -> list[str]:
@@ -95,14 +105,22 @@ def _sheet_notes(names: Sequence[str], title: str) -> list[str]:
 
 
 def _sheet_table(
-    rows: Sequence[tuple[int, Sequence[Any]]], place: str, columns: Sequence[str], notes: list[str]
+    rows: Sequence[tuple[int, Sequence[Any]]],
+    place: str,
+    columns: Sequence[str],
+    notes: list[str],
+    every: bool,
 ) -> Table:
     kept = [(row, cells) for row, cells in rows if any(cell is not None for cell in cells)]
     if not kept:
         raise DataError(f"{place} has no header: expected names of columns, got an empty sheet. Add them.")
     first, header = kept.pop(0)
     names = ["" if cell is None else str(cell) for cell in header]
-    positions = [column_index(names, name, f"The header of {place} (row {first})") for name in columns]
+    if every:
+        columns, positions, more = every_column(names)
+        notes += more
+    else:
+        positions = [column_index(names, name, f"The header of {place} (row {first})") for name in columns]
     blank = len([row for row, _ in rows if not kept or row < kept[-1][0]]) - len(kept)
     notes += [f"{counted(blank, 'blank row')} left out"] if blank > 0 else []
     found: dict[str, list] = {name: [] for name in columns}

@@ -20,9 +20,12 @@ from agwm.methods.r3f import R3F, R4F, R3FSettings
 from agwm.methods.r_drop import RDrop, RDropSettings
 from agwm.methods.re_init import ReInit, ReInitSettings
 from agwm.methods.recadam import RecAdam, RecAdamSettings
+from agwm.methods.setfit import SetFit
 from agwm.methods.top_k import TopK, TopKSettings
 from agwm.methods.two_level import Agwm, Frozen
 from agwm.methods.vanilla import Vanilla, VanillaLong
+from agwm.methods.weight_average import WeightAverage, WeightAverageSettings
+from agwm.methods.wise_ft import WiseFt, WiseFtSettings
 
 __all__ = [
     "METHODS",
@@ -58,6 +61,9 @@ METHODS: dict[str, type[Method]] = {
         PrefixTuning,
         Lora,
         Probe,
+        SetFit,
+        WiseFt,
+        WeightAverage,
         RandomAlpha,
         JointAlpha,
         Frozen,
@@ -86,6 +92,9 @@ class RivalsConfig:
     prefix_tuning: PrefixTuningSettings = field(default_factory=PrefixTuningSettings)
     lora: LoraSettings = field(default_factory=LoraSettings)
     probe: ProbeSettings = field(default_factory=ProbeSettings)
+    setfit: Settings = field(default_factory=Settings)
+    wise_ft: WiseFtSettings = field(default_factory=WiseFtSettings)
+    weight_average: WeightAverageSettings = field(default_factory=WeightAverageSettings)
     random_alpha: RandomAlphaSettings = field(default_factory=RandomAlphaSettings)
     joint_alpha: JointAlphaSettings = field(default_factory=JointAlphaSettings)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
@@ -26,7 +26,7 @@ from agwm.recipe.passes import training_passes
 from agwm.training.class_weights import class_weighted
 from agwm.training.config import TrainingConfig
 from agwm.training.hooks import TrainingHooks
-from agwm.training.loop import train
+from agwm.training.loop import Evaluate, train
 
 __all__ = ["PLACES", "Job", "Method", "OneLevelMethod", "Outcome", "Settings"]
 
@@ -231,26 +231,50 @@ class OneLevelMethod(TrainingHooks, Method[S]):
         steps = own.epochs * num_batches
         return steps * self.step_passes(is_regression) + self.extra_passes(num_batches)
 
+    def train_once(
+        self,
+        model: nn.Module,
+        job: Job,
+        examples: Sequence[Any],
+        seed: int,
+        phase: str = "",
+        evaluate: Evaluate | None = None,
+    ) -> list[dict[str, Any]]:
+        """Train the model on examples, in place, and return the history.
+
+        Args:
+            model: The model to train, as :meth:`reparametrize` returned it.
+            job: The job, with its settings.
+            examples: All examples of the job, or a part of them.
+            seed: Seed of data order and dropout.
+            phase: Name of this training, behind the method's name.
+            evaluate: Function of the model that returns scores.
+        """
+        return train(
+            model,
+            examples,
+            collate=job.collate,
+            config=self.training(job.training),
+            seed=seed,
+            evaluate=evaluate,
+            phase=self.name + phase,
+            progress=job.progress,
+            hooks=self,
+            rate_section=f"rivals.{self.name}" if "learning_rate" in self._own() else None,
+        )
+
+    def fit(self, model: nn.Module, job: Job) -> list[dict[str, Any]]:
+        """Train the model on all examples, in place, and return the history."""
+        return self.train_once(model, job, job.examples, job.seed, evaluate=job.evaluate)
+
     def run(self, job: Job) -> Outcome:
         """Finetune on all examples."""
-        config = self.training(job.training)
         kind = is_regression(job.loaded.model)
         passes = self.passes(job.training, job.recipe, len(job.examples), kind)
         start = time.perf_counter()
         self.initialize(job.loaded, job.seed)
         model = self.reparametrize(job.loaded, job.recipe, job.seed)
-        history = train(
-            model,
-            job.examples,
-            collate=job.collate,
-            config=config,
-            seed=job.seed,
-            evaluate=job.evaluate,
-            phase=self.name,
-            progress=job.progress,
-            hooks=self,
-            rate_section=f"rivals.{self.name}" if "learning_rate" in self._own() else None,
-        )
+        history = self.fit(model, job)
         alpha = self.alpha()
         finished: Any = self.finish(model)
         seconds = {self.name: round(time.perf_counter() - start, 3)}

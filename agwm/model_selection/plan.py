@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from transformers import PretrainedConfig
 
-from agwm.model_selection.budget import BUDGETS, trial_settings
+from agwm.model_selection.budget import BUDGETS, longer_settings, trial_settings
 from agwm.model_selection.candidates import (
     CONSTANT,
     Settings,
     base_epochs,
     base_rate,
-    is_trained,
     made_with,
 )
 from agwm.model_selection.cells import FoldCell, Pair, TrialCell, TrialsRecord, best_settings
@@ -73,11 +72,14 @@ class Plan:
         base = base_rate(name, self.config), base_epochs(name, num_examples)
         return trial_settings(name, budget, self.options.learning_rate, self.options.epochs, base)
 
+    def longer(self, best: Settings) -> list[Settings]:
+        """Return the settings that are tried after those of the learning rates: with more epochs."""
+        return longer_settings(best, BUDGETS[self.options.budget], self.options.epochs)
+
     def has_trials(self, name: str) -> bool:
         """Return whether a candidate has settings to choose between."""
-        budget = BUDGETS[self.options.budget]
-        chooses_epochs = bool(budget.more_epochs) and self.options.epochs is None
-        return is_trained(name) and (len(self.settings(name, self.num_rows)) > 1 or chooses_epochs)
+        settings = self.settings(name, self.num_rows)
+        return len(settings) > 1 or bool(settings and self.longer(settings[0]))
 
     def trial_cells(self) -> list[TrialCell]:
         """Return the cells that choose settings."""
@@ -141,12 +143,7 @@ class Plan:
         """Return the passes that a cell takes; of trials with more epochs, about."""
         if isinstance(cell, FoldCell):
             return self.passes_of(cell.candidate, cell.settings, len(cell.train))
-        budget = BUDGETS[self.options.budget]
-        more = budget.more_epochs if self.options.epochs is None else ()
-        longer = [
-            {**cell.settings[0], "epochs": round(cell.settings[0]["epochs"] * factor)} for factor in more
-        ]
-        every = [*cell.settings, *longer]
+        every = [*cell.settings, *self.longer(cell.settings[0])]
         return sum(self.passes_of(cell.candidate, settings, len(cell.train)) for settings in every)
 
     def passes_of(self, name: str, settings: Settings, num_examples: int) -> float:

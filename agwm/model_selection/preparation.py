@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import datasets
+import torch
 
 from agwm.checks import check_precision
 from agwm.data import TaskData, check_known, encode, token_lengths
@@ -113,7 +114,7 @@ def prepare(data: TaskData, options: FitOptions, notice: Say) -> Prepared:
         labels=labels,
         options=options,
         max_length=max_length,
-        threads=max(1, num_cores() // jobs),
+        threads=max(1, min(torch.get_num_threads(), num_cores() // jobs)),
     )
     plan = Plan(options, names, folds, loaded.model.config, task.is_regression)
     if "agwm" in names:
@@ -197,7 +198,10 @@ def _plan_lines(plan: Plan, folds: Sequence[Fold], metric: str) -> list[str]:
         if is_trained(name):
             settings = plan.settings(name, len(folds[0].train))
             rates = ", ".join(f"{one['learning_rate']:g}" for one in settings)
-            tried.append(f"{name} {rates} ({settings[0]['epochs']} epochs)")
+            more = "".join(f" or {one['epochs']}" for one in plan.longer(settings[0]))
+            tried.append(f"{name} {rates} ({settings[0]['epochs']}{more} epochs)")
     if tried:
-        lines.append(f"Learning rates to choose from, inside of each training part: {'; '.join(tried)}.")
+        chosen = any(map(plan.has_trials, plan.candidates))
+        how = "Settings that each training part chooses from" if chosen else "Learning rates"
+        lines.append(f"{how}: {'; '.join(tried)}.")
     return lines

@@ -18,6 +18,7 @@ from agwm.model_selection.preparation import Prepared
 from agwm.model_selection.record import CandidateRow, FoldRecord, TestRecord
 from agwm.model_selection.table import most_chosen
 from agwm.models.files import model_name
+from agwm.models.pretrained import quiet_transformers
 from agwm.prediction.predictor import Predictor, load_predictor
 from agwm.prediction.task_file import SavedTask, write_task_file
 from agwm.prediction.tokens import tokenize
@@ -57,7 +58,8 @@ def save_chosen(
     outcome, loaded, _ = train_on(material, row.name, settings, every, material.options.seed)
     outputs = outputs_on(material, outcome, loaded, every)
     trained = time.perf_counter()
-    outcome.write(folder, _facts(prepared, row, columns))
+    with quiet_transformers():
+        outcome.write(folder, _facts(prepared, row, columns))
     saved = SavedTask(
         text_columns=list(columns[0]),
         label_columns=list(columns[1]),

@@ -54,8 +54,8 @@ class ProbeConfig(PreTrainedConfig):
 class ProbeForSequenceClassification(PreTrainedModel):
     """Linear classifier on the mean of an encoder's last hidden states over the tokens.
 
-    Of a pair each text is encoded alone, and the head reads ``(u, v, |u - v|, u * v)``. A model with encoder
-    and decoder is used without its decoder.
+    The mean is scaled to length 1. Of a pair each text is encoded alone, and the head reads
+    ``(u, v, |u - v|, u * v)``. A model with encoder and decoder is used without its decoder.
 
     Args:
         config: The config.
@@ -75,9 +75,9 @@ class ProbeForSequenceClassification(PreTrainedModel):
         self.encoder = encoder
         if getattr(encoder, "pooler", None) is not None:
             encoder.pooler = None  # a head of pretraining that this model does not read
-        size = encoder.get_input_embeddings().weight.shape[1]
-        size = getattr(encoder.config, "hidden_size", size)
-        self.classifier = nn.Linear(size * (1 if config.frame is None else 4), config.num_labels)
+        own: Any = encoder.config
+        size: int = own.hidden_size  # transformers has the name for families that call it d_model
+        self.classifier = nn.Linear(size * (1 if config.frame is None else 4), int(config.num_labels or 0))
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -129,7 +129,7 @@ class ProbeForSequenceClassification(PreTrainedModel):
         return torch.cat([u, v, (u - v).abs(), u * v], dim=1)
 
     def _pooled(self, rows: Sequence[list[int]], types: Sequence[list[int]] | None) -> Tensor:
-        """Return the mean of the last hidden states of each row, a tensor of shape (rows, hidden)."""
+        """Return the mean of each row's last hidden states, of length 1: shape (rows, hidden)."""
         longest = max(1, *map(len, rows)) if rows else 1
 
         def padded(lists: Sequence[list[int]], fill: int) -> Tensor:
@@ -145,7 +145,7 @@ class ProbeForSequenceClassification(PreTrainedModel):
             inputs["token_type_ids"] = padded(types, 0)
         states = encoder(**inputs).last_hidden_state
         weights = mask.unsqueeze(-1).to(states.dtype)
-        return (states * weights).sum(1) / weights.sum(1).clamp(min=1)
+        return nn.functional.normalize((states * weights).sum(1), dim=1)
 
     def forward(
         self,

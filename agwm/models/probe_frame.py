@@ -20,7 +20,7 @@ def frame_of(tokenizer: PreTrainedTokenizerBase) -> dict[str, list[int]] | None:
         the types of the last two under ``"single_prefix_types"`` and ``"single_suffix_types"``. None if
         nothing stands between the texts of a pair (GPT-2): it cannot be told from one text.
     """
-    single = tokenizer("good", return_special_tokens_mask=True)
+    single = tokenizer("good", return_special_tokens_mask=True, return_token_type_ids=True)
     pair = tokenizer("good", "bad", return_special_tokens_mask=True)
     alone, both = _specials(single["special_tokens_mask"]), _specials(pair["special_tokens_mask"])
     if len(alone) != 2 or len(both) != 3 or not both[1]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import nn
@@ -102,29 +103,29 @@ def pool_uniformly(model: PreTrainedModel) -> nn.Linear:
         The last linear map of the head, of which the input is now the pooled vector, scaled.
     """
     stack, names = _FAMILIES[model.config.model_type]
-    layers = model.base_model.get_submodule(stack)
+    layers = cast(nn.ModuleList, model.base_model.get_submodule(stack))
     block = copy.deepcopy(layers[-1])
     for module in block.modules():
         if getattr(module, "layer_idx", None) is not None:
-            module.layer_idx = len(layers)
+            vars(module)["layer_idx"] = len(layers)
     for name in names.zero:
         _set_identity(block.get_submodule(name), 0.0)
     _set_identity(block.get_submodule(names.value), 1.0)
     _set_identity(block.get_submodule(names.output), _MEAN_FACTOR)
     for name in names.norms:
-        norm = block.get_submodule(name)
+        norm = cast(nn.LayerNorm, block.get_submodule(name))
         norm.weight.fill_(1.0)
         norm.bias.zero_()
     layers.append(block)
     model.config.num_hidden_layers = len(layers)
     inner = next(name for name in names.inner if name in dict(model.named_modules()))
     _set_identity(model.get_submodule(inner), 1.0 if names.shift else _HEAD_FACTOR, names.shift)
-    last: nn.Linear = model.get_submodule(class_layer(model) or "")
-    return last
+    return cast(nn.Linear, model.get_submodule(class_layer(model) or ""))
 
 
-def _set_identity(linear: nn.Module, factor: float, shift: float = 0.0) -> None:
+def _set_identity(module: nn.Module, factor: float, shift: float = 0.0) -> None:
     """Make a linear map multiply by a factor; 0 makes it give the shift alone."""
+    linear = cast(nn.Linear, module)
     linear.weight.zero_()
     if factor:
         linear.weight.fill_diagonal_(factor)

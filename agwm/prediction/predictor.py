@@ -9,13 +9,14 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from scipy.special import expit, softmax
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from agwm.checks import Count, check_value
 from agwm.data.encoding import DynamicPadding
-from agwm.errors import ModelError, shown
+from agwm.data.tasks import Task
+from agwm.errors import DataError, ModelError, shown
+from agwm.evaluation.outputs import outputs_of, predictions_of
 from agwm.evaluation.predictions import model_logits
 from agwm.models.positions import max_tokens
 from agwm.models.pretrained import pick_device
@@ -27,7 +28,6 @@ from agwm.prediction.tokens import Texts, as_rows, tokenize
 __all__ = ["Predictions", "Predictor", "load_predictor"]
 
 _NO_LIMIT = 10**9  # transformers writes 1e30 for a tokenizer without a limit
-_LIKELY = 0.5  # a label of several is predicted above it
 
 
 @dataclass(frozen=True)
@@ -74,13 +74,15 @@ class Predictor:
         """Take a model as it is.
 
         Raises:
-            ModelError: If the task has other classes or another kind of labels than the model.
+            ModelError: If the task has other classes or another kind of labels than the model, or the model
+                has several scores.
         """
         self.model, self.tokenizer, self.task = model, tokenizer, task
         self.problem_type, found = _problem_type(model)
         is_regression = self.problem_type == "regression"
         self.label_names = None if is_regression else _label_names(model)
         self.notes = (*notes, *found)
+        self._task = _plain_task(self.problem_type, len(model.config.id2label or {}))
         if task is not None:
             _check_task(task, self.label_names, self.problem_type)
         self.max_length = _max_length(model, tokenizer, task)
@@ -97,32 +99,50 @@ class Predictor:
 
         Raises:
             ConfigError: If ``batch_size`` is no positive number.
-            DataError: If a text is no text, or the tokenizer makes no token of it.
+            DataError: If a text is no text, the tokenizer makes no token of it, or the model was trained on
+                pairs and these are none, or the other way round.
             ModelError: If the model cannot read what its tokenizer writes, as for pairs.
             DivergenceError: If an output is NaN or infinite.
         """
         check_value("batch_size", Count, batch_size)
         rows = as_rows(texts)
-        width = 1 if self.label_names is None else len(self.label_names)
-        outputs, notes = np.zeros((0, width)), list[str]()
-        if rows:
-            check_reading(str(self.model.name_or_path or ""), self.tokenizer, self.model, len(rows[0]) == 2)
-            examples, notes = tokenize(self.tokenizer, rows, self.max_length)
-            # without a padding token the model cannot tell where a text of a batch ends
-            can_pad = None not in (self.tokenizer.pad_token_id, self.model.config.pad_token_id)
-            collate = DynamicPadding(self.tokenizer) if can_pad else _stack
-            logits = model_logits(self.model, examples, collate, batch_size if can_pad else 1)
-            outputs = _outputs(logits, self.problem_type)
+        if not rows:
+            width = 1 if self.label_names is None else len(self.label_names)
+            return Predictions(np.zeros((0, width)), [], self.label_names, self.problem_type)
+        if self.task is not None and len(rows[0]) != len(self.task.text_columns):
+            wanted, got = ("pairs", "one text") if len(rows[0]) == 1 else ("single texts", "two")
+            raise DataError(
+                f"The model was trained on {wanted}: expected {len(self.task.text_columns)} a row"
+                f" ({', '.join(shown(name, 40) for name in self.task.text_columns)}), got {got}. Pass such"
+                " texts."
+            )
+        check_reading(str(self.model.name_or_path or ""), self.tokenizer, self.model, len(rows[0]) == 2)
+        tokens = tokenize(self.tokenizer, rows, self.max_length)
+        # T5 and BART want as many end tokens in each text of a batch
+        alone = set(tokens.marked)
+        groups = [[at for at in range(len(rows)) if at not in alone], *([at] for at in tokens.marked)]
+        order = [at for group in groups for at in group]
+        parts = [
+            self._logits([tokens.examples[at] for at in group], batch_size) for group in groups if group
+        ]
+        outputs = outputs_of(torch.cat(parts)[torch.tensor(order).argsort()], self._task)
         labels = self._labels(outputs)
-        return Predictions(outputs, labels, self.label_names, self.problem_type, tuple(notes))
+        return Predictions(outputs, labels, self.label_names, self.problem_type, tuple(tokens.notes))
+
+    def _logits(self, examples: list[dict[str, list[int]]], batch_size: int) -> Tensor:
+        # without a padding token the model cannot tell where a text of a batch ends
+        if None in (self.tokenizer.pad_token_id, self.model.config.pad_token_id):
+            return model_logits(self.model, examples, _stack, 1)
+        return model_logits(self.model, examples, DynamicPadding(self.tokenizer), batch_size)
 
     def _labels(self, outputs: np.ndarray) -> list[Any]:
+        found = predictions_of(outputs, self._task)
         if self.label_names is None:
-            return [float(score) for score in outputs[:, 0]]
+            return found.tolist()
         names = self.label_names
-        if self.problem_type == "multi_label_classification":
-            return [[names[at] for at in np.flatnonzero(row > _LIKELY)] for row in outputs]
-        return [names[at] for at in outputs.argmax(axis=1)]
+        if self._task.multi_label:
+            return [[names[at] for at in np.flatnonzero(row)] for row in found]
+        return [names[at] for at in found]
 
 
 def load_predictor(folder: str | Path, device: str = "auto", trust_remote_code: bool = False) -> Predictor:
@@ -158,19 +178,29 @@ def load_predictor(folder: str | Path, device: str = "auto", trust_remote_code: 
     return Predictor(model.to(target), saved.tokenizer, task, saved.notes)
 
 
-def _outputs(logits: Tensor, problem_type: ProblemType) -> np.ndarray:
-    array = logits.detach().cpu().double().numpy()
+def _plain_task(problem_type: ProblemType, width: int) -> Task:
+    """Return a task for the outputs of a model: its classes are numbers, as names may be there twice."""
     if problem_type == "regression":
-        return array
-    return expit(array) if problem_type == "multi_label_classification" else softmax(array, axis=1)
+        return Task("saved", ("sentence1",), None, "spearman")
+    multi_label = problem_type == "multi_label_classification"
+    return Task("saved", ("sentence1",), tuple(map(str, range(width))), multi_label=multi_label)
 
 
 def _problem_type(model: PreTrainedModel) -> tuple[ProblemType, list[str]]:
-    """Return the kind of a model's labels, and a note where its config leaves it open."""
-    stated = getattr(model.config, "problem_type", None)
+    """Return the kind of a model's labels, and a note where its config leaves it open.
+
+    Raises:
+        ModelError: If it has several scores.
+    """
+    stated, width = getattr(model.config, "problem_type", None), len(model.config.id2label or {})
+    if stated == "regression" and width > 1:
+        raise ModelError(
+            f"The model answers with several scores: expected one, got {width}. Correct problem_type in its"
+            " config.json if they are classes."
+        )
     if stated is not None:
         return cast(ProblemType, stated), []
-    if len(model.config.id2label or {}) > 1:
+    if width > 1:
         return "single_label_classification", []
     return "regression", ["its config names no problem type: its one output is taken as a score"]
 

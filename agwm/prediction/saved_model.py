@@ -21,6 +21,7 @@ from transformers import (
 from agwm.errors import ModelError, border, shown
 from agwm.models.checkpoint import check_quantized, check_types, check_weights, listed, mismatched_shapes
 from agwm.models.pretrained import quiet_transformers
+from agwm.models.probe import ProbeConfig
 from agwm.models.sources import locate
 from agwm.models.vocabulary import check_tokenizer
 
@@ -29,6 +30,8 @@ __all__ = ["SavedModel", "load_saved"]
 _OTHER_HEADS = re.compile(
     "TokenClassification|MultipleChoice|QuestionAnswering|LM$|LMHeadModel$|PreTraining$"
 )
+# The import registers the class with transformers, which then needs no code from the folder.
+_OWN_CLASSES = (ProbeConfig.model_type,)
 _REMEDY = "Name the folder of a finetuned classifier, such as agwm fit writes."
 
 

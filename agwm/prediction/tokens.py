@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from transformers import PreTrainedTokenizerBase
@@ -11,9 +12,24 @@ from agwm.data.tables import counted
 from agwm.errors import DataError, shown
 from agwm.processing import special_ids
 
-__all__ = ["Texts", "as_rows", "tokenize"]
+__all__ = ["Texts", "Tokens", "as_rows", "tokenize"]
 
-Texts: TypeAlias = Sequence[str] | Sequence[tuple[str, str]]
+Texts: TypeAlias = Sequence[str] | Sequence[tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Tokens of texts.
+
+    Attributes:
+        examples: The tokenizer's columns of each text.
+        marked: Positions of texts in which the tokenizer found special tokens.
+        notes: What was done to texts; a short line each.
+    """
+
+    examples: list[dict[str, list[int]]]
+    marked: list[int]
+    notes: list[str]
 
 
 def as_rows(texts: Texts) -> list[tuple[str, ...]]:
@@ -43,7 +59,7 @@ def as_rows(texts: Texts) -> list[tuple[str, ...]]:
 
 def tokenize(
     tokenizer: PreTrainedTokenizerBase, rows: Sequence[tuple[str, ...]], max_length: int | None
-) -> tuple[list[dict[str, list[int]]], list[str]]:
+) -> Tokens:
     """Tokenize texts by the tokenizer's own call, without padding.
 
     Args:
@@ -52,8 +68,7 @@ def tokenize(
         max_length: Largest number of tokens; None: any.
 
     Returns:
-        The tokenizer's columns of each row, and notes on rows that were cut, or of which a part was taken
-        for a special token.
+        The tokens, with notes on rows that were cut, or of which a part was taken for a special token.
 
     Raises:
         DataError: If a row has no token.
@@ -74,30 +89,31 @@ def tokenize(
             for place, value in zip(long, values, strict=True):
                 columns[name][place] = value
     notes = [f"{len(long)} of {counted(len(rows), 'text')} cut at {max_length} tokens"] if long else []
-    notes += _special_notes(tokenizer, rows, columns["input_ids"])
-    return [{name: values[place] for name, values in columns.items()} for place in range(len(rows))], notes
+    marked = _marked(tokenizer, rows, columns["input_ids"])
+    if marked:
+        place, name = next(iter(marked.items()))
+        notes.append(
+            f"{counted(len(marked), 'text')} with a special token that the tokenizer reads as such:"
+            f" {shown(name, 40)} in text {place + 1}"
+        )
+    examples = [{name: values[place] for name, values in columns.items()} for place in range(len(rows))]
+    return Tokens(examples, list(marked), notes)
 
 
-def _special_notes(
+def _marked(
     tokenizer: PreTrainedTokenizerBase, rows: Sequence[tuple[str, ...]], ids: Sequence[list[int]]
-) -> list[str]:
-    """Return a note on texts that hold special tokens for the tokenizer, as for that of a Unigram model."""
+) -> dict[int, str]:
+    """Return position -> special token of texts in which the tokenizer of a Unigram model found one."""
     special = special_ids(tokenizer) - {tokenizer.unk_token_id}
     names = [str(token) for token in tokenizer.convert_ids_to_tokens(sorted(special))]
     empty = tokenizer(*_parts([("",) * len(rows[0])]))["input_ids"][0]
     frame = sum(map(special.__contains__, empty))
-    found = []
+    found = {}
     for place, row in enumerate(rows):
         held = [name for name in names if any(name in text for text in row)]
         if held and sum(map(special.__contains__, ids[place])) > frame:
-            found.append((place + 1, held[0]))
-    if not found:
-        return []
-    place, name = found[0]
-    return [
-        f"{counted(len(found), 'text')} with a special token that the tokenizer reads as such:"
-        f" {shown(name, 40)} in text {place}"
-    ]
+            found[place] = held[0]
+    return found
 
 
 def _parts(rows: Sequence[tuple[str, ...]]) -> list[list[str]]:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from betty.logging.logger_base import get_logger
 
+from agwm.command_line.flags import Parser
 from agwm.errors import AgwmError, ConfigError
-from agwm.experiments.flags import Parser
 from agwm.files import write_text
 from agwm.markdown import put_between
 

@@ -27,7 +27,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
 import agwm
-from agwm.experiments import markdown
+from agwm import markdown
 
 FEATURES, CLASSES, TRAIN, CLEAN, TEST, CORRUPTED = 10, 4, 400, 100, 1000, 0.4
 LR, BATCH, RUNS = 0.2, 100, 3

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 import agwm
-from agwm.experiments import markdown
+from agwm import markdown
 
 FEATURES, EXAMPLES, LR = 20, 80, 0.1
 OPTIMIZERS = ("SGD", "Adam")

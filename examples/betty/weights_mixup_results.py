@@ -13,7 +13,7 @@ from statistics import fmean, pstdev
 import weights_mixup
 from command_line import run_program
 
-from agwm.experiments import markdown
+from agwm import markdown
 
 RUNS = 5
 

@@ -185,7 +185,14 @@ def test_settings_that_only_the_parts_know(refused, own_files, setting, message)
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--methood", "agwm"], "unrecognized arguments: --methood"),
+        (["--methood", "agwm"], "got '--methood'. Did you mean '--method'?"),
+        (["--seeds", "1", "stray"], "unrecognized arguments: stray"),
+        (["--lr", "fast"], "Cannot read --lr: expected a number, got 'fast'"),
+        (["--lr", "-1"], "--lr is out of range: expected a number >= 0, got -1.0"),
+        (["--epochs", "0"], "--epochs is out of range: expected an integer >= 1, got 0"),
+        (["--max-length", "4"], "--max-length is out of range: expected an integer >= 8, got 4"),
+        (["--device", ""], "--device is wrong"),
+        (["--config", "demmo.yaml"], "Did you mean 'demo.yaml'"),
         (["--method"], "expected one argument"),
         (["--method", "agw"], "Did you mean 'agwm'"),
         (["--seeds", "three"], "Cannot read --seeds"),

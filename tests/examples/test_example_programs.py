@@ -152,7 +152,7 @@ def test_table_is_printed_and_written_between_its_markers(program, capsys, tmp_p
         (["--steps", "0"], "--steps is out of range"),
         (["--steps", "many"], "invalid int value"),
         (["--seed", "-1"], "--seed is out of range"),
-        (["--step", "5"], "unrecognized arguments"),
+        (["--step", "5"], "Did you mean '--steps'?"),
     ],
 )
 def test_bad_flag_is_one_line(program, arguments, message, capsys):

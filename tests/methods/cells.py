@@ -18,15 +18,15 @@ CELLS = [(method, family) for method in METHODS for family in FAMILIES]
 def small_method(name: str, epochs: int = EPOCHS) -> Method:
     """Make a method that a tiny run can show: those with epochs of their own, peft's, learn slowly."""
     settings = getattr(RivalsConfig(), name, None)
-    if settings is not None and settings.epochs is not None:
+    if getattr(settings, "epochs", None) is not None:
         settings = replace(settings, epochs=2 * epochs, learning_rate=3e-2)
     return make_method(name, RivalsConfig(**({} if settings is None else {name: settings})))
 
 
-def refusal_of(name: str, family: str) -> str | None:
+def refusal_of(name: str, family: str, num_labels: int = 2) -> str | None:
     """Return why a method refuses a family before any training, or None."""
     try:
-        small_method(name).check(pretrained(family), FinetuneConfig())
+        small_method(name).check(pretrained(family, num_labels), FinetuneConfig())
     except MethodError as error:
         return str(error)
     return None

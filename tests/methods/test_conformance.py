@@ -41,6 +41,7 @@ ELSEWHERE = {
     "dps_mix": {"loss"},  # draws masks
     "prompt_tuning": {"edit_gradients", "after_step"},  # keep one row of the prompt as it is
 }
+WITHOUT_STEPS = ("probe",)
 PAGE = Path(__file__).parents[2] / "docs" / "methods" / "index.md"
 
 
@@ -54,9 +55,14 @@ def test_refuses_or_leaves_the_model_as_it_was(name, family):
 @pytest.mark.parametrize("num_labels", [2, 1])
 @pytest.mark.parametrize(("name", "family"), WORKING)
 def test_learns_and_trains_the_head(name, family, num_labels):
+    if name == "setfit" and num_labels == 1:
+        assert "expected one class for each example, got scores" in refusal_of(name, family, 1)
+        return
     outcome = check_learning(partial(small_method, name), family, num_labels)
     losses = [record["loss"] for record in outcome.history if "loss" in record]
-    assert num_labels == 1 or losses[-1] < losses[0]
+    # a probe has no steps
+    assert num_labels == 1 or not losses or losses[-1] < losses[0]
+    assert losses or name in WITHOUT_STEPS
 
 
 @pytest.mark.parametrize("name", METHODS)

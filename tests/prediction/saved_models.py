@@ -1,4 +1,4 @@
-"""Tiny saved models of several families, each with a real tokenizer of its kind, saved as methods save them."""
+"""Tiny saved models of several families, each with a real tokenizer, saved as methods save them."""
 
 from __future__ import annotations
 

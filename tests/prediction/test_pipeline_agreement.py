@@ -1,4 +1,4 @@
-"""A saved model answers the same through the pipeline of transformers and through the predictor, row by row."""
+"""A saved model answers row by row as the pipeline of transformers does."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def answers(folder, given, **options):
 @pytest.mark.parametrize("is_pair", [False, True], ids=["single", "pair"])
 @pytest.mark.parametrize("family", TOKENIZERS)
 def test_classes_agree_in_every_family(family: str, is_pair: bool, tmp_path) -> None:
-    folder = save(tmp_path / "model", family)
+    folder = save(tmp_path / "model", family, text_columns=["one", "two"][: 1 + is_pair])
     one, other = texts(), texts(1)
     given = [{"text": a, "text_pair": b} for a, b in zip(one, other, strict=True)] if is_pair else one
     scores, labels = answers(folder, given)

@@ -19,11 +19,11 @@ from typing import Any
 import torch
 
 from agwm.errors import one_line
-from agwm.experiments.command import out_of_memory
 from agwm.experiments.config import RunConfig
 from agwm.experiments.examples import Examples, load_examples
 from agwm.experiments.kept_models import keep_model
 from agwm.experiments.run import run_one
+from agwm.out_of_memory import out_of_memory
 
 __all__ = ["Stores", "answer", "main"]
 

@@ -29,6 +29,10 @@ GRIDS = ROOT / "agwm" / "configs" / "grids"
 FILES = [path for path in sorted(GRIDS.glob("*.yaml")) if path.name != "tuning.yaml"]
 
 
+# The committed results have no run of these; `agwm fit` tries them.
+NOT_IN_GRIDS = {"probe", "setfit", "wise_ft", "weight_average"}
+
+
 def write(tmp_path, **changes):
     block = {
         "tasks": ["stsb", "mrpc"],
@@ -255,7 +259,12 @@ def test_passes_are_those_that_a_run_makes(method, tiny_model, own_files):
     assert record.train_info.passes == planned
     # Where a warm-up begins, at a rate of 0, a search takes no difference: two passes less in each of two.
     less = 2 * 2 if method == "agwm" else 0
-    assert rows[0] / 4 == planned - less
+    # Looks without gradient: coefficients on two batches of held-out examples, the head's on all ten.
+    less = {"wise_ft": 11 * 2 / 3, "setfit": 10 / 3}.get(method, less)
+    if method == "probe":  # it takes no gradient: a third of a pass for each of ten batches
+        assert rows[0] == 0 and planned == 10 / 3
+    else:
+        assert rows[0] / 4 == pytest.approx(planned - less)
     # all examples, no dev set, and the label of a run without one
     assert record.train_size == record.train_info.num_train == 40
     assert record.scores.dev is None and record.score is not None
@@ -292,7 +301,7 @@ def test_the_plan_counts_what_is_left_and_says_what_it_assumes(tmp_path):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_grids_of_the_project_load(path):
     cells = load_grid(path).cells
-    every = {"agwm", "frozen"} if path.name == "agwm_search.yaml" else set(METHODS)
+    every = {"agwm", "frozen"} if path.name == "agwm_search.yaml" else set(METHODS) - NOT_IN_GRIDS
     assert cells and {cell.method for cell in cells} == every
     for cell in cells:  # whatever stands in a grid can be planned
         assert planned_passes(cell.config, cell.method, 300) > 0

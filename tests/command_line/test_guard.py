@@ -11,9 +11,10 @@ import tempfile
 import pytest
 import torch
 
+from agwm.command_line.flags import Parser
+from agwm.command_line.guard import guarded, run_command, write_lines
 from agwm.errors import ConfigError
-from agwm.experiments.command import guarded, out_of_memory, run_command
-from agwm.experiments.flags import Parser
+from agwm.out_of_memory import out_of_memory
 
 
 def fails(error):
@@ -53,6 +54,7 @@ def test_mistakes_in_the_input(line):
 
 def test_a_stop(line):
     assert line(fails(KeyboardInterrupt())) == (130, "Stopped. The same command goes on from here.")
+    assert line(fails(KeyboardInterrupt()), lambda: None, lambda: False) == (130, "Stopped.")
 
 
 @pytest.mark.parametrize(
@@ -142,7 +144,7 @@ def test_nobody_reads(output, capsys):
     read, write = os.pipe()
     os.close(read)
     output(os.fdopen(write, "w"))
-    assert guarded(lambda: print("x")) == 141
+    assert guarded(lambda: write_lines("x")) == 141
     assert capsys.readouterr().err == ""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import select
 import shlex
 import sys
 import tempfile
@@ -13,16 +14,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import torch
 from tqdm import tqdm
 
 from agwm.errors import AgwmError, is_failure, one_line, reason, shown
-from agwm.versions import versions
+from agwm.out_of_memory import out_of_memory
 
-__all__ = ["guarded", "notice", "out_of_memory", "report", "run_command"]
+__all__ = ["guarded", "notice", "report", "run_command", "write_lines"]
 
 _LONGEST = 690  # characters of the line
-_NO_MEMORY = ("out of memory", "not enough memory", "cannot allocate memory", "can't allocate memory")
 
 
 def run_command(
@@ -34,7 +33,7 @@ def run_command(
 
     Args:
         command: Called with the arguments. It may set ``output_dir`` of them, the folder for details of a
-            failure.
+            failure, and ``goes_on``: False where the same command starts anew after Ctrl-C.
         parser: The parser.
         argv: Arguments; None: those of the process.
 
@@ -47,16 +46,23 @@ def run_command(
         parser.parse_args(argv, arguments)
         command(arguments)
 
-    return guarded(call, lambda: getattr(arguments, "output_dir", None))
+    return guarded(
+        call, lambda: getattr(arguments, "output_dir", None), lambda: getattr(arguments, "goes_on", True)
+    )
 
 
-def guarded(call: Callable[[], None], output_dir: Callable[[], str | None] = lambda: None) -> int:
+def guarded(
+    call: Callable[[], None],
+    output_dir: Callable[[], str | None] = lambda: None,
+    goes_on: Callable[[], bool] = lambda: True,
+) -> int:
     """Call a function; an error becomes one line on standard error.
 
     Args:
         call: The function.
         output_dir: Returns the folder for the details of a failure. Without one, or where it cannot be
             written, they go to the temporary folder.
+        goes_on: Returns True if the same call goes on after Ctrl-C, which is said then.
 
     Returns:
         0; 2 if something is wrong with the input; 1 if something else fails, with the details in a file
@@ -72,7 +78,7 @@ def guarded(call: Callable[[], None], output_dir: Callable[[], str | None] = lam
             _say(f"error: {error}")
             return 2
         except KeyboardInterrupt:
-            _say("Stopped. The same command goes on from here.")
+            _say("Stopped. The same command goes on from here." if goes_on() else "Stopped.")
             return 130
         except BaseException as error:
             if not is_failure(error):
@@ -83,6 +89,11 @@ def guarded(call: Callable[[], None], output_dir: Callable[[], str | None] = lam
             _say(f"error: {what} {_keep_details(error, output_dir())}")
             return 1
     return 0
+
+
+def write_lines(*lines: str) -> None:
+    """Write lines to standard output; where nobody reads any more, the command ends."""
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
 
 
 def report(line: str) -> None:
@@ -104,30 +115,11 @@ def _print(line: str, stream: Any) -> None:
         _send_nowhere(stream)
 
 
-def out_of_memory(error: BaseException) -> str | None:
-    """Return a line that says what to lower; None if the error is another.
-
-    Example:
-        >>> out_of_memory(MemoryError())
-        'Out of memory: expected room for a batch on this device, got none. Lower batch_size in ...'
-        >>> out_of_memory(ValueError("no")) is None
-        True
-    """
-    text = str(error).lower()
-    is_it = isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError | OSError) and any(words in text for words in _NO_MEMORY)
-    )
-    if not is_it:
-        return None
-    return (
-        "Out of memory: expected room for a batch on this device, got none. Lower batch_size in the"
-        " sections vanilla, search and final, or max_length, or take a smaller --model."
-    )
-
-
 def _keep_details(error: BaseException, output_dir: str | None) -> str:
     """Write traceback, command line and versions to a file; return the sentence that names it."""
     with suppress(Exception):
+        from agwm.versions import versions  # late: it imports the libraries that it names
+
         text = "\n".join(
             [
                 f"command: {shlex.join(sys.argv)}",
@@ -158,12 +150,21 @@ def _abandon_output() -> bool:
     Returns:
         True if it takes nothing.
     """
-    try:
+    with suppress(OSError, ValueError):
         sys.stdout.flush()
-        return False
-    except (OSError, ValueError):
-        _send_nowhere(sys.stdout)
-        return True
+        if not _is_unread(sys.stdout):
+            return False
+    _send_nowhere(sys.stdout)
+    return True
+
+
+def _is_unread(stream: Any) -> bool:
+    """Return whether a pipe has lost its reader: where there is no buffer, no flush tells."""
+    with suppress(Exception):  # no such function on Windows, no number of a stream in memory
+        poll = select.poll()
+        poll.register(stream.fileno(), 0)
+        return any(event & select.POLLERR for _, event in poll.poll(0))
+    return False
 
 
 def _send_nowhere(stream: Any) -> None:
