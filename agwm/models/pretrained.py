@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 import transformers
@@ -26,6 +27,8 @@ from agwm.models.vocabulary import check_tokenizer
 from agwm.rng import seed_everything
 
 __all__ = ["PACKAGED_MODEL", "Pretrained", "load_pretrained", "pick_device", "quiet_transformers"]
+
+ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
 
 
 @dataclass(frozen=True)
@@ -148,15 +151,14 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def _problem_type(label_names: Sequence[str] | None, problem_type: str | None) -> str:
+def _problem_type(label_names: Sequence[str] | None, problem_type: str | None) -> ProblemType:
     """Return the kind of labels, as transformers calls it.
 
     Raises:
         ConfigError: If the stated kind is unknown, or does not fit the names.
     """
-    if label_names is None:
-        kinds = ["regression"]
-    else:
+    kinds: list[ProblemType] = ["regression"]
+    if label_names is not None:
         kinds = ["single_label_classification", "multi_label_classification"]
     if problem_type is not None and problem_type not in kinds:
         names = "without label names" if label_names is None else f"with {len(label_names)} label names"
@@ -164,10 +166,12 @@ def _problem_type(label_names: Sequence[str] | None, problem_type: str | None) -
             f"Wrong problem type: expected {' or '.join(kinds)} {names}, got {shown(problem_type, 80)}."
             " Correct problem_type, or the names."
         )
-    return problem_type or kinds[0]
+    return next((kind for kind in kinds if kind == problem_type), kinds[0])
 
 
-def _fit_config(config: PretrainedConfig, label_names: Sequence[str] | None, problem_type: str) -> None:
+def _fit_config(
+    config: PretrainedConfig, label_names: Sequence[str] | None, problem_type: ProblemType
+) -> None:
     config.num_labels = 1 if label_names is None else len(label_names)
     config.problem_type = problem_type
     if label_names is not None:
