@@ -18,6 +18,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+import agwm.models.probe  # noqa: F401 - transformers knows the class of a saved probe by its import
 from agwm.errors import ModelError, border, shown
 from agwm.models.checkpoint import check_quantized, check_types, check_weights, listed, mismatched_shapes
 from agwm.models.pretrained import quiet_transformers
