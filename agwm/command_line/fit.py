@@ -47,6 +47,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--seed", metavar="N", help="seed of folds and training (default: 1017)")
     add("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 ... (default: auto)")
     add("--jobs", metavar="N", help="processes that train at once (default: one a core on the CPU)")
+    add("--multi-label", action="store_true", help="rows have any number of labels, such as a;b")
     add("--positive", metavar="CLASS", help="class that f1 is of")
     add("--encoding", metavar="NAME", help="encoding of the files, e.g. latin-1 (default: UTF-8)")
     add("--separator", metavar="MARK", help="mark between the cells of CSV files (default: found)")
@@ -105,6 +106,7 @@ def run(arguments: argparse.Namespace, fit_files: Callable[..., Any] | None = No
         separator=arguments.separator,
         sheet=arguments.sheet,
         positive=arguments.positive,
+        multi_label=arguments.multi_label or None,
         report=report,
         notice=notice,
     )

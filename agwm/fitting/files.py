@@ -30,6 +30,7 @@ def fit_files(
     separator: str | None = None,
     sheet: str | None = None,
     positive: str | None = None,
+    multi_label: bool | None = None,
     report: Say = print,
     notice: Say = print,
 ) -> FitResult:
@@ -46,6 +47,7 @@ def fit_files(
         separator: Mark between the cells of CSV and TSV files; None: found by the header.
         sheet: Sheet of Excel files; None: the first.
         positive: The class that f1 is of; None: the second.
+        multi_label: True: a row has any number of labels; None: told by several label columns, or lists.
         report: Called with each line on results.
         notice: Called with each line on what was read and is about to run.
 
@@ -64,6 +66,7 @@ def fit_files(
             separator=separator,
             sheet=sheet,
             positive=positive,
+            multi_label=multi_label,
         )
     result = fit_data(data, columns, options, output_dir, notice=notice, report=report)
     record = result.record

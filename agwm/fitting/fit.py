@@ -54,6 +54,7 @@ def fit(
     label_names: Sequence[str] | None = None,
     regression: bool | None = None,
     positive: str | None = None,
+    multi_label: bool | None = None,
     **options: Any,
 ) -> FitResult:
     """Choose a method for labelled rows, train it on all of them, and say how good it is.
@@ -72,7 +73,7 @@ def fit(
         test: Labelled rows that no choice sees.
         methods: Names of the candidates; None: those of the budget.
         budget: How much is tried: ``"small"``, ``"normal"`` or ``"large"``.
-        metric: The metric that decides; None: accuracy, or spearman for scores.
+        metric: The metric that decides; None: accuracy, spearman for scores, micro_f1 for several labels.
         class_weight: ``"balanced"`` weighs classes by their inverse frequency in the loss.
         output_dir: Folder for the model, the report and finished work, from which a stopped call goes on.
             None: a temporary folder that lives as long as the result.
@@ -81,6 +82,7 @@ def fit(
         label_names: Classes in index order; None: told from the labels.
         regression: True for scores, False for classes; None: told from the labels.
         positive: The class that f1 is of; None: the second.
+        multi_label: True: a row has any number of labels; None: told by several label columns, or lists.
         **options: Further fields of :class:`agwm.model_selection.options.FitOptions`, such as ``seed``.
 
     Returns:
@@ -106,6 +108,7 @@ def fit(
         regression=regression,
         metric=metric,
         positive=positive,
+        multi_label=multi_label,
     )
     columns = _names(text), _names(label)
     nothing: Say = lambda line: None  # noqa: E731

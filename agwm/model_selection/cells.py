@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from agwm.data import DynamicPadding
-from agwm.errors import DivergenceError, HypergradientError, one_line
+from agwm.errors import AgwmError, one_line
 from agwm.evaluation.constant import constant_outputs
 from agwm.evaluation.predictions import model_logits
 from agwm.evaluation.scores import greater_is_better, outputs_of, score
@@ -114,7 +114,7 @@ class FoldCell:
 
 
 def run_cell(material: Material, cell: TrialCell | FoldCell) -> TrialsRecord | FoldRecord:
-    """Do the work of a cell. Training that diverges is a failure on record, not an error."""
+    """Do the work of a cell. Training that diverges, or cannot be, is a failure on record."""
     torch.set_num_threads(material.threads)
     return _try(material, cell) if isinstance(cell, TrialCell) else _answer(material, cell)
 
@@ -185,7 +185,7 @@ def _try(material: Material, cell: TrialCell) -> TrialsRecord:
             ]
             passes += taken
             new = [TrialRecord(settings, one) for one in scores]
-        except (DivergenceError, HypergradientError) as error:
+        except AgwmError as error:
             new = [TrialRecord(settings, None, one_line(str(error)))] * 2
         for trials, trial in zip(found, new, strict=True):
             trials.append(trial)
@@ -235,6 +235,6 @@ def _answer(material: Material, cell: FoldCell) -> FoldRecord:
             outputs = outputs_on(material, outcome, loaded, cell.test)
             more = {"passes": passes, "history": finite_or_null(outcome.history), "alpha": outcome.alpha}
         more |= {"outputs": outputs.tolist(), "score": _score(material, outputs, cell.test)}
-    except (DivergenceError, HypergradientError) as error:
+    except AgwmError as error:
         more = {"failure": one_line(str(error))}
     return replace(record, seconds=time.perf_counter() - start, **more)

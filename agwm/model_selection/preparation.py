@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import datasets
 import torch
 
-from agwm.checks import check_precision
 from agwm.data import TaskData, check_known, encode, token_lengths
 from agwm.data.doubts import data_doubts
 from agwm.data.quiet import quiet_datasets
 from agwm.data.summary import part_facts, part_line, texts_of
 from agwm.data.tables import counted
-from agwm.errors import ConfigError, MethodError, MissingExtraError, one_line
+from agwm.errors import AgwmError, ConfigError, one_line
 from agwm.evaluation.scores import greater_is_better, labels_array
+from agwm.methods import Method
 from agwm.model_selection.budget import BUDGETS
 from agwm.model_selection.candidates import CONSTANT, candidate_names, is_trained, made_with
 from agwm.model_selection.folds import Fold, make_folds
@@ -27,7 +27,9 @@ from agwm.model_selection.schedule import num_cores, num_jobs
 from agwm.models.positions import max_tokens
 from agwm.models.pretrained import Pretrained, load_pretrained, pick_device
 from agwm.models.vocabulary import check_reading
+from agwm.recipe.config import FinetuneConfig
 from agwm.recipe.splits import search_doubts
+from agwm.training.config import TrainingConfig
 
 __all__ = ["Prepared", "prepare"]
 
@@ -106,7 +108,7 @@ def prepare(data: TaskData, options: FitOptions, notice: Say) -> Prepared:
         notice=say,
     )
     length = max(map(len, encoded["input_ids"]))
-    names = _fitting(names, options, loaded, length, task.problem_type, say)
+    names = _fitting(names, options, loaded, length, say)
     jobs = num_jobs(options.jobs, device.type)
     material = Material(
         task=task,
@@ -159,30 +161,37 @@ def _num_cut(part: datasets.Dataset, loaded: Pretrained, data: TaskData, max_len
 
 
 def _fitting(
-    names: Sequence[str], options: FitOptions, loaded: Pretrained, length: int, problem_type: str, say: Say
+    names: Sequence[str], options: FitOptions, loaded: Pretrained, length: int, say: Say
 ) -> list[str]:
     """Return the candidates that can work; one that the user named, and cannot, is an error.
 
     Raises:
-        MethodError: If a candidate that the user named does not fit.
-        MissingExtraError: If a candidate that the user named lacks its library.
+        AgwmError: If a candidate that the user named does not fit, or lacks its library.
     """
     fitting = []
     for name in names:
         if name != CONSTANT:
             settings = {"learning_rate": 1e-4, "epochs": 1} if is_trained(name) else {}
-            method, training, recipe = made_with(name, settings, options.seed)
-            try:
-                method.check(loaded, recipe)
-                method.check_length(loaded.model, length)
-            except (MethodError, MissingExtraError) as error:
-                if options.methods is not None:
-                    raise
-                say(f"{name} is left out: {one_line(str(error))}")
+            misfit = _misfit(made_with(name, settings, options.seed), loaded, length)
+            if misfit is not None and options.methods is not None:
+                raise misfit
+            if misfit is not None:
+                say(f"{name} is left out: {one_line(str(misfit))}")
                 continue
-            check_precision(training.precision, pick_device(options.device))
         fitting.append(name)
     return fitting
+
+
+def _misfit(
+    made: tuple[Method, TrainingConfig, FinetuneConfig], loaded: Pretrained, length: int
+) -> AgwmError | None:
+    method, _, recipe = made
+    try:
+        method.check(loaded, recipe)
+        method.check_length(loaded.model, length)
+    except AgwmError as error:
+        return error
+    return None
 
 
 def _plan_lines(plan: Plan, folds: Sequence[Fold], metric: str) -> list[str]:
