@@ -36,8 +36,8 @@ help: ## List the targets
 
 venv: $(INSTALLED) ## Create the environment, pinned by constraints.txt
 
-demo: $(INSTALLED) ## Finetune a small model that needs no network, and draw its pictures
-	HF_HUB_OFFLINE=1 $(RUN) -m agwm compare --config demo --output-dir $(OUT)
+demo: $(INSTALLED) ## From labelled rows to a model in use, without network
+	HF_HUB_OFFLINE=1 $(RUN) examples/demo.py --output-dir $(OUT)
 
 # One thread: the models of the tests are tiny, and threads that wait for a busy core cost tenfold.
 test: $(INSTALLED) ## Run the tests

@@ -1,8 +1,8 @@
 """Apply a saved model to the rows of a file, or to lines on standard input.
 
-agwm predict output/reviews/model new.csv -o predictions.csv
-agwm predict output/reviews/model new.json --text review -o predictions.parquet
-echo "as good as it gets" | agwm predict output/reviews/model
+agwm predict output/reviews new.csv -o predictions.csv
+agwm predict output/reviews new.json --text review -o predictions.parquet
+echo "as good as it gets" | agwm predict output/reviews
 
 Without -o the answers go to standard output, as CSV. A pair on standard input has a tab between its texts.
 """
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any
 
 from agwm.command_line.flags import read_list
@@ -46,8 +45,11 @@ def run(arguments: argparse.Namespace, predict_files: Callable[..., Any] | None 
     """
     texts = arguments.text
     text = None if texts is None else [name for one in texts for name in read_list(one)]
-    called = predict_files or import_module("agwm.prediction.command").predict_files
-    called(
+    if predict_files is None:
+        from agwm.prediction.command import predict_files as own  # late: it imports PyTorch
+
+        predict_files = own
+    predict_files(
         arguments.folder,
         None if arguments.file == "-" else arguments.file,
         text,

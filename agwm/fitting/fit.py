@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import tempfile
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -146,22 +148,28 @@ def fit_data(
         AgwmError: If something is wrong with the rows, the model or the options.
     """
     check_fields(options)
-    keep = None if output_dir is not None else tempfile.TemporaryDirectory(prefix="agwm-")
-    folder = Path(output_dir if output_dir is not None else keep.name)  # type: ignore[union-attr]
+    is_temporary = output_dir is None
+    folder = Path(tempfile.mkdtemp(prefix="agwm-") if output_dir is None else output_dir)
     state = RngState.capture()
     try:
         start = time.perf_counter()
-        if output_dir is not None:
-            make_folder(folder)
+        make_folder(folder)
         prepared = prepare(data, options, notice)
         ready = time.perf_counter()
-        selection = select(prepared, None if keep else folder, notice, report, progress)
+        selection = select(prepared, None if is_temporary else folder, notice, report, progress)
         seconds = {"reading": ready - start, **selection.seconds}
         record = _save(prepared, selection, columns, seconds, folder)
+    except BaseException:
+        if is_temporary:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
     finally:
         state.restore()
     texts = texts_of(data.train, data.task)
-    return FitResult(record, texts, folder, options.device, options.trust_remote_code, keep)
+    result = FitResult(record, texts, folder, options.device, options.trust_remote_code)
+    if is_temporary:
+        weakref.finalize(result, shutil.rmtree, folder, ignore_errors=True)
+    return result
 
 
 def _save(

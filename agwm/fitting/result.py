@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -35,7 +34,6 @@ class FitResult:
         folder: Folder of the model, with ``report.html``; a temporary one if none was named.
         device: Device on which :meth:`predict` works.
         trust_remote_code: Run code that comes with the model.
-        keep: Keeps a temporary folder as long as the result lives.
     """
 
     record: FitRecord
@@ -43,7 +41,6 @@ class FitResult:
     folder: Path
     device: str = "auto"
     trust_remote_code: bool = False
-    keep: Any = field(default=None, repr=False)
 
     @property
     def best(self) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -77,11 +79,18 @@ class Schedule:
         if self.jobs == 1:
             yield from ((cell, run_cell(self.material, cell)) for cell in cells)
             return
-        parallel = Parallel(self.jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="all")
+        parallel = Parallel(
+            self.jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="all", max_nbytes=None
+        )
+        found = parallel(delayed(_run)(self.material, cell) for cell in cells)
         try:
-            yield from parallel(delayed(_run)(self.material, cell) for cell in cells)
+            with warnings.catch_warnings():
+                # loky starts a process anew whose memory grew; the cells are all made
+                warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
+                yield from found
         except BaseException as error:
-            get_reusable_executor().shutdown(wait=False, kill_workers=True)
+            found.close()
+            get_reusable_executor().shutdown(wait=True, kill_workers=True)
             if type(error).__name__ == "TerminatedWorkerError":
                 raise DataError(
                     "A process was ended from outside: expected it to finish its work, got its end; often"
@@ -92,4 +101,6 @@ class Schedule:
 
 
 def _run(material: Material, cell: Cell) -> tuple[Cell, Any]:
+    """Run a cell in a process of its own, which may be killed: no lock of tqdm's shall outlive it."""
+    tqdm.set_lock(threading.RLock())
     return cell, run_cell(material, cell)

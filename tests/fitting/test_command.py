@@ -1,0 +1,110 @@
+"""The command ``agwm fit`` as a user's shell runs it: stopped, gone on with, refused, and then used."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+
+from agwm.model_selection.store import FOLDER
+from tests.fitting.made_rows import made_rows, tiny_model
+
+TIMEOUT = 240
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a tiny model, labelled rows and new texts."""
+    folder = tmp_path_factory.mktemp("place")
+    tiny_model(folder / "tiny")
+    pd.DataFrame(made_rows(60)).drop(columns="other").to_csv(folder / "rows.csv", index=False)
+    pd.DataFrame(made_rows(8, seed=5))[["text"]].to_csv(folder / "new.csv", index=False)
+    return folder
+
+
+def command(place: Path, *arguments: str) -> list[str]:
+    given = ["rows.csv", "--text", "text", "--label", "label", "--model", "tiny", *arguments]
+    return [sys.executable, "-m", "agwm", "fit", *given]
+
+
+def environment() -> dict[str, str]:
+    root = str(Path(__file__).resolve().parents[2])
+    return {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
+
+
+def run(place: Path, line: list[str], **more) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        line, cwd=place, env=environment(), capture_output=True, text=True, timeout=TIMEOUT, **more
+    )
+
+
+def test_a_stopped_fit_ends_at_once_keeps_what_is_done_and_goes_on(place):
+    line = command(place, "--methods", "vanilla", "--lr", "5e-3", "--epochs", "8", "--jobs", "2")
+    line += ["--output-dir", "stopped"]
+    process = subprocess.Popen(
+        line,
+        cwd=place,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    kept = place / "stopped" / FOLDER
+    deadline = time.monotonic() + TIMEOUT
+    while len(list(kept.glob("vanilla-*.json"))) < 1 and time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    children = psutil.Process(process.pid).children(recursive=True)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does it
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.strip().splitlines()[-1] == "Stopped. The same command goes on from here."
+    assert "Traceback" not in errors and "leaked" not in errors
+    assert not psutil.wait_procs(children, timeout=20)[1]
+    assert not (place / "stopped" / "config.json").exists()
+    done = run(place, line)
+    assert done.returncode == 0, done.stderr
+    assert "is finished already; the rest takes about" in done.stderr
+    assert "Take vanilla: accuracy" in done.stdout and "Model: stopped" in done.stdout
+    found = run(place, [sys.executable, "-m", "agwm", "predict", "stopped", "new.csv"])
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.splitlines()[0] == "text,label,probability,p(bug),p(praise),p(question)"
+    assert len(found.stdout.splitlines()) == 9
+
+
+def test_two_fits_do_not_work_in_one_folder(place):
+    from filelock import FileLock
+
+    folder = place / "held" / FOLDER
+    folder.mkdir(parents=True)
+    with FileLock(folder / "lock"):
+        done = run(place, command(place, "--methods", "probe", "--output-dir", "held"))
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.strip().splitlines()[-1].startswith("error: Output folder is in use")
+
+
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        (["--methods", "vanila"], "error: Unknown method 'vanila': expected one of constant, vanilla"),
+        (["--metric", "f1"], "error: Metric 'f1' does not fit"),
+        (["--lr", "-1"], "--lr"),
+        (["--epochs", "0"], "--epochs"),
+        (["--test", "none.csv"], "none.csv"),
+        (["--class-weight", "even"], "--class-weight"),
+        (["--device", "cuda:99"], "Device is not usable"),
+    ],
+)
+def test_a_wrong_flag_is_one_line_and_leaves_nothing(place, flags, text):
+    done = run(place, command(place, "--output-dir", "wrong", *flags))
+    assert done.returncode == 2 and done.stdout == ""
+    assert text in done.stderr.strip().splitlines()[-1] and "Traceback" not in done.stderr
+    assert not list((place / "wrong").rglob("*.json")) and not (place / "wrong" / "config.json").exists()
