@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+
 from agwm._version import __version__
 from agwm.checks import check_fields
 from agwm.data import TaskData
@@ -150,7 +152,7 @@ def fit_data(
     check_fields(options)
     is_temporary = output_dir is None
     folder = Path(tempfile.mkdtemp(prefix="agwm-") if output_dir is None else output_dir)
-    state = RngState.capture()
+    state, threads = RngState.capture(), torch.get_num_threads()
     try:
         start = time.perf_counter()
         make_folder(folder)
@@ -165,6 +167,7 @@ def fit_data(
         raise
     finally:
         state.restore()
+        torch.set_num_threads(threads)
     texts = texts_of(data.train, data.task)
     result = FitResult(record, texts, folder, options.device, options.trust_remote_code)
     if is_temporary:

@@ -25,6 +25,7 @@ _RATE_OF_LARGE, _WIDTH_OF_LARGE = 2e-5, 1024  # the usual rate of BERT-large, an
 _SMALLEST_RATE, _LARGEST_RATE = 1e-5, 1e-3
 # Methods that train few new weights on a frozen model, with the factor of their rate and of their epochs.
 _OF_FEW_WEIGHTS = {"lora": (10.0, 1.5), "prefix_tuning": (70.0, 4.0), "prompt_tuning": (70.0, 4.0)}
+_SEARCH_EPOCHS = 2  # of methods on two levels; the epochs that are chosen are those of the final stage
 # Methods whose only setting is chosen by a cross-validation of their own.
 _CHOOSES_ITSELF = ("probe",)
 
@@ -94,7 +95,8 @@ def made_with(name: str, settings: Settings, seed: int) -> tuple[Method, Trainin
 
     Args:
         name: Name of the method.
-        settings: ``learning_rate`` and ``epochs``, of both stages for methods on two levels; or empty.
+        settings: ``learning_rate`` and ``epochs``; or empty. Methods on two levels have the rate in both
+            stages, and the epochs in the final one.
         seed: Seed of the run.
     """
     training = TrainingConfig(**settings)
@@ -107,7 +109,11 @@ def made_with(name: str, settings: Settings, seed: int) -> tuple[Method, Trainin
     recipe = FinetuneConfig(
         # One outer step to two inner ones, and a difference of one pass: half of the usual time.
         search=SearchConfig(
-            **settings, unroll_steps=2, attention_learning_rate=1e-2, evaluations=0, stratified=True
+            **{**settings, "epochs": _SEARCH_EPOCHS},
+            unroll_steps=2,
+            attention_learning_rate=1e-2,
+            evaluations=0,
+            stratified=True,
         ),
         final=training,
         hypergradient=Hypergradient(scheme="forward"),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from agwm.data import DynamicPadding
 from agwm.errors import AgwmError, one_line
@@ -26,6 +27,9 @@ from agwm.training.class_weights import balanced_weights
 from agwm.training.lengths import GroupedByLength
 
 __all__ = ["FoldCell", "Pair", "TrialCell", "TrialsRecord", "constant_answer", "run_cell", "train_on"]
+
+
+_Found = tuple[list[TrialRecord], list[TrialRecord]]  # of the first and of the second fold of a pair
 
 
 @dataclass(frozen=True)
@@ -120,12 +124,25 @@ def run_cell(material: Material, cell: TrialCell | FoldCell) -> TrialsRecord | F
 
 
 def train_on(
-    material: Material, name: str, settings: Settings, rows: Sequence[int] | np.ndarray, seed: int
-) -> tuple[Outcome, Pretrained, float]:
+    material: Material,
+    name: str,
+    settings: Settings,
+    rows: Sequence[int] | np.ndarray,
+    seed: int,
+    evaluate: Callable[[nn.Module, Pretrained], dict[str, float]] | None = None,
+) -> tuple[Outcome, Pretrained]:
     """Train a candidate on some rows, from the pretrained weights.
 
+    Args:
+        material: The rows and the model.
+        name: Name of the candidate.
+        settings: Its settings.
+        rows: Positions of the training rows.
+        seed: Seed of the training.
+        evaluate: Called on the way, as the method does it: mostly after each epoch.
+
     Returns:
-        What came out, the model that was trained, and the passes it took.
+        What came out, and the model that was trained.
 
     Raises:
         DivergenceError: If the training diverged.
@@ -142,21 +159,20 @@ def train_on(
         loaded=loaded,
         examples=examples,
         collate=DynamicPadding(loaded.tokenizer),
-        evaluate=None,
+        evaluate=None if evaluate is None else lambda model: evaluate(model, loaded),
         seed=seed,
         training=training,
         recipe=recipe,
         progress=False,
         class_weights=weights,
     )
-    outcome = method.run(job)
-    return outcome, loaded, outcome.passes
+    return method.run(job), loaded
 
 
-def outputs_on(material: Material, outcome: Outcome, loaded: Pretrained, rows: np.ndarray) -> np.ndarray:
+def outputs_on(material: Material, model: nn.Module, loaded: Pretrained, rows: np.ndarray) -> np.ndarray:
     """Return a model's outputs for some rows, shape (rows, outputs)."""
     pad = DynamicPadding(loaded.tokenizer)
-    logits = model_logits(outcome.model, [material.examples[index] for index in rows], pad)
+    logits = model_logits(model, [material.examples[index] for index in rows], pad)
     return outputs_of(logits, material.task)
 
 
@@ -171,28 +187,53 @@ def _score(material: Material, outputs: np.ndarray, rows: np.ndarray) -> float:
 
 
 def _try(material: Material, cell: TrialCell) -> TrialsRecord:
-    budget = BUDGETS[material.options.budget]
-    found: tuple[list[TrialRecord], list[TrialRecord]] = ([], [])
+    found: _Found = ([], [])
     passes, start = 0.0, time.perf_counter()
-    todo = list(cell.settings)
-    while todo:
-        settings = todo.pop(0)
-        try:
-            outcome, loaded, taken = train_on(material, cell.candidate, settings, cell.train, cell.seed)
-            scores = [
-                _score(material, outputs_on(material, outcome, loaded, rows), rows)
-                for rows in cell.held_out
-            ]
-            passes += taken
-            new = [TrialRecord(settings, one) for one in scores]
-        except AgwmError as error:
-            new = [TrialRecord(settings, None, one_line(str(error)))] * 2
-        for trials, trial in zip(found, new, strict=True):
-            trials.append(trial)
-        if len(found[0]) == len(cell.settings):  # the learning rate is chosen; more epochs with it
-            best = _best_of_both(found, material.task.metric)
-            todo = longer_settings(best, budget, material.options.epochs) if best else []
+    for settings in cell.settings:
+        passes += _train_trial(material, cell, settings, found)
+    best = _best_of_both(found, material.task.metric)
+    if best is not None:  # the learning rate is chosen; more epochs with it
+        longer = {**best, "epochs": cell.settings[0]["epochs"]}
+        for settings in longer_settings(longer, BUDGETS[material.options.budget], material.options.epochs):
+            passes += _train_trial(material, cell, settings, found)
     return TrialsRecord(found, time.perf_counter() - start, passes)
+
+
+def _train_trial(
+    material: Material,
+    cell: TrialCell,
+    settings: Settings,
+    found: tuple[list[TrialRecord], list[TrialRecord]],
+) -> float:
+    """Train with some settings, add the scores on both folds, and return the passes.
+
+    A method that is evaluated after each epoch is a trial of each number of epochs.
+    """
+    way: list[list[float]] = []
+
+    def evaluate(model: nn.Module, loaded: Pretrained) -> dict[str, float]:
+        way.append(
+            [_score(material, outputs_on(material, model, loaded, rows), rows) for rows in cell.held_out]
+        )
+        return {"score": way[-1][0]}
+
+    is_open = material.options.epochs is None
+    try:
+        outcome, loaded = train_on(
+            material, cell.candidate, settings, cell.train, cell.seed, evaluate if is_open else None
+        )
+        if len(way) != settings["epochs"]:
+            way.clear()
+            evaluate(outcome.model, loaded)
+    except AgwmError as error:
+        for trials in found:
+            trials.append(TrialRecord(settings, None, one_line(str(error))))
+        return 0.0
+    first = settings["epochs"] - len(way) + 1
+    for number, scores in enumerate(way, start=first):
+        for trials, score_ in zip(found, scores, strict=True):
+            trials.append(TrialRecord({**settings, "epochs": number}, score_))
+    return outcome.passes
 
 
 def best_settings(trials: Sequence[TrialRecord], metric: str) -> Settings | None:
@@ -202,7 +243,7 @@ def best_settings(trials: Sequence[TrialRecord], metric: str) -> Settings | None
     return max(scored, key=lambda item: item[0])[1] if scored else None
 
 
-def _best_of_both(found: tuple[list[TrialRecord], list[TrialRecord]], metric: str) -> Settings | None:
+def _best_of_both(found: _Found, metric: str) -> Settings | None:
     both = [
         TrialRecord(
             one.settings, None if one.score is None or other.score is None else one.score + other.score
@@ -229,11 +270,13 @@ def _answer(material: Material, cell: FoldCell) -> FoldRecord:
         if cell.candidate == CONSTANT:
             outputs = constant_answer(material, cell.train, len(cell.test))
         else:
-            outcome, loaded, passes = train_on(
-                material, cell.candidate, cell.settings, cell.train, cell.seed
-            )
-            outputs = outputs_on(material, outcome, loaded, cell.test)
-            more = {"passes": passes, "history": finite_or_null(outcome.history), "alpha": outcome.alpha}
+            outcome, loaded = train_on(material, cell.candidate, cell.settings, cell.train, cell.seed)
+            outputs = outputs_on(material, outcome.model, loaded, cell.test)
+            more = {
+                "passes": outcome.passes,
+                "history": finite_or_null(outcome.history),
+                "alpha": outcome.alpha,
+            }
         more |= {"outputs": outputs.tolist(), "score": _score(material, outputs, cell.test)}
     except AgwmError as error:
         more = {"failure": one_line(str(error))}

@@ -79,7 +79,7 @@ class Plan:
     def has_trials(self, name: str) -> bool:
         """Return whether a candidate has settings to choose between."""
         settings = self.settings(name, self.num_rows)
-        return len(settings) > 1 or bool(settings and self.longer(settings[0]))
+        return len(settings) > 1 or bool(settings and self.options.epochs is None)
 
     def trial_cells(self) -> list[TrialCell]:
         """Return the cells that choose settings."""
@@ -143,7 +143,7 @@ class Plan:
         """Return the passes that a cell takes; of trials with more epochs, about."""
         if isinstance(cell, FoldCell):
             return self.passes_of(cell.candidate, cell.settings, len(cell.train))
-        every = [*cell.settings, *self.longer(cell.settings[0])]
+        every = [*cell.settings, *self.longer(cell.settings[0])]  # evaluation on the way is not counted
         return sum(self.passes_of(cell.candidate, settings, len(cell.train)) for settings in every)
 
     def passes_of(self, name: str, settings: Settings, num_examples: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -34,6 +35,7 @@ from agwm.training.config import TrainingConfig
 __all__ = ["Prepared", "prepare"]
 
 Say = Callable[[str], None]
+_ALIKE = 1.5  # times as many words
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,6 +155,23 @@ def _tell_data(data: TaskData, loaded: Pretrained, max_length: int, options: Fit
     say(f"{loaded.origin}.")
     for note in (*data.notes, *loaded.notes, *data_doubts(train, test, data.sources)):
         say(note)
+    say(_length_line(data))
+
+
+def _length_line(data: TaskData) -> str:
+    """Say if the test rows are much longer or shorter than the training rows; "" if they are not."""
+    if not len(data.test):
+        return ""
+    train, test = (
+        statistics.median(sum(len(text.split()) for text in row) for row in texts_of(part, data.task))
+        for part in (data.train, data.test)
+    )
+    if max(train, test) <= _ALIKE * max(1, min(train, test)):
+        return ""
+    return (
+        f"{data.sources[1]}: half of its rows have more than {test:g} words, of {data.sources[0]} more than"
+        f" {train:g}: they are of another kind, and the cross-validation does not tell of it."
+    )
 
 
 def _num_cut(part: datasets.Dataset, loaded: Pretrained, data: TaskData, max_length: int) -> int:
@@ -207,8 +226,8 @@ def _plan_lines(plan: Plan, folds: Sequence[Fold], metric: str) -> list[str]:
         if is_trained(name):
             settings = plan.settings(name, len(folds[0].train))
             rates = ", ".join(f"{one['learning_rate']:g}" for one in settings)
-            more = "".join(f" or {one['epochs']}" for one in plan.longer(settings[0]))
-            tried.append(f"{name} {rates} ({settings[0]['epochs']}{more} epochs)")
+            epochs = max(one["epochs"] for one in [*settings, *plan.longer(settings[0])])
+            tried.append(f"{name} {rates} ({'' if plan.options.epochs else 'up to '}{epochs} epochs)")
     if tried:
         chosen = any(map(plan.has_trials, plan.candidates))
         how = "Settings that each training part chooses from" if chosen else "Learning rates"

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from agwm.cards import CardFacts, CardScore
 from agwm.data.summary import texts_of
@@ -55,8 +56,9 @@ def save_chosen(
     start = time.perf_counter()
     settings, _ = most_chosen(folds)
     every = np.arange(len(material.examples))
-    outcome, loaded, _ = train_on(material, row.name, settings, every, material.options.seed)
-    outputs = outputs_on(material, outcome, loaded, every)
+    torch.set_num_threads(material.threads * prepared.jobs)  # no other process works now
+    outcome, loaded = train_on(material, row.name, settings, every, material.options.seed)
+    outputs = outputs_on(material, outcome.model, loaded, every)
     trained = time.perf_counter()
     with quiet_transformers():
         outcome.write(folder, _facts(prepared, row, columns))
