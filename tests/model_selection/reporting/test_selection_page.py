@@ -12,7 +12,7 @@ from agwm.model_selection.reporting.html_page import html_page, missing_pictures
 from agwm.model_selection.reporting.markdown_page import markdown_page
 from agwm.model_selection.reporting.page import sections_of, write_report
 from tests.model_selection.reporting.kinds_of_records import MAKERS, ODD_NAMES, small
-from tests.model_selection.reporting.reading import Page, pictures_of
+from tests.model_selection.reporting.page_reading import Page, pictures_of
 
 HAS_PICTURES = pytest.mark.skipif(not svg.has_matplotlib(), reason="the extra 'plot' is not installed")
 

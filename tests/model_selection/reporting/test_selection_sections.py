@@ -17,7 +17,7 @@ from agwm.model_selection.reporting.held_out import held_out
 from agwm.model_selection.reporting.mistakes import mistake_section
 from tests.model_selection.reporting.kinds_of_records import MAKERS
 from tests.model_selection.reporting.made_records import SINGLE, made
-from tests.model_selection.reporting.reading import blocks_of, pictures_of, table_of
+from tests.model_selection.reporting.page_reading import blocks_of, pictures_of, table_of
 
 
 def hand_made(outputs, labels, names=("no", "yes"), repeats=1, **changes):
