@@ -70,7 +70,7 @@ def whole_folder(directory: str | Path) -> Iterator[Path]:
     """
     try:
         target = Path(os.path.realpath(directory))
-        _check(target, directory)
+        check_replaceable(directory)
         target.parent.mkdir(parents=True, exist_ok=True)
         put_back(target)
         fresh, lock = _make_held(target)
@@ -130,18 +130,18 @@ def _refuse(directory: str | Path, error: Exception) -> NoReturn:
     ) from error
 
 
-def _check(target: Path, named: str | Path) -> None:
-    """Raise for a folder that cannot change places with another.
+def check_replaceable(directory: str | Path) -> None:
+    """Raise for a folder that cannot change places with another; one that is missing can.
 
     Raises:
         DataError: If it is a file, the folder that the process stands in, or the root of a disk.
     """
-    reason = None
+    reason, target = None, Path(os.path.realpath(directory))
     with suppress(OSError):  # of a name that is too long, the next step tells
         if os.path.lexists(target) and not target.is_dir():
-            _refuse(named, OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
+            _refuse(directory, OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
         if target.is_dir() and not os.access(target, os.W_OK):
-            _refuse(named, OSError(errno.EACCES, os.strerror(errno.EACCES)))
+            _refuse(directory, OSError(errno.EACCES, os.strerror(errno.EACCES)))
         here = Path(os.path.realpath(os.getcwd()))
         if target == here or target in here.parents:
             reason = "the folder that you stand in"
@@ -150,7 +150,7 @@ def _check(target: Path, named: str | Path) -> None:
     if reason:
         raise DataError(
             f"Output folder cannot be replaced whole: expected one of its own, got {reason}"
-            f" ({str(named)[:200]!r}). Name a folder inside of it."
+            f" ({str(directory)[:200]!r}). Name a folder inside of it."
         )
 
 

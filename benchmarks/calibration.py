@@ -3,7 +3,7 @@
 python -m benchmarks.calibration --data-dir path/to/glue --draws 10 --output-dir output/calibration
 
 Each draw takes 300 rows of the training file, and makes ``agwm fit`` of them, at the default budget. Then
-every candidate is trained on all of these rows, with the settings that most folds chose, and scored on two
+every candidate is trained on all of these rows, with the settings of the best mean over the folds, and scored on two
 sets that no choice has seen: the validation file, and 1,000 other rows of the training file, which are of
 the same kind. A draw that is finished is not made again; ``--table`` prints the table of what is there.
 """
@@ -30,7 +30,7 @@ from agwm.model_selection.cells import outputs_on, train_on
 from agwm.model_selection.options import FitOptions
 from agwm.model_selection.preparation import prepare
 from agwm.model_selection.record import FitRecord, FoldRecord
-from agwm.model_selection.table import most_chosen
+from agwm.model_selection.table import agreed_settings
 
 ROWS, OTHERS = 300, 1000
 SETS = ("validation", "others")
@@ -62,7 +62,8 @@ def hindsight(
     for name in dict.fromkeys(record.candidate for record in folds):
         if name == CONSTANT:
             continue
-        settings, _ = most_chosen([record for record in folds if record.candidate == name])
+        own = [record for record in folds if record.candidate == name]
+        settings = agreed_settings(own, task.metric)
         outcome, loaded = train_on(material, name, settings, every, options.seed)
         found[name] = {}
         for kind, examples in encoded.items():

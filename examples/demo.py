@@ -17,7 +17,7 @@ from pathlib import Path
 from agwm.command_line.main import main as agwm
 from agwm.data import load_task
 
-ROWS, NEW = 120, 6
+ROWS, NEW = 100, 6
 
 
 def write_rows(folder: Path) -> tuple[Path, Path]:
@@ -54,7 +54,18 @@ def main() -> None:
     folder = Path(parser.parse_args().output_dir)
     rows, new = write_rows(folder)
     model = folder / "model"
-    run("fit", str(rows), "--text", "sentence", "--label", "verdict", "--output-dir", str(model))
+    run(
+        "fit",
+        str(rows),
+        "--text",
+        "sentence",
+        "--label",
+        "verdict",
+        "--epochs",
+        "5",
+        "--output-dir",
+        str(model),
+    )
     run("predict", str(model), str(new))
     conclusion = json.loads((model / "fit.json").read_text(encoding="utf-8"))["conclusion"]
     print(f"\n{conclusion}\nReport: {model / 'report.html'}\nModel: {model}")

@@ -47,6 +47,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--seed", metavar="N", help="seed of folds and training (default: 1017)")
     add("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 ... (default: auto)")
     add("--jobs", metavar="N", help="processes that train at once (default: one a core on the CPU)")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--regression", action="store_true", help="labels are scores, also whole ones")
+    kind.add_argument("--classes", action="store_true", help="labels are classes, also fractions")
     add("--multi-label", action="store_true", help="rows have any number of labels, such as a;b")
     add("--positive", metavar="CLASS", help="class that f1 is of")
     add("--encoding", metavar="NAME", help="encoding of the files, e.g. latin-1 (default: UTF-8)")
@@ -107,6 +110,7 @@ def run(arguments: argparse.Namespace, fit_files: Callable[..., Any] | None = No
         sheet=arguments.sheet,
         positive=arguments.positive,
         multi_label=arguments.multi_label or None,
+        regression=True if arguments.regression else False if arguments.classes else None,
         report=report,
         notice=notice,
     )

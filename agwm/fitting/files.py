@@ -7,6 +7,7 @@ from pathlib import Path
 
 from agwm.data import load_files
 from agwm.data.quiet import quiet_datasets
+from agwm.errors import DataError
 from agwm.fitting.fit import fit_data
 from agwm.fitting.result import FitResult
 from agwm.model_selection.conclusion import table_text
@@ -16,6 +17,13 @@ from agwm.model_selection.reporting.page import HTML
 __all__ = ["fit_files"]
 
 Say = Callable[[str], None]
+# What load_files advises -> what the command line has for it.
+_FLAGS = {
+    "label_names or regression=True": "--regression for scores",
+    "regression=True": "--regression",
+    "regression=False": "--classes",
+    "multi_label=True": "--multi-label",
+}
 
 
 def fit_files(
@@ -31,6 +39,7 @@ def fit_files(
     sheet: str | None = None,
     positive: str | None = None,
     multi_label: bool | None = None,
+    regression: bool | None = None,
     report: Say = print,
     notice: Say = print,
 ) -> FitResult:
@@ -48,26 +57,32 @@ def fit_files(
         sheet: Sheet of Excel files; None: the first.
         positive: The class that f1 is of; None: the second.
         multi_label: True: a row has any number of labels; None: told by several label columns, or lists.
+        regression: True for scores, False for classes; None: told by the labels.
         report: Called with each line on results.
         notice: Called with each line on what was read and is about to run.
 
     Raises:
         AgwmError: If something is wrong with the files, the model or the options.
+        DataError: If a file, a column, a text or a label is wrong.
     """
     columns = tuple(text), tuple(label)
     with quiet_datasets():
-        data = load_files(
-            train_file,
-            test_file,
-            list(text),
-            label[0] if len(label) == 1 else list(label),
-            metric=options.metric,
-            encoding=encoding,
-            separator=separator,
-            sheet=sheet,
-            positive=positive,
-            multi_label=multi_label,
-        )
+        try:
+            data = load_files(
+                train_file,
+                test_file,
+                list(text),
+                label[0] if len(label) == 1 else list(label),
+                regression=regression,
+                metric=options.metric,
+                encoding=encoding,
+                separator=separator,
+                sheet=sheet,
+                positive=positive,
+                multi_label=multi_label,
+            )
+        except DataError as error:
+            raise DataError(_with_flags(str(error))) from None
     result = fit_data(data, columns, options, output_dir, notice=notice, report=report)
     record = result.record
     report(f"\n{table_text(record.table, record.metric)}\n\n{record.conclusion}")
@@ -84,3 +99,11 @@ def fit_files(
         report(f"Model: {folder}")
     report(f"Report: {folder / HTML}")
     return result
+
+
+def _with_flags(message: str) -> str:
+    """Return a message whose advice names flags in place of arguments."""
+    text, start, advice = message.rpartition(". ")
+    for argument, flag in _FLAGS.items():
+        advice = advice.replace(argument, flag)
+    return f"{text}{start}{advice}"

@@ -21,7 +21,7 @@ from agwm.data.summary import texts_of
 from agwm.evaluation.scores import greater_is_better
 from agwm.files import make_folder, write_json
 from agwm.fitting.result import RECORD_FILE, FitResult
-from agwm.folders import whole_folder
+from agwm.folders import check_replaceable, whole_folder
 from agwm.model_selection.candidates import CONSTANT
 from agwm.model_selection.conclusion import conclusion
 from agwm.model_selection.options import FitOptions
@@ -155,6 +155,7 @@ def fit_data(
     state, threads = RngState.capture(), torch.get_num_threads()
     try:
         start = time.perf_counter()
+        check_replaceable(folder)  # it is replaced at the end, and nobody wants to hear of that only then
         make_folder(folder)
         prepared = prepare(data, options, notice)
         ready = time.perf_counter()

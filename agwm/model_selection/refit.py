@@ -17,7 +17,7 @@ from agwm.model_selection.cells import outputs_on, train_on
 from agwm.model_selection.material import Material
 from agwm.model_selection.preparation import Prepared
 from agwm.model_selection.record import CandidateRow, FoldRecord, TestRecord
-from agwm.model_selection.table import most_chosen
+from agwm.model_selection.table import agreed_settings
 from agwm.models.files import model_name
 from agwm.models.pretrained import quiet_transformers
 from agwm.prediction.predictor import Predictor, load_predictor
@@ -41,7 +41,7 @@ def save_chosen(
     Args:
         prepared: Rows and model.
         row: The chosen row of the table.
-        folds: Records of the chosen candidate. The settings that most folds chose are taken.
+        folds: Records of the chosen candidate, whose trials agree on the settings.
         columns: Names of the columns.
         folder: The folder, empty.
 
@@ -54,7 +54,7 @@ def save_chosen(
     """
     material, data, task = prepared.material, prepared.data, prepared.data.task
     start = time.perf_counter()
-    settings, _ = most_chosen(folds)
+    settings = agreed_settings(folds, task.metric)
     every = np.arange(len(material.examples))
     torch.set_num_threads(material.threads * prepared.jobs)  # no other process works now
     outcome, loaded = train_on(material, row.name, settings, every, material.options.seed)

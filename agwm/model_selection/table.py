@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,7 +18,7 @@ from agwm.model_selection.material import Material
 from agwm.model_selection.record import CandidateRow, FoldRecord
 from agwm.model_selection.words import settings_words
 
-__all__ = ["make_rows", "metric_bounds", "most_chosen"]
+__all__ = ["agreed_settings", "make_rows", "metric_bounds"]
 
 _WITHIN = {"matthews": (-1.0, 1.0), "spearman": (-1.0, 1.0), "pearson": (-1.0, 1.0)}
 
@@ -79,8 +78,22 @@ def _filled(
     )
 
 
-def most_chosen(records: Sequence[FoldRecord]) -> tuple[Settings, int]:
-    """Return the settings that most folds chose, and how many did; of equally many the first ones."""
-    counts = Counter(json.dumps(record.settings, sort_keys=True) for record in records)
-    text, count = counts.most_common(1)[0]
-    return json.loads(text), count
+def agreed_settings(records: Sequence[FoldRecord], metric: str) -> Settings:
+    """Return the settings for all rows: those of the best mean over the trials of all folds.
+
+    Args:
+        records: Records of a candidate.
+        metric: The metric that chooses.
+    """
+    scores: dict[str, list[float]] = {}
+    for record in records:
+        for trial in record.trials:
+            if trial.score is not None:
+                scores.setdefault(json.dumps(trial.settings, sort_keys=True), []).append(trial.score)
+    if not scores:
+        return dict(records[0].settings)
+    most = max(map(len, scores.values()))
+    sign = 1 if greater_is_better(metric) else -1
+    # Settings that few folds have tried had an easier race.
+    means = {text: sign * np.mean(found) for text, found in scores.items() if len(found) == most}
+    return json.loads(max(means, key=lambda text: means[text]))

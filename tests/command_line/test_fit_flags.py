@@ -35,7 +35,7 @@ def called(command, *argv):
 def test_fit_with_nothing_but_what_it_needs():
     values, names = called(fit, *NEEDED)
     assert values == ("train.csv", ["body"], ["stars"], None, "out", FitOptions())
-    files = dict.fromkeys(("encoding", "separator", "sheet", "positive", "multi_label"))
+    files = dict.fromkeys(("encoding", "separator", "sheet", "positive", "multi_label", "regression"))
     assert names == {**files, "report": report, "notice": notice}
 
 

@@ -24,13 +24,15 @@ def place(tmp_path_factory):
     """A folder with a tiny model, labelled rows and new texts."""
     folder = tmp_path_factory.mktemp("place")
     tiny_model(folder / "tiny")
-    pd.DataFrame(made_rows(60)).drop(columns="other").to_csv(folder / "rows.csv", index=False)
+    rows = pd.DataFrame(made_rows(60)).drop(columns="other")
+    rows.assign(same=1).to_csv(folder / "rows.csv", index=False)
     pd.DataFrame(made_rows(8, seed=5))[["text"]].to_csv(folder / "new.csv", index=False)
     return folder
 
 
 def command(place: Path, *arguments: str) -> list[str]:
-    given = ["rows.csv", "--text", "text", "--label", "label", "--model", "tiny", *arguments]
+    label = [] if "--label" in arguments else ["--label", "label"]
+    given = ["rows.csv", "--text", "text", *label, "--model", "tiny", *arguments]
     return [sys.executable, "-m", "agwm", "fit", *given]
 
 
@@ -101,6 +103,10 @@ def test_two_fits_do_not_work_in_one_folder(place):
         (["--test", "none.csv"], "none.csv"),
         (["--class-weight", "even"], "--class-weight"),
         (["--device", "cuda:99"], "Device is not usable"),
+        (["--output-dir", "."], "Output folder cannot be replaced whole"),
+        (["--regression"], "is not a number: expected a finite score, got 'bug'"),
+        (["--regression", "--classes"], "not allowed with"),
+        (["--label", "same"], "expected two or more classes. Pass --regression for scores."),
     ],
 )
 def test_a_wrong_flag_is_one_line_and_leaves_nothing(place, flags, text):
