@@ -3,9 +3,9 @@
 python -m benchmarks.calibration --data-dir path/to/glue --draws 10 --output-dir output/calibration
 
 Each draw takes 300 rows of the training file, and makes ``agwm fit`` of them, at the default budget. Then
-every candidate is trained on all of these rows, with the settings of the best mean over the folds, and scored on two
-sets that no choice has seen: the validation file, and 1,000 other rows of the training file, which are of
-the same kind. A draw that is finished is not made again; ``--table`` prints the table of what is there.
+every candidate is trained on all of these rows, with the settings of the best mean over the folds, and
+scored on two sets that no choice has seen: the validation file, and 1,000 other rows of the training file,
+which are of the same kind. A draw that is finished is not made again; ``--table`` prints what is there.
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ from agwm.model_selection.record import FitRecord, TestRecord
 from agwm.model_selection.refit import Columns, save_chosen
 from agwm.model_selection.reporting.page import write_report
 from agwm.model_selection.selection import Selection, select
+from agwm.model_selection.table import agreed_settings
 from agwm.model_selection.words import tried_words
 from agwm.recipe.config import plain_dict
 from agwm.rng import RngState
@@ -221,6 +222,7 @@ def _record(
         "jobs": prepared.jobs,
         "candidates": list(prepared.plan.candidates),
         "folds": len(prepared.plan.folds),
+        "settings_for_all_rows": agreed_settings(selection.of(selection.chosen), task.metric),
     }
     return FitRecord(
         conclusion=conclusion(
