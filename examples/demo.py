@@ -17,7 +17,7 @@ from pathlib import Path
 from agwm.command_line.main import main as agwm
 from agwm.data import load_task
 
-ROWS, NEW = 100, 6
+ROWS, NEW = 120, 6
 
 
 def write_rows(folder: Path) -> tuple[Path, Path]:
