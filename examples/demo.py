@@ -61,8 +61,8 @@ def main() -> None:
         "sentence",
         "--label",
         "verdict",
-        "--epochs",
-        "5",
+        "--budget",
+        "small",
         "--output-dir",
         str(model),
     )
