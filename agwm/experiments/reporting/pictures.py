@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agwm.errors import DataError
+from agwm.evaluation.alpha_grid import alpha_grid as arranged
 from agwm.experiments.record import Record
 from agwm.experiments.reporting.picture_parts import grid_of_axes, save_figure, styles_of
 from agwm.experiments.reporting.runs import labels_of, learns_alpha
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["alpha_grid", "draw_alpha", "draw_scores"]
-
-_NO_LAYER = -1
 
 
 def draw_scores(runs: Iterable[Record], path: str | Path) -> None:
@@ -63,27 +62,12 @@ def alpha_grid(runs: Iterable[Record]) -> tuple[list[str], list[str], list[list[
     Raises:
         DataError: If no record has a learned alpha.
     """
-    cells: dict[tuple[int, str], list[float]] = {}
-    kinds: dict[str, None] = {}
-    for run in filter(learns_alpha, runs):
-        for name, numbers in run.train_info.alpha.items():
-            layer, kind = _place(name)
-            kinds[kind] = None
-            cells.setdefault((layer, kind), []).append(1.0 - numbers["mean"])
-    if not cells:
+    layers, kinds, values = arranged(run.train_info.alpha for run in filter(learns_alpha, runs))
+    if not layers:
         raise DataError(
             "No alpha to draw: expected a record of method agwm that learns it, got none. Run it first."
         )
-    layers = sorted({layer for layer, _ in cells}, key=lambda layer: (layer == _NO_LAYER, layer))
-    values = [
-        [
-            statistics.fmean(cells[place]) if (place := (layer, kind)) in cells else math.nan
-            for kind in kinds
-        ]
-        for layer in layers
-    ]
-    names = ["no layer" if layer == _NO_LAYER else f"layer {layer}" for layer in layers]
-    return names, list(kinds), values
+    return layers, kinds, [[math.nan if value is None else value for value in line] for line in values]
 
 
 def draw_alpha(runs: Iterable[Record], path: str | Path) -> None:
@@ -119,16 +103,6 @@ def draw_alpha(runs: Iterable[Record], path: str | Path) -> None:
         fontsize=10,
     )
     save_figure(figure, path)
-
-
-def _place(name: str) -> tuple[int, str]:
-    """Split a weight's name into its layer (the first number in it) and the kind of matrix."""
-    parts = name.split(".")
-    number = next((i for i, part in enumerate(parts) if part.isdigit()), None)
-    kind = [part for part in (parts if number is None else parts[number + 1 :]) if part != "weight"]
-    if number is None:
-        return _NO_LAYER, ".".join(kind[-2:])
-    return int(parts[number]), ".".join(kind)
 
 
 def _draw_strips(axis: Axes, key: tuple, runs: Sequence[Record], labels: Sequence[str]) -> None:
