@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "one_line",
     "reason",
     "shown",
+    "with_advice",
 ]
 
 LIMIT = 200  # characters of input that a message quotes
@@ -137,6 +138,19 @@ def one_line(text: str, limit: int = 2 * LIMIT) -> str:
     """Return a text on one line, of bounded length, with control characters escaped."""
     text = " ".join(text[: 10 * limit].split())
     return _cut("".join(c if c.isprintable() else repr(c)[1:-1] for c in text), limit, False)
+
+
+def with_advice(message: str, words: Mapping[str, str]) -> str:
+    """Return a message whose last sentence has other words: for whom it advises, flags are no arguments.
+
+    Example:
+        >>> with_advice("All 1: expected two. Pass regression=True.", {"regression=True": "--regression"})
+        'All 1: expected two. Pass --regression.'
+    """
+    text, start, advice = message.rpartition(". ")
+    for old, new in words.items():
+        advice = advice.replace(old, new)
+    return f"{text}{start}{advice}"
 
 
 def reason(error: BaseException) -> str:

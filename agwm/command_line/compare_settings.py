@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from agwm.command_line.flags import read_list, read_number, read_seeds, read_size
+from agwm.command_line.flags import read_list, read_lists, read_number, read_seeds, read_size
 from agwm.configs.packaged import config_file
 from agwm.experiments.config import RunConfig, load_config
 from agwm.experiments.grid.cells import Cell, select_cells
@@ -29,7 +29,7 @@ _FORM = Form(
 
 def methods_of(arguments: argparse.Namespace) -> list[str] | None:
     """Return the names that ``--method`` gives, or None."""
-    return [name for text in arguments.method for name in read_list(text)] if arguments.method else None
+    return read_lists(arguments.method) if arguments.method else None
 
 
 def assignments_of(arguments: argparse.Namespace) -> list[str]:

@@ -14,7 +14,7 @@ import argparse
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from agwm.command_line.flags import read_list, read_number
+from agwm.command_line.flags import read_lists, read_number
 from agwm.command_line.guard import notice, report
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def options_of(arguments: argparse.Namespace) -> FitOptions:
     if "learning_rate" in values:
         values["learning_rate"] = read_number("--lr", values["learning_rate"], float)
     if arguments.methods is not None:
-        values["methods"] = _columns(arguments.methods)
+        values["methods"] = read_lists(arguments.methods)
     values["trust_remote_code"] = arguments.trust_remote_code
     return build(FitOptions, values, "the command line", form=Form(names=flags))
 
@@ -93,7 +93,7 @@ def run(arguments: argparse.Namespace, fit_files: Callable[..., Any] | None = No
         AgwmError: If something is wrong with the input.
     """
     options = options_of(arguments)
-    text, label = _columns(arguments.text), _columns(arguments.label)
+    text, label = read_lists(arguments.text), read_lists(arguments.label)
     if fit_files is None:
         from agwm.fitting.files import fit_files as own  # late: it imports PyTorch
 
@@ -114,7 +114,3 @@ def run(arguments: argparse.Namespace, fit_files: Callable[..., Any] | None = No
         report=report,
         notice=notice,
     )
-
-
-def _columns(texts: list[str]) -> list[str]:
-    return [name for text in texts for name in read_list(text)]

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from agwm.errors import ConfigError, close_names, one_line, shown
 
-__all__ = ["Parser", "read_list", "read_number", "read_seeds", "read_size"]
+__all__ = ["Parser", "read_list", "read_lists", "read_number", "read_seeds", "read_size"]
 
 
 class Parser(argparse.ArgumentParser):
@@ -86,6 +86,15 @@ def read_list(text: str) -> list[str]:
             f"Empty flag: expected names, got {shown(text)}. Write them, or leave the flag out."
         )
     return parts
+
+
+def read_lists(texts: Iterable[str]) -> list[str]:
+    """Read a flag that may be repeated, each time as ``a,b``.
+
+    Raises:
+        ConfigError: If there is no name in one of them.
+    """
+    return [name for text in texts for name in read_list(text)]
 
 
 def read_seeds(text: str) -> int | list[int]:

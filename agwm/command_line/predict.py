@@ -13,7 +13,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from agwm.command_line.flags import read_list
+from agwm.command_line.flags import read_lists
 
 __all__ = ["add_flags", "run"]
 
@@ -43,8 +43,7 @@ def run(arguments: argparse.Namespace, predict_files: Callable[..., Any] | None 
     Raises:
         AgwmError: If something is wrong with the input.
     """
-    texts = arguments.text
-    text = None if texts is None else [name for one in texts for name in read_list(one)]
+    text = None if arguments.text is None else read_lists(arguments.text)
     if predict_files is None:
         from agwm.prediction.command import predict_files as own  # late: it imports PyTorch
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agwm.data.embedded.rows import embedded_rows
-from agwm.data.encoding import DynamicPadding, check_known, count_unknown, encode, token_lengths
+from agwm.data.encoding import DynamicPadding, check_known, count_cut, count_unknown, encode, token_lengths
 from agwm.data.files import load_files
 from agwm.data.loading import load_task
 from agwm.data.rows import load_rows
@@ -20,6 +20,7 @@ __all__ = [
     "TaskData",
     "check_disjoint",
     "check_known",
+    "count_cut",
     "count_unknown",
     "embedded_rows",
     "encode",

@@ -14,7 +14,7 @@ from agwm.data.plain_text import Encoder
 from agwm.data.tasks import Task
 from agwm.errors import DataError
 
-__all__ = ["DynamicPadding", "check_known", "count_unknown", "encode", "token_lengths"]
+__all__ = ["DynamicPadding", "check_known", "count_cut", "count_unknown", "encode", "token_lengths"]
 
 _CHUNK = 1000
 
@@ -92,6 +92,32 @@ def token_lengths(dataset: datasets.Dataset, tokenizer: PreTrainedTokenizerBase,
     _check_columns(dataset, task)
     batches = _encoded(dataset, Encoder(tokenizer, None), task)
     return [len(ids) for encoded in batches for ids in encoded["input_ids"]]
+
+
+def count_cut(
+    dataset: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, task: Task, max_length: int
+) -> int:
+    """Return the number of examples of more than ``max_length`` tokens.
+
+    A token has a byte at least, so that most examples need not be encoded.
+
+    Args:
+        dataset: Examples with ``task.text_columns``.
+        tokenizer: Tokenizer of the model.
+        task: The task, with its text columns.
+        max_length: Largest number of tokens, special tokens included.
+
+    Raises:
+        DataError: If a column is missing, or an example cannot be read.
+    """
+    special = tokenizer.num_special_tokens_to_add(task.is_pair)
+    rows = zip(*(dataset[name] for name in task.text_columns), strict=True)
+    long = [
+        index
+        for index, texts in enumerate(rows)
+        if sum(len(text.encode()) + 1 for text in texts) + special > max_length
+    ]
+    return sum(length > max_length for length in token_lengths(dataset.select(long), tokenizer, task))
 
 
 def count_unknown(encoded: datasets.Dataset, tokenizer: PreTrainedTokenizerBase) -> int:

@@ -15,7 +15,7 @@ from agwm.data.metrics import METRICS
 from agwm.data.quiet import quiet_datasets
 from agwm.data.sampling import low_resource_sizes, sample_low_resource
 from agwm.data.summary import PartFacts, part_facts
-from agwm.errors import ConfigError, DataError, SplitError
+from agwm.errors import ConfigError, DataError, SplitError, with_advice
 from agwm.experiments.config import RunConfig
 
 __all__ = ["Examples", "draw", "load_examples", "num_train"]
@@ -130,10 +130,7 @@ def _load(config: RunConfig) -> TaskData:
             multi_label=False,
         )
     except DataError as error:
-        message, start, remedy = str(error).rpartition(". ")
-        for argument, setting in _SETTINGS.items():
-            remedy = remedy.replace(argument, setting)
-        raise DataError(f"{message}{start}{remedy}") from None
+        raise DataError(with_advice(str(error), _SETTINGS)) from None
     metric = METRICS[loaded.task.metric]
     if metric.needs_probabilities or not metric.greater_is_better:
         fitting = [

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import datasets
 
-from agwm.data import encode, token_lengths
+from agwm.data import count_cut, encode
 from agwm.data.doubts import data_doubts
 from agwm.data.quiet import quiet_datasets
-from agwm.data.summary import part_line, texts_of
+from agwm.data.summary import part_line
 from agwm.data.tables import counted
 from agwm.experiments.config import RunConfig
 from agwm.experiments.examples import Examples, draw
@@ -41,11 +41,15 @@ def told_lines(
     task = examples.task
     train, test = examples.facts
     drawn = draw(config, examples, seed)
+
+    def num_cut(part: datasets.Dataset) -> int:
+        return count_cut(part, loaded.tokenizer, task, config.max_length)
+
     with quiet_datasets():
-        cut = [0 if part is None else _num_cut(config, examples, loaded, part) for part in drawn]
+        cut = [0 if part is None else num_cut(part) for part in drawn]
         key = (config.model, config.max_length)
         if key not in examples.counted:
-            examples.counted[key] = _num_cut(config, examples, loaded, examples.test)
+            examples.counted[key] = num_cut(examples.test)
     num_drawn = sum(len(part) for part in drawn if part is not None)
     of = "" if num_drawn == len(examples.train) else f" of the {num_drawn} drawn"
     lines = [
@@ -56,7 +60,7 @@ def told_lines(
         *loaded.notes,
     ]
     lines += data_doubts(train, test, examples.sources)
-    if any(METHODS[name].learns_alpha and "search" in METHODS[name].sections for name in methods):
+    if any(METHODS[name].searches_alpha() for name in methods):
         if encoded is None:
             with quiet_datasets():
                 encoded = encode(drawn[0], loaded.tokenizer, task, config.max_length)
@@ -69,15 +73,3 @@ def _cut(config: RunConfig, number: int, of: str) -> str:
         return ""
     which = f"{number}{of}" if of else counted(number, "text")
     return f"{which} cut at {config.max_length} tokens"
-
-
-def _num_cut(config: RunConfig, examples: Examples, loaded: Pretrained, part: datasets.Dataset) -> int:
-    """Count the examples that are cut. A token has a byte at least, so that most need not be encoded."""
-    special = loaded.tokenizer.num_special_tokens_to_add(examples.task.is_pair)
-    long = [
-        index
-        for index, texts in enumerate(texts_of(part, examples.task))
-        if sum(len(text.encode()) + 1 for text in texts) + special > config.max_length
-    ]
-    lengths = token_lengths(part.select(long), loaded.tokenizer, examples.task)
-    return sum(length > config.max_length for length in lengths)

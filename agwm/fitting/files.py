@@ -7,9 +7,10 @@ from pathlib import Path
 
 from agwm.data import load_files
 from agwm.data.quiet import quiet_datasets
-from agwm.errors import DataError
+from agwm.errors import DataError, with_advice
 from agwm.fitting.fit import fit_data
 from agwm.fitting.result import FitResult
+from agwm.model_selection.candidates import CONSTANT
 from agwm.model_selection.conclusion import table_text
 from agwm.model_selection.options import FitOptions
 from agwm.model_selection.reporting.page import HTML
@@ -82,7 +83,7 @@ def fit_files(
                 multi_label=multi_label,
             )
         except DataError as error:
-            raise DataError(_with_flags(str(error))) from None
+            raise DataError(with_advice(str(error), _FLAGS)) from None
     result = fit_data(data, columns, options, output_dir, notice=notice, report=report)
     record = result.record
     report(f"\n{table_text(record.table, record.metric)}\n\n{record.conclusion}")
@@ -95,15 +96,7 @@ def fit_files(
             f" [{test.low:.3f}, {test.high:.3f}], {where} of the interval of the cross-validation."
         )
     folder = Path(output_dir)
-    if result.best != "constant":
+    if result.best != CONSTANT:
         report(f"Model: {folder}")
     report(f"Report: {folder / HTML}")
     return result
-
-
-def _with_flags(message: str) -> str:
-    """Return a message whose advice names flags in place of arguments."""
-    text, start, advice = message.rpartition(". ")
-    for argument, flag in _FLAGS.items():
-        advice = advice.replace(argument, flag)
-    return f"{text}{start}{advice}"

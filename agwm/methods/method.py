@@ -105,6 +105,11 @@ class Method(ABC, Generic[S]):
             settings = self.settings_class()
         self.settings: Any = settings
 
+    @classmethod
+    def searches_alpha(cls) -> bool:
+        """Return whether it trains alpha in a search, on examples that W is not trained on."""
+        return cls.learns_alpha and "search" in cls.sections
+
     def unused(self) -> frozenset[str]:
         """Return the dotted names of the settings in ``sections`` that have no effect."""
         return frozenset()

@@ -6,17 +6,17 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import datasets
 import torch
+from joblib import cpu_count
 
-from agwm.data import TaskData, check_known, encode, token_lengths
+from agwm.data import TaskData, check_known, count_cut, encode
 from agwm.data.doubts import data_doubts
 from agwm.data.quiet import quiet_datasets
 from agwm.data.summary import part_facts, part_line, texts_of
 from agwm.data.tables import counted
 from agwm.errors import AgwmError, ConfigError, one_line
 from agwm.evaluation.scores import greater_is_better, labels_array
-from agwm.methods import Method
+from agwm.methods import METHODS, Method
 from agwm.model_selection.budget import BUDGETS
 from agwm.model_selection.candidates import CONSTANT, candidate_names, is_trained, made_with
 from agwm.model_selection.folds import Fold, make_folds
@@ -24,7 +24,7 @@ from agwm.model_selection.groups import group_rows, groups_line
 from agwm.model_selection.material import Material
 from agwm.model_selection.options import FitOptions
 from agwm.model_selection.plan import Plan
-from agwm.model_selection.schedule import num_cores, num_jobs
+from agwm.model_selection.schedule import num_jobs
 from agwm.models.positions import max_tokens
 from agwm.models.pretrained import Pretrained, load_pretrained, pick_device
 from agwm.models.vocabulary import check_reading
@@ -40,7 +40,7 @@ _ALIKE = 1.5  # times as many words
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """What a model selection works on.
+    """Rows, model and plan of a selection, checked and told.
 
     Attributes:
         data: Task, rows and test rows.
@@ -118,11 +118,13 @@ def prepare(data: TaskData, options: FitOptions, notice: Say) -> Prepared:
         labels=labels,
         options=options,
         max_length=max_length,
-        threads=max(1, min(torch.get_num_threads(), num_cores() // jobs)),
+        threads=max(1, min(torch.get_num_threads(), cpu_count() // jobs)),
     )
     plan = Plan(options, names, folds, loaded.model.config, task.is_regression)
-    if "agwm" in names:
-        _, _, recipe = made_with("agwm", plan.settings("agwm", len(folds[0].train))[0], options.seed)
+    for name in names:
+        if name == CONSTANT or not METHODS[name].searches_alpha():
+            continue
+        _, _, recipe = made_with(name, plan.settings(name, len(folds[0].train))[0], options.seed)
         for line in search_doubts(encoded.select(folds[0].train), recipe, task.label_names):
             say(line)
     for line in _plan_lines(plan, folds, task.metric):
@@ -147,7 +149,7 @@ def _tell_data(data: TaskData, loaded: Pretrained, max_length: int, options: Fit
     ):
         if len(part):
             with quiet_datasets():
-                cut = _num_cut(part, loaded, data, max_length)
+                cut = count_cut(part, loaded.tokenizer, task, max_length)
             line = f"{counted(cut, 'text')} cut at {max_length} tokens" if cut else ""
             say(part_line(own, facts, other, line))
     if max_length < options.max_length:
@@ -172,11 +174,6 @@ def _length_line(data: TaskData) -> str:
         f"{data.sources[1]}: half of its rows have more than {test:g} words, of {data.sources[0]} more than"
         f" {train:g}: they are of another kind, and the cross-validation does not tell of it."
     )
-
-
-def _num_cut(part: datasets.Dataset, loaded: Pretrained, data: TaskData, max_length: int) -> int:
-    lengths = token_lengths(part, loaded.tokenizer, data.task)
-    return sum(length > max_length for length in lengths)
 
 
 def _fitting(

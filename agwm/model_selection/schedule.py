@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from joblib import Parallel, delayed
+from joblib import Parallel, cpu_count, delayed
 from joblib.externals.loky import get_reusable_executor
 from tqdm import tqdm
 
@@ -27,12 +26,7 @@ def num_jobs(jobs: int | None, device_type: str) -> int:
     """Return the number of processes: those asked for, or one a core on the CPU, and one elsewhere."""
     if jobs is not None:
         return jobs
-    return num_cores() if device_type == "cpu" else 1
-
-
-def num_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cpu_count() if device_type == "cpu" else 1
 
 
 @dataclass
