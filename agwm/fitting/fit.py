@@ -13,9 +13,8 @@ from typing import Any, Literal
 
 import torch
 
-from agwm._version import __version__
-from agwm.checks import check_fields
 from agwm.data import TaskData
+from agwm.data.assembly import as_names
 from agwm.data.rows import Rows, load_rows
 from agwm.data.summary import texts_of
 from agwm.evaluation.scores import greater_is_better
@@ -115,15 +114,11 @@ def fit(
         positive=positive,
         multi_label=multi_label,
     )
-    columns = _names(text), _names(label)
+    columns = tuple(as_names(text)), tuple(as_names(label))
     nothing: Say = lambda line: None  # noqa: E731
     return fit_data(
         data, columns, chosen, output_dir, notice=notice or nothing, report=nothing, progress=progress
     )
-
-
-def _names(given: str | Sequence[str]) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def fit_data(
@@ -150,7 +145,6 @@ def fit_data(
     Raises:
         AgwmError: If something is wrong with the rows, the model or the options.
     """
-    check_fields(options)
     is_temporary = output_dir is None
     folder = Path(tempfile.mkdtemp(prefix="agwm-") if output_dir is None else output_dir)
     state, threads = RngState.capture(), torch.get_num_threads()
@@ -242,6 +236,6 @@ def _record(
         folds=selection.folds,
         test=test,
         settings=settings,
-        versions={"agwm": __version__, **versions()},
+        versions=versions(),
         seconds={name: round(value, 1) for name, value in seconds.items()},
     )

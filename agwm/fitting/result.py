@@ -49,7 +49,7 @@ class FitResult:
 
     @property
     def conclusion(self) -> str:
-        """What to take, in one sentence, and what the others are beside it."""
+        """The sentence that says which candidate to take, and how the others stand beside it."""
         return self.record.conclusion
 
     @property

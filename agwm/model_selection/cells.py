@@ -26,8 +26,7 @@ from agwm.scores import finite_or_null
 from agwm.training.class_weights import balanced_weights
 from agwm.training.lengths import GroupedByLength
 
-__all__ = ["FoldCell", "Pair", "TrialCell", "TrialsRecord", "constant_answer", "run_cell", "train_on"]
-
+__all__ = ["FoldCell", "Pair", "TrialCell", "TrialsRecord", "outputs_on", "run_cell", "train_on"]
 
 _Found = tuple[list[TrialRecord], list[TrialRecord]]  # of the first and of the second fold of a pair
 
@@ -74,7 +73,7 @@ class TrialCell:
 
 @dataclass(frozen=True)
 class TrialsRecord:
-    """What came out of a :class:`TrialCell`.
+    """Outcome of a :class:`TrialCell`.
 
     Attributes:
         trials: For the first and for the second fold of the pair, the trials scored on that fold's rows.
@@ -176,7 +175,7 @@ def outputs_on(material: Material, model: nn.Module, loaded: Pretrained, rows: n
     return outputs_of(logits, material.task)
 
 
-def constant_answer(material: Material, train: np.ndarray, count: int) -> np.ndarray:
+def _constant_answer(material: Material, train: np.ndarray, count: int) -> np.ndarray:
     """Return the outputs of the answer that scores best on the training rows and is the same for all."""
     answer = constant_outputs(material.task.metric, material.labels[train], material.task)
     return np.tile(answer, (count, 1))
@@ -199,12 +198,7 @@ def _try(material: Material, cell: TrialCell) -> TrialsRecord:
     return TrialsRecord(found, time.perf_counter() - start, passes)
 
 
-def _train_trial(
-    material: Material,
-    cell: TrialCell,
-    settings: Settings,
-    found: tuple[list[TrialRecord], list[TrialRecord]],
-) -> float:
+def _train_trial(material: Material, cell: TrialCell, settings: Settings, found: _Found) -> float:
     """Train with some settings, add the scores on both folds, and return the passes.
 
     A method that is evaluated after each epoch is a trial of each number of epochs.
@@ -268,7 +262,7 @@ def _answer(material: Material, cell: FoldCell) -> FoldRecord:
     more: dict[str, Any] = {}
     try:
         if cell.candidate == CONSTANT:
-            outputs = constant_answer(material, cell.train, len(cell.test))
+            outputs = _constant_answer(material, cell.train, len(cell.test))
         else:
             outcome, loaded = train_on(material, cell.candidate, cell.settings, cell.train, cell.seed)
             outputs = outputs_on(material, outcome.model, loaded, cell.test)

@@ -1,4 +1,4 @@
-"""Which candidate to take: what learned, what is told apart, and the tie that goes to the cheap one."""
+"""Compare candidates by their folds, and choose one: of those that tie, the cheapest."""
 
 from __future__ import annotations
 

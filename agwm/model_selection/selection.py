@@ -28,13 +28,14 @@ from agwm.recipe.config import plain_dict
 __all__ = ["Selection", "select"]
 
 Say = Callable[[str], None]
+_BAR = "{l_bar}{bar}| {elapsed} gone, {remaining} left"
 # Options that change no outcome of a cell, or stand in the cell itself.
 _NOT_IN_KEY = ("methods", "budget", "seeds", "jobs", "learning_rate", "epochs", "seed")
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What came out of the folds.
+    """Outcome of the cross-validation.
 
     Attributes:
         rows: The table, the best first.
@@ -75,11 +76,16 @@ def select(
     store = Store(output_dir, _key(prepared.data, material.options, material.max_length))
     with store.held():
         trial_cells = plan.trial_cells()
-        known = {cell.name: _known(store.find(cell)) for cell in trial_cells}
+        kept: dict[str, Any] = {cell.name: store.find(cell) for cell in trial_cells}
+        num_other = store.num_other  # records of folds may wait for their trials
+        known = {name: record or TrialsRecord(([], []), 0.0, 0.0) for name, record in kept.items()}
         fold_cells = plan.fold_cells(known, material.task.metric)
+        kept |= {cell.name: store.find(cell) for cell in fold_cells}
         cells: list[TrialCell | FoldCell] = [*trial_cells, *fold_cells]
-        total = sum(map(plan.passes, cells))
-        notice(_time_line(prepared, total, store, cells))
+        passes = {cell.name: plan.passes(cell) for cell in cells}
+        total = sum(passes.values())
+        finished = sum(count for name, count in passes.items() if kept[name] is not None)
+        notice(_time_line(prepared, total, finished, num_other))
         hidden = None if progress is None else not progress
         bar = tqdm(total=round(total), unit="pass", disable=hidden, dynamic_ncols=True, bar_format=_BAR)
         with bar:
@@ -101,9 +107,6 @@ def select(
     return Selection(make_rows(material, folds, of_candidates), folds, seconds)
 
 
-_BAR = "{l_bar}{bar}| {elapsed} gone, {remaining} left"
-
-
 def _key(data: TaskData, options: FitOptions, max_length: int) -> str:
     values = {name: value for name, value in plain_dict(options).items() if name not in _NOT_IN_KEY}
     task = data.task
@@ -114,14 +117,7 @@ def _key(data: TaskData, options: FitOptions, max_length: int) -> str:
     )
 
 
-def _known(record: Any) -> TrialsRecord:
-    """Return the record, or in its place that of trials that chose nothing: to count what comes after."""
-    return TrialsRecord(([], []), 0.0, 0.0) if record is None else record
-
-
-def _time_line(prepared: Prepared, total: float, store: Store, cells: list[TrialCell | FoldCell]) -> str:
-    plan, num_other = prepared.plan, store.num_other  # those of folds may wait for their trials
-    finished = sum(plan.passes(cell) for cell in cells if store.find(cell) is not None)
+def _time_line(prepared: Prepared, total: float, finished: float, num_other: int) -> str:
     left = (total - finished) * seconds_per_pass(prepared.material, prepared.loaded) / prepared.jobs
     processes = "1 process" if prepared.jobs == 1 else f"{prepared.jobs} processes"
     done = f"{finished / total:.0%} is finished already; the rest" if finished else "This"

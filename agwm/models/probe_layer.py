@@ -33,7 +33,7 @@ _RELU_SHIFT = 32.0
 
 @dataclass(frozen=True)
 class _Names:
-    """Where the parts of a block and of a head lie, by their names in the block and in the model."""
+    """Names of the parts of a block in it, and of a head in its model."""
 
     zero: tuple[str, ...]  # query and key, both maps of the feed-forward network
     value: str
