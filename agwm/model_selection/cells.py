@@ -21,6 +21,7 @@ from agwm.model_selection.budget import BUDGETS, longer_settings
 from agwm.model_selection.candidates import CONSTANT, Settings, made_with
 from agwm.model_selection.material import Material, fresh_model
 from agwm.model_selection.record import FoldRecord, TrialRecord
+from agwm.models.head_start import start_head
 from agwm.models.pretrained import Pretrained
 from agwm.scores import finite_or_null
 from agwm.training.class_weights import balanced_weights
@@ -151,9 +152,11 @@ def train_on(
     loaded = fresh_model(material, seed)
     method, training, recipe = made_with(name, settings, seed)
     examples = GroupedByLength(material.examples[index] for index in rows)
-    weights = None
-    if material.options.class_weight is not None:
-        weights = balanced_weights(material.labels[np.asarray(rows)], material.task.num_labels)
+    labels, weights = material.labels[np.asarray(rows)], None
+    if material.options.class_weight is None:
+        start_head(loaded, labels)
+    else:  # under balanced weights the best constant answer has no favourite, as a new head has none
+        weights = balanced_weights(labels, material.task.num_labels)
     job = Job(
         loaded=loaded,
         examples=examples,

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from agwm.errors import DataError
 from agwm.model_selection.cells import FoldCell, TrialCell, run_cell
 from agwm.model_selection.material import Material
+from agwm.model_selection.progress import Progress
 from agwm.model_selection.store import Store
 
 __all__ = ["Schedule", "num_jobs"]
@@ -38,7 +39,7 @@ class Schedule:
         store: Where finished cells are kept.
         jobs: Processes at the same time.
         passes_of: Returns the passes that a cell takes.
-        bar: The bar, in passes.
+        bar: Told of each cell that ends.
         done: Called with each cell that ends.
     """
 
@@ -46,7 +47,7 @@ class Schedule:
     store: Store
     jobs: int
     passes_of: Callable[[Cell], float]
-    bar: tqdm
+    bar: Progress
     done: Callable[[Cell, Any], None] = lambda cell, record: None
 
     def run(self, cells: Sequence[Cell]) -> Mapping[str, Any]:
@@ -57,9 +58,6 @@ class Schedule:
         """
         records = {cell.name: self.store.find(cell) for cell in cells}
         missing = [cell for cell in cells if records[cell.name] is None]
-        for cell in cells:
-            if records[cell.name] is not None:
-                self.bar.update(self.passes_of(cell))
         # The longest first, so that no process works alone at the end.
         missing.sort(key=self.passes_of, reverse=True)
         for cell, record in self._work(missing):

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from agwm._version import __version__
 from agwm.data import TaskData
 from agwm.data.summary import texts_of
@@ -18,6 +16,7 @@ from agwm.model_selection.cells import FoldCell, TrialCell, TrialsRecord
 from agwm.model_selection.options import FitOptions
 from agwm.model_selection.plan import Plan
 from agwm.model_selection.preparation import Prepared
+from agwm.model_selection.progress import Progress
 from agwm.model_selection.record import CandidateRow, FoldRecord
 from agwm.model_selection.schedule import Schedule
 from agwm.model_selection.store import Store, key_of
@@ -28,7 +27,6 @@ from agwm.recipe.config import plain_dict
 __all__ = ["Selection", "select"]
 
 Say = Callable[[str], None]
-_BAR = "{l_bar}{bar}| {elapsed} gone, {remaining} left"
 # Options that change no outcome of a cell, or stand in the cell itself.
 _NOT_IN_KEY = ("methods", "budget", "seeds", "jobs", "learning_rate", "epochs", "seed")
 
@@ -67,7 +65,7 @@ def select(
         output_dir: Folder in which finished cells are kept; None: they are not.
         notice: Called with a line on the time that it will take.
         report: Called with a line on each candidate and fold that is done.
-        progress: True to show the bar; None: only on a terminal.
+        progress: True to show the bar; None: on a terminal; elsewhere a line a minute tells the same.
 
     Raises:
         AgwmError: If something is wrong with the input, or another process works in the folder.
@@ -86,15 +84,13 @@ def select(
         total = sum(passes.values())
         finished = sum(count for name, count in passes.items() if kept[name] is not None)
         notice(_time_line(prepared, total, finished, num_other))
-        hidden = None if progress is None else not progress
-        bar = tqdm(total=round(total), unit="pass", disable=hidden, dynamic_ncols=True, bar_format=_BAR)
-        with bar:
+        with Progress(total, finished, progress, notice) as bar:
             schedule = Schedule(material, store, prepared.jobs, plan.passes, bar)
             start = time.perf_counter()
-            bar.set_description("choosing settings")
+            bar.stage("choosing settings")
             trials = schedule.run(trial_cells)
             middle = time.perf_counter()
-            bar.set_description("cross-validation")
+            bar.stage("cross-validation")
             schedule.done = _teller(plan, report)
             found = schedule.run(plan.fold_cells(trials, material.task.metric))
         seconds = {"trials": middle - start, "folds": time.perf_counter() - middle}

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +64,7 @@ class Store:
         try:
             yield
         finally:
-            lock.release()
-            with suppress(OSError):
-                (self.folder / _LOCK).unlink()
+            lock.release()  # the file stays: who removes it may remove another's lock
 
     def find(self, cell: TrialCell | FoldCell) -> TrialsRecord | FoldRecord | None:
         """Return the record of a finished cell; None if there is none of these rows and settings."""

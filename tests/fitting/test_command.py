@@ -12,7 +12,9 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
+from filelock import FileLock
 
+from agwm.command_line.main import main
 from agwm.model_selection.store import FOLDER
 from tests.fitting.made_rows import made_rows, tiny_model
 
@@ -47,8 +49,8 @@ def run(place: Path, line: list[str], **more) -> subprocess.CompletedProcess:
     )
 
 
-def test_a_stopped_fit_ends_at_once_keeps_what_is_done_and_goes_on(place):
-    line = command(place, "--methods", "vanilla", "--lr", "5e-3", "--epochs", "8", "--jobs", "2")
+def test_a_stopped_fit_ends_at_once_keeps_what_is_done_and_goes_on(place, monkeypatch, capsys):
+    line = command(place, "--methods", "vanilla", "--lr", "5e-3", "--epochs", "30", "--jobs", "2")
     line += ["--output-dir", "stopped"]
     process = subprocess.Popen(
         line,
@@ -72,25 +74,31 @@ def test_a_stopped_fit_ends_at_once_keeps_what_is_done_and_goes_on(place):
     assert "Traceback" not in errors and "leaked" not in errors
     assert not psutil.wait_procs(children, timeout=20)[1]
     assert not (place / "stopped" / "config.json").exists()
-    done = run(place, line)
-    assert done.returncode == 0, done.stderr
-    assert "is finished already; the rest takes about" in done.stderr
-    assert "Take vanilla: accuracy" in done.stdout and "Model: stopped" in done.stdout
+    monkeypatch.chdir(place)
+    assert main([*line[3:], "--jobs", "1"]) == 0
+    out, errors = capsys.readouterr()
+    assert "is finished already; the rest takes about" in errors
+    assert "Take vanilla: accuracy" in out and "Model: stopped" in out
     found = run(place, [sys.executable, "-m", "agwm", "predict", "stopped", "new.csv"])
     assert found.returncode == 0, found.stderr
     assert found.stdout.splitlines()[0] == "text,label,probability,p(bug),p(praise),p(question)"
     assert len(found.stdout.splitlines()) == 9
 
 
-def test_two_fits_do_not_work_in_one_folder(place):
-    from filelock import FileLock
+def last_line(capsys) -> str:
+    """Return the last line of standard error; nothing may be on standard output."""
+    out, err = capsys.readouterr()
+    assert out == "" and "Traceback" not in err
+    return err.strip().splitlines()[-1]
 
+
+def test_two_fits_do_not_work_in_one_folder(place, monkeypatch, capsys):
+    monkeypatch.chdir(place)
     folder = place / "held" / FOLDER
     folder.mkdir(parents=True)
     with FileLock(folder / "lock"):
-        done = run(place, command(place, "--methods", "probe", "--output-dir", "held"))
-    assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr.strip().splitlines()[-1].startswith("error: Output folder is in use")
+        assert main(command(place, "--methods", "probe", "--output-dir", "held")[3:]) == 2
+    assert last_line(capsys).startswith("error: Output folder is in use")
 
 
 @pytest.mark.parametrize(
@@ -109,8 +117,8 @@ def test_two_fits_do_not_work_in_one_folder(place):
         (["--label", "same"], "expected two or more classes. Pass --regression for scores."),
     ],
 )
-def test_a_wrong_flag_is_one_line_and_leaves_nothing(place, flags, text):
-    done = run(place, command(place, "--output-dir", "wrong", *flags))
-    assert done.returncode == 2 and done.stdout == ""
-    assert text in done.stderr.strip().splitlines()[-1] and "Traceback" not in done.stderr
+def test_a_wrong_flag_is_one_line_and_leaves_nothing(place, monkeypatch, capsys, flags, text):
+    monkeypatch.chdir(place)
+    assert main(command(place, "--output-dir", "wrong", *flags)[3:]) == 2
+    assert text in last_line(capsys)
     assert not list((place / "wrong").rglob("*.json")) and not (place / "wrong" / "config.json").exists()

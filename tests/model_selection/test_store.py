@@ -34,7 +34,7 @@ def test_a_record_comes_back_as_it_was(cell, tmp_path):
         store.write(cell, RECORDS[cell.name])
         assert store.find(cell) == RECORDS[cell.name]
     assert store.num_other == 0
-    assert [path.name for path in (tmp_path / FOLDER).iterdir()] == [f"{cell.name}.json"]
+    assert {path.name for path in (tmp_path / FOLDER).iterdir()} == {"lock", f"{cell.name}.json"}
 
 
 @pytest.mark.parametrize(
@@ -66,15 +66,21 @@ def test_half_a_file_is_made_anew(text, tmp_path):
 
 
 def test_a_folder_is_held_by_one_process(tmp_path):
+    lock = str(tmp_path / FOLDER / "lock")  # another process takes it by the library alone: that is fast
     program = (
-        "import sys; from pathlib import Path; from agwm.model_selection.store import Store\n"
-        f"with Store(Path({str(tmp_path)!r}), 'key').held(): print('held')"
+        f"import filelock\nwith filelock.FileLock({lock!r}, timeout=0): print('held', flush=True); input()"
     )
+    line = [sys.executable, "-c", program]
     with Store(tmp_path, "key").held():
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
-    assert "Output folder is in use" in done.stderr and "held" not in done.stdout
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
-    assert done.stdout == "held\n", done.stderr
+        done = subprocess.run(line, capture_output=True, text=True, timeout=120, input="\n")
+        assert "Timeout" in done.stderr and "held" not in done.stdout
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(ConfigError, match="Output folder is in use"), Store(tmp_path, "key").held():
+            pass
+        other.communicate("\n", timeout=120)
+    with Store(tmp_path, "key").held():
+        pass
 
 
 def test_the_lock_goes_when_work_fails(tmp_path):
