@@ -85,7 +85,7 @@ DOORS = {"agwm", "__main__"}
 # Modules of the package's ground. A new one is a decision, so it is written down.
 GROUND = {
     "_version", "batches", "betty_programs", "betty_release",
-    "cards", "checks", "errors", "files", "finiteness", "folders", "forward_pass",
+    "cards", "checks", "durations", "errors", "files", "finiteness", "folders", "forward_pass",
     "markdown", "model_loss", "out_of_memory", "processes", "processing", "progress", "rng", "scores",
     "versions",
 }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
@@ -75,12 +76,23 @@ class Parser(argparse.ArgumentParser):
 
 
 def read_list(text: str) -> list[str]:
-    """Read ``a,b`` as names, at least one.
+    """Read ``a,b`` as names, at least one. A name with a comma stands in quotes, as in a CSV file.
 
     Raises:
-        ConfigError: If there is no name.
+        ConfigError: If there is no name, or a quote is not closed.
+
+    Example:
+        >>> read_list('a, b'), read_list('"city, country",note')
+        (['a', 'b'], ['city, country', 'note'])
     """
-    parts = [part.strip() for part in text.split(",") if part.strip()]
+    try:
+        (cells,) = csv.reader([text], skipinitialspace=True, strict=True)
+    except (csv.Error, ValueError):
+        raise ConfigError(
+            f"Cannot read a flag: expected names with commas between, got {shown(text)}. Write a name that"
+            " has a comma or a quote as in a CSV file, such as '\"city, country\",note'."
+        ) from None
+    parts = [part.strip() for part in cells if part.strip()]
     if not parts:
         raise ConfigError(
             f"Empty flag: expected names, got {shown(text)}. Write them, or leave the flag out."

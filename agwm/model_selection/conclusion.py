@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from agwm.durations import duration
 from agwm.errors import one_line
 from agwm.markdown import escape, table
 from agwm.model_selection.record import CandidateRow
@@ -104,13 +105,12 @@ def _cells(row: CandidateRow, places: int) -> list[str]:
             difference += f" [{row.difference_low:+.{places}f}, {row.difference_high:+.{places}f}]"
     p_value = "" if row.p_value is None else "< 0.001" if row.p_value < 0.001 else f"{row.p_value:.3f}"
     note = row.settings if row.failure is None else one_line(row.failure, _NOTE)
-    time = f"{row.seconds:.0f} s" if row.seconds < 100 else f"{row.seconds / 60:.0f} min"
     return [
         escape(row.name),
         score_words(row, places),
         difference,
         p_value,
-        time,
+        duration(row.seconds),
         row.verdict,
         escape(note),
     ]

@@ -8,12 +8,13 @@ from types import TracebackType
 
 from tqdm import tqdm
 
-from agwm.model_selection.timing import in_words
+from agwm.durations import duration
 
 __all__ = ["Progress"]
 
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left"
 _SECONDS_BETWEEN_LINES = 60.0
+_EARLY = 0.2  # part of the work
 
 
 class Progress:
@@ -54,8 +55,10 @@ class Progress:
         now, left = time.monotonic(), self._total - self._finished - self._new
         if self._notice is not None and now - self._told >= _SECONDS_BETWEEN_LINES and left > 0:
             self._told = now
-            seconds = in_words(left * (now - self._start) / self._new) if self._new else "some time"
-            self._notice(f"{self._stage}: {1 - left / self._total:.0%} done, about {seconds} left.")
+            done = self._new / (self._total - self._finished)
+            # Of the first cells most are still running, and would make the rest look too long.
+            rest = f", about {duration((now - self._start) * (1 / done - 1))} left" if done > _EARLY else ""
+            self._notice(f"{self._stage}: {1 - left / self._total:.0%} done{rest}.")
 
     def __enter__(self) -> Progress:
         return self

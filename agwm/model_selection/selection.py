@@ -11,6 +11,7 @@ from typing import Any
 from agwm._version import __version__
 from agwm.data import TaskData
 from agwm.data.summary import texts_of
+from agwm.durations import duration
 from agwm.model_selection.candidates import CONSTANT
 from agwm.model_selection.cells import FoldCell, TrialCell, TrialsRecord
 from agwm.model_selection.options import FitOptions
@@ -21,7 +22,7 @@ from agwm.model_selection.record import CandidateRow, FoldRecord
 from agwm.model_selection.schedule import Schedule
 from agwm.model_selection.store import Store, key_of
 from agwm.model_selection.table import make_rows
-from agwm.model_selection.timing import in_words, seconds_per_pass
+from agwm.model_selection.timing import seconds_per_pass
 from agwm.recipe.config import plain_dict
 
 __all__ = ["Selection", "select"]
@@ -120,7 +121,7 @@ def _time_line(prepared: Prepared, total: float, finished: float, num_other: int
     other = ""
     if num_other:
         other = f" {num_other} kept results are of other rows or settings: they are made anew."
-    return f"{done} takes about {in_words(left)} in {processes}.{other}"
+    return f"{done} takes about {duration(left)} in {processes}.{other}"
 
 
 def _teller(plan: Plan, report: Say) -> Callable[[Any, Any], None]:

@@ -18,7 +18,7 @@ from agwm.training.hooks import make_optimizer
 from agwm.training.lengths import GroupedByLength
 from agwm.training.loop import make_loader
 
-__all__ = ["in_words", "seconds_per_pass"]
+__all__ = ["seconds_per_pass"]
 
 _TIMED = 3  # steps; the first one is slower and not counted
 
@@ -52,15 +52,3 @@ def seconds_per_pass(material: Material, loaded: Pretrained) -> float:
         torch.set_num_threads(threads)
         state.restore()
     return sum(times[1:]) / len(times[1:]) if len(times) > 1 else times[0]
-
-
-def in_words(seconds: float) -> str:
-    """Return a time in words.
-
-    Example:
-        >>> in_words(20), in_words(400), in_words(9000)
-        ('20 seconds', '7 minutes', '2.5 hours')
-    """
-    if seconds < 100:
-        return f"{max(1, round(seconds))} seconds"
-    return f"{round(seconds / 60)} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

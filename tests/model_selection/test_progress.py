@@ -20,9 +20,11 @@ def test_without_a_terminal_a_line_a_minute_says_what_is_done_and_left(clock):
     told: list[str] = []
     with Progress(200, 100, None, told.append) as bar:
         bar.stage("choosing settings")
-        clock[0] += 50
-        bar.update(20)  # too early for a line
-        clock[0] += 50
+        clock[0] += 60
+        bar.update(10)  # too early for an estimate
+        clock[0] += 30
+        bar.update(10)  # too early for a line
+        clock[0] += 30
         bar.update(30)
         bar.stage("cross-validation")
         clock[0] += 59
@@ -32,8 +34,9 @@ def test_without_a_terminal_a_line_a_minute_says_what_is_done_and_left(clock):
         clock[0] += 60
         bar.update(10)  # the end tells of itself
     assert told == [
-        "choosing settings: 75% done, about 2 minutes left.",
-        "cross-validation: 95% done, about 18 seconds left.",
+        "choosing settings: 55% done.",
+        "choosing settings: 75% done, about 2 min left.",
+        "cross-validation: 95% done, about 20 s left.",
     ]
 
 

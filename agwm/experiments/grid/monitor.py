@@ -9,26 +9,15 @@ from types import TracebackType
 
 from tqdm import tqdm
 
+from agwm.durations import duration
 from agwm.errors import DataError
 from agwm.experiments.experiment import describe
 from agwm.experiments.grid.tickets import Ticket
 from agwm.experiments.record import read_record
 
-__all__ = ["Monitor", "duration"]
+__all__ = ["Monitor"]
 
 _SECONDS_BETWEEN_LOOKS = 0.5
-
-
-def duration(seconds: float) -> str:
-    """Write a time in seconds, minutes or hours.
-
-    Example:
-        >>> duration(5), duration(600), duration(10000)
-        ('5 s', '10 min', '2.8 h')
-    """
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 class Monitor:

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from agwm.model_selection.record import FitRecord, FoldRecord
 from agwm.model_selection.reporting.blocks import Block, Folded, Picture, Section, Table, Text
 from agwm.model_selection.reporting.training_pictures import curve_picture
-from agwm.model_selection.reporting.words import NONE, brief, cut, number, settings_words
+from agwm.model_selection.reporting.words import NONE, brief, cut, number
+from agwm.model_selection.words import settings_words
 
 __all__ = ["curve_section", "trial_section"]
 
@@ -64,7 +65,7 @@ def _summary(name: str, folds: Sequence[FoldRecord]) -> list[list[str]]:
         scores = [trial.score for trial in trials if trial.score is not None]
         failed = len(trials) - len(scores)
         mean = number(statistics.fmean(scores)) if scores else NONE
-        words = settings_words(trials[0].settings)
+        words = settings_words([trials[0].settings]) or NONE
         counts = f"{len(trials)} folds" if len(trials) != 1 else "1 fold"
         lines.append([brief(name, 80), words, counts, str(chosen.count(key)), mean, str(failed)])
     return lines
@@ -76,7 +77,7 @@ def _trials(fold: FoldRecord) -> list[list[str]]:
             brief(fold.candidate, 80),
             str(fold.repeat + 1),
             str(fold.fold + 1),
-            settings_words(trial.settings),
+            settings_words([trial.settings]) or NONE,
             number(trial.score),
             "yes" if _key(trial.settings) == _key(fold.settings) else "",
             cut(trial.failure or "", 300),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Mapping
 from typing import Any
 
 __all__ = [
@@ -16,7 +15,6 @@ __all__ = [
     "p_value",
     "percent",
     "seconds",
-    "settings_words",
     "signed",
 ]
 
@@ -126,20 +124,6 @@ def brief(name: object, limit: int) -> str:
     """
     whole = clean(name)
     return whole if len(whole) <= limit else f"{whole[: limit - 1]}…"
-
-
-def settings_words(settings: Mapping[str, Any]) -> str:
-    """Return settings in words.
-
-    Example:
-        >>> settings_words({"learning_rate": 1e-4, "epochs": 4})
-        'learning_rate 0.0001, epochs 4'
-    """
-    words = (
-        f"{clean(name)} {value:g}" if isinstance(value, float) else f"{clean(name)} {cut(value, 80)}"
-        for name, value in settings.items()
-    )
-    return ", ".join(words) or NONE
 
 
 def _is_writable(character: str) -> bool:
