@@ -43,12 +43,6 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
 
 
-def run(place: Path, line: list[str], **more) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        line, cwd=place, env=environment(), capture_output=True, text=True, timeout=TIMEOUT, **more
-    )
-
-
 def test_a_stopped_fit_ends_at_once_keeps_what_is_done_and_goes_on(place, monkeypatch, capsys):
     line = command(place, "--methods", "vanilla", "--lr", "5e-3", "--epochs", "30", "--jobs", "2")
     line += ["--output-dir", "stopped"]
@@ -79,10 +73,9 @@ def test_a_stopped_fit_ends_at_once_keeps_what_is_done_and_goes_on(place, monkey
     out, errors = capsys.readouterr()
     assert "is finished already; the rest takes about" in errors
     assert "Take vanilla: accuracy" in out and "Model: stopped" in out
-    found = run(place, [sys.executable, "-m", "agwm", "predict", "stopped", "new.csv"])
-    assert found.returncode == 0, found.stderr
-    assert found.stdout.splitlines()[0] == "text,label,probability,p(bug),p(praise),p(question)"
-    assert len(found.stdout.splitlines()) == 9
+    assert main(["predict", "stopped", "new.csv"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "text,label,probability,p(bug),p(praise),p(question)" and len(lines) == 9
 
 
 def last_line(capsys) -> str:

@@ -153,18 +153,18 @@ def test_other_rows_are_not_taken_for_those_of_kept_cells(model, tmp_path):
     arguments = dict(
         text="text", label="label", model=model, methods=["probe"], output_dir=tmp_path, **QUICK
     )
-    agwm.fit(made_rows(), **arguments)
+    agwm.fit(made_rows(30), **arguments)
     told = []
-    changed = made_rows()
+    changed = made_rows(30)
     changed[0]["label"], changed[1]["label"] = changed[1]["label"], changed[0]["label"]
     second = agwm.fit(changed, notice=told.append, **arguments)
-    assert second.record.labels != agwm.fit(made_rows(), **arguments).record.labels
+    assert second.record.labels != agwm.fit(made_rows(30), **arguments).record.labels
     assert told[-1].startswith("This takes about ")
 
 
 def test_a_frame_a_data_set_and_dicts_give_the_same(model):
     arguments = dict(text="text", label="label", model=model, methods=["probe"], **QUICK)
-    rows = made_rows()
+    rows = made_rows(30)
     frame, dataset = pd.DataFrame(rows), datasets.Dataset.from_list(rows)
     before = frame.copy()
     found = [agwm.fit(one, **arguments) for one in (rows, frame, dataset)]

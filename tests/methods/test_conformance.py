@@ -52,8 +52,17 @@ def test_refuses_or_leaves_the_model_as_it_was(name, family):
     assert reason is None or reason.endswith("Choose another method.")
 
 
-@pytest.mark.parametrize("num_labels", [2, 1])
-@pytest.mark.parametrize(("name", "family"), WORKING)
+def learning_cases():
+    """Yield every working method, family and kind of labels; the scores of most families are slow."""
+    for name, family in WORKING:
+        yield name, family, 2
+        marks = (
+            () if family in ("bert", "llama") else pytest.mark.slow
+        )  # a head with a bias, and one without
+        yield pytest.param(name, family, 1, marks=marks)
+
+
+@pytest.mark.parametrize(("name", "family", "num_labels"), learning_cases())
 def test_learns_and_trains_the_head(name, family, num_labels):
     if name == "setfit" and num_labels == 1:
         assert "expected one class for each example, got scores" in refusal_of(name, family, 1)

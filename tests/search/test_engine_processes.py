@@ -62,7 +62,10 @@ def work(best_response: str, scheme: str, folder: str) -> None:
     torch.distributed.destroy_process_group()
 
 
-@pytest.mark.parametrize(("best_response", "scheme"), [("optimizer", "forward"), ("identity", "central")])
+@pytest.mark.parametrize(
+    ("best_response", "scheme"),
+    [("optimizer", "forward"), pytest.param("identity", "central", marks=pytest.mark.slow)],
+)
 def test_two_processes_give_what_one_gives_on_the_global_batch(best_response, scheme, tmp_path):
     if not torch.distributed.is_gloo_available():
         pytest.skip("torch is built without gloo")

@@ -212,7 +212,7 @@ def test_what_was_read_is_told(sections):
 def test_trials_are_all_there(sections):
     record, _ = MAKERS["small"]()
     summary = table_of(sections("small"), "trials", "Settings tried")
-    one = next(line for line in summary if line["candidate"] == "lora" and "0.0001" in line["settings"])
+    one = next(line for line in summary if line["candidate"] == "lora" and "1e-4" in line["settings"])
     folds = [fold for fold in record.folds if fold.candidate == "lora"]
     scores = [
         trial.score for fold in folds for trial in fold.trials if trial.settings["learning_rate"] == 1e-4
