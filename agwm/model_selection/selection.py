@@ -121,7 +121,7 @@ def _time_line(prepared: Prepared, total: float, finished: float, num_other: int
     other = ""
     if num_other:
         other = f" {num_other} kept results are of other rows or settings: they are made anew."
-    return f"{done} takes about {duration(left)} in {processes}.{other}"
+    return f"{done} takes about {duration(max(1.0, left))} in {processes}.{other}"
 
 
 def _teller(plan: Plan, report: Say) -> Callable[[Any, Any], None]:

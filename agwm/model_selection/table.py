@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from agwm.evaluation.scores import all_scores, greater_is_better
+from agwm.evaluation.intervals import score_interval
+from agwm.evaluation.scores import all_scores, greater_is_better, score
 from agwm.model_selection.candidates import CONSTANT, Settings
 from agwm.model_selection.cells import TrialsRecord
 from agwm.model_selection.comparison import compare
@@ -65,16 +66,48 @@ def _filled(
 ) -> CandidateRow:
     work: list[Any] = [*records, *trials]
     scores: dict[str, float] = {}
+    low, high = row.low, row.high
     if row.score is not None:
-        outputs = np.concatenate([np.asarray(record.outputs) for record in records])
-        positions = np.concatenate([np.asarray(record.rows, int) for record in records])
-        scores = all_scores(outputs, material.labels[positions], material.task)
+        scores = all_scores(*_held_out(material, records), material.task)
+        if row.name != CONSTANT:
+            low, high = _widened(material, row, records)
     return dataclasses.replace(
         row,
+        low=low,
+        high=high,
         seconds=sum(one.seconds for one in work),
         passes=sum(one.passes for one in work),
         settings=settings_words([record.settings for record in records]),
         scores=scores,
+    )
+
+
+def _held_out(material: Material, records: Sequence[FoldRecord]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the outputs for the held-out rows of some folds, and the right labels."""
+    outputs = np.concatenate([np.asarray(record.outputs) for record in records])
+    rows = np.concatenate([np.asarray(record.rows, int) for record in records])
+    return outputs, material.labels[rows]
+
+
+def _widened(
+    material: Material, row: CandidateRow, records: Sequence[FoldRecord]
+) -> tuple[float | None, float | None]:
+    """Return the interval of a score, never narrower than that of so many rows.
+
+    A handful of folds may score alike by chance, and then says that the score is known to the third digit.
+    """
+    once = [record for record in records if record.repeat == records[0].repeat]
+    outputs, labels = _held_out(material, once)
+    metric, task = material.task.metric, material.task
+    low, high = score_interval(metric, outputs, labels, task=task)
+    if row.score is None or math.isnan(low):
+        return row.low, row.high
+    pooled, bounds = score(metric, outputs, labels, task), metric_bounds(metric)
+    low, high = row.score + min(0.0, low - pooled), row.score + max(0.0, high - pooled)
+    low, high = max(low, bounds[0]), min(high, bounds[1])
+    return (
+        low if row.low is None else min(low, row.low),
+        high if row.high is None else max(high, row.high),
     )
 
 
