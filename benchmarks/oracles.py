@@ -254,6 +254,44 @@ def direct(loss: Loss, moment: Moment) -> Weights:
     return dict(zip(alpha, derivatives(loss(moment.updated, alpha, moment.outer), alpha), strict=True))
 
 
+def explicit(
+    loss: Loss,
+    moment: Moment,
+    update: Callable[..., Tensor],
+    pretrained: Weights,
+    max_norm: float = 0.0,
+    formula: Callable[..., Tensor] = convex,
+    *,
+    at_taken: bool = False,
+) -> Weights:
+    """Return the gradient through one inner step with the gradient by the mixed weights held fixed.
+
+    Args:
+        loss: What ``mixed_loss`` returned.
+        moment: The step.
+        update: As in :func:`unrolled`.
+        pretrained: W0 of the mixed weights.
+        max_norm: As in :func:`unrolled`.
+        formula: The formula of ``loss``.
+        at_taken: As in :func:`unrolled`.
+    """
+    alpha = leaves(moment.alpha)
+    own = {name: [alpha[key] for key in keys(name)] for name in pretrained}
+    mixed = {n: formula(moment.before[n], start, *own[n]) for n, start in pretrained.items()}
+    read = leaves({**moment.before, **mixed})
+    as_it_is = {key: torch.ones_like(value) for key, value in alpha.items()}
+    slopes = dict(zip(read, derivatives(inner_loss(loss, read, as_it_is, moment), read), strict=True))
+    gradients = [own[n][0] * own[n][1] * g if n in own else g for n, g in slopes.items()]
+    reached = {
+        name: update(moment.before[name], gradient, moment.groups[name], moment.states[name])
+        for name, gradient in zip(slopes, clipped(gradients, max_norm), strict=True)
+    }
+    if at_taken:
+        reached = {name: moment.updated[name] + w - w.detach() for name, w in reached.items()}
+    gradients = derivatives(loss(reached, alpha, moment.outer), alpha)
+    return dict(zip(alpha, gradients, strict=True))
+
+
 def outer_slope(loss: Loss, moment: Moment) -> Weights:
     """Return v, the gradient of the outer loss by the weights after the inner step."""
     updated = leaves(moment.updated)

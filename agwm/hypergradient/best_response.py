@@ -21,7 +21,14 @@ from torch import Tensor
 from agwm.checks import check_value
 from agwm.errors import HypergradientError
 
-__all__ = ["BestResponse", "InnerStep", "check_optimizer", "optimizer_kind", "response_vector"]
+__all__ = [
+    "BestResponse",
+    "InnerStep",
+    "check_optimizer",
+    "decays",
+    "optimizer_kind",
+    "response_vector",
+]
 
 _BLOCK = 1 << 17  # entries
 BestResponse = Literal["identity", "sgd", "optimizer"]
@@ -93,6 +100,11 @@ def check_optimizer(optimizer: torch.optim.Optimizer) -> None:
             "No derivative of the inner optimizer: expected amsgrad=False, got amsgrad=True."
             " Turn it off, or use best_response='sgd' or 'identity'."
         )
+
+
+def decays(optimizer: torch.optim.Optimizer) -> bool:
+    """Return whether W enters the derivative of the step: where weight decay enters Adam's moments."""
+    return any(_is_coupled(optimizer_kind(optimizer), group) for group in optimizer.param_groups)
 
 
 def _times_adam_derivative_(

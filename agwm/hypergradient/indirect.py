@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from agwm.errors import HypergradientError
 from agwm.hypergradient.best_response import response_vector
-from agwm.hypergradient.finite_difference import default_epsilon, global_norm
+from agwm.hypergradient.finite_difference import Scheme, default_epsilon, global_norm
 from agwm.hypergradient.inner_step import StepTrace
 from agwm.hypergradient.resumed_difference import Difference
 from agwm.hypergradient.rounding import RoundingWatch, is_first_of_adam
@@ -71,6 +72,7 @@ def indirect_term(
         finite.
     """
     indirect, norm = [torch.zeros_like(upper) for upper in uppers], 0.0
+    scheme = cast(Scheme, settings.scheme)  # of those that take a difference
     if trace.difference is None and trace.step is not None and not trace.is_skipped:
         if settings.best_response == "optimizer" and watch.left and is_first_of_adam(trace.step):
             trace.is_flat = True
@@ -85,13 +87,13 @@ def indirect_term(
             known = trace.upper_gradients
             epsilon = settings.epsilon
             if epsilon is None:
-                epsilon = default_epsilon(settings.scheme, dtype, weights, direction, trace.is_flat)
+                epsilon = default_epsilon(scheme, dtype, weights, direction, trace.is_flat)
             trace.difference = Difference(
                 weights,
                 direction,
                 norm,
                 epsilon / norm,
-                settings.scheme,
+                scheme,
                 base,
                 [known[id(upper)] for upper in uppers] if known else None,
             )

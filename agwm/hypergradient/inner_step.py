@@ -31,6 +31,7 @@ class StepTrace:
         count: Number of the micro-batch that completed the step.
         difference: The finite difference that is being taken; None: none is.
         is_flat: True if the step has next to no derivative, as Adam's first one.
+        slopes: What the problem keeps of the step's backward passes for its explicit part, by name.
     """
 
     batches: dict[int, tuple[Any, PassState]] = field(default_factory=dict)
@@ -41,6 +42,7 @@ class StepTrace:
     count: int = 0
     difference: Any = None
     is_flat: bool = False
+    slopes: dict[str, Tensor] = field(default_factory=dict)
 
 
 def _leaves(batch: Any) -> Iterator[Any]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from agwm.errors import HypergradientError
 from agwm.forward_pass import ForwardPass
-from agwm.hypergradient.best_response import check_optimizer
+from agwm.hypergradient.best_response import check_optimizer, decays
 from agwm.hypergradient.hooks import check_names, owner_of
 from agwm.hypergradient.inner_step import StepTrace, inner_step
 from agwm.hypergradient.pass_state import PassState
@@ -79,6 +79,8 @@ class RecordedStep(WholeStep):
             self._roll_back = False  # there is no outer step that could change what is retaken
         if not self._is_differentiated or settings.order == "first":
             return
+        if settings.scheme == "explicit":
+            self.check_explicit()
         if settings.best_response == "optimizer":
             check_optimizer(self.optimizer)
             for name in _OPAQUE:
@@ -88,6 +90,18 @@ class RecordedStep(WholeStep):
                         f"No derivative of {name}: expected the optimizer's own step, got a problem whose"
                         f" class {owner} defines that method. Use best_response='sgd' or 'identity'."
                     )
+
+    def check_explicit(self) -> None:
+        """Raise unless the problem offers an explicit part of its mixed derivative.
+
+        Raises:
+            HypergradientError: If it does not.
+        """
+        raise HypergradientError(
+            f"Scheme 'explicit' does not fit problem {self.name!r}: expected a problem that offers its"
+            f" explicit part, such as agwm.TaskWeightProblem, got {type(self).__name__}. Use scheme"
+            " 'forward' or 'central'."
+        )
 
     def load_tree(self, tree: Mapping[str, Any]) -> None:
         """Take back the state of :meth:`to_tree`, with nothing recorded."""
@@ -176,7 +190,9 @@ class RecordedStep(WholeStep):
         self.check_step(now.total_norm)
         if records:
             weights = self._answering()
-            if settings.differentiates_before_step:
+            if settings.differentiates_before_step and (
+                settings.takes_difference or decays(self.optimizer)
+            ):
                 trace.weights = [weight.detach().clone() for weight in weights]
             trace.count = self._count
             limit = float(self.gradient_clipping)

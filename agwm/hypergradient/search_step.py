@@ -8,7 +8,7 @@ masks. It knows nothing of mixing: it is registered with Betty under ``Config(ty
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 from agwm.errors import HypergradientError
 from agwm.forward_pass import ForwardPass
 from agwm.hypergradient._betty import register
+from agwm.hypergradient.explicit import explicit_term
 from agwm.hypergradient.finite_difference import global_norm
 from agwm.hypergradient.indirect import check_finite, indirect_term
 from agwm.hypergradient.inner_step import dense, filled, first_rows, owned
@@ -116,23 +117,58 @@ class SearchStep(RecordedStep):
             return [term.clone() for term in terms[id(self)]]
         self._check_record(outer)
         vector += [torch.zeros_like(weight) for weight in weights[len(vector) :]]
-        indirect, norm = indirect_term(
-            vector,
-            weights,
-            uppers,
-            trace,
-            self.hypergradient,
-            lambda: self._upper_gradient(uppers),
-            self._coarsest_dtype(weights, uppers),
-            is_last=outer is self._parents[-1],
-            watch=self._recording.rounding,
-        )
+        is_last = outer is self._parents[-1]
+        if self.hypergradient.scheme == "explicit":
+            indirect, norm = explicit_term(
+                vector,
+                weights,
+                uppers,
+                trace,
+                self.hypergradient.best_response,
+                self.explicit_part,
+                is_last,
+            )
+        else:
+            indirect, norm = self._difference(vector, weights, uppers, is_last)
         indirect = average_(indirect)
         if outer.scaler is None:
             check_finite(self.step_number, u=norm, indirect=float(global_norm(indirect)))
         if len(outer._paths) > 1:
             terms[id(self)] = [term.clone() for term in indirect]
         return indirect
+
+    def explicit_part(
+        self, directions: Mapping[Tensor, Tensor], slopes: Mapping[str, Tensor]
+    ) -> list[tuple[torch.nn.Parameter, Tensor]]:
+        """Return the explicit part of the mixed derivative, for problems that offer one.
+
+        Args:
+            directions: A weight -> its u.
+            slopes: What the problem kept of the recorded step.
+
+        Returns:
+            Upper parameters, each with a term of its derivative; one may be there several times.
+        """
+        raise NotImplementedError
+
+    def _difference(
+        self,
+        vector: list[Tensor],
+        weights: list[torch.nn.Parameter],
+        uppers: list[torch.nn.Parameter],
+        is_last: bool,
+    ) -> tuple[list[Tensor], float]:
+        return indirect_term(
+            vector,
+            weights,
+            uppers,
+            self._recording.trace,
+            self.hypergradient,
+            lambda: self._upper_gradient(uppers),
+            self._coarsest_dtype(weights, uppers),
+            is_last=is_last,
+            watch=self._recording.rounding,
+        )
 
     def _check_record(self, outer: SearchStep) -> None:
         """Raise unless the step right before the outer one is recorded in full.

@@ -9,12 +9,12 @@ from typing import Annotated, Any, Literal
 from agwm.checks import Interval, check_fields
 from agwm.errors import ConfigError, close_names
 from agwm.hypergradient.best_response import BestResponse
-from agwm.hypergradient.finite_difference import Scheme
 
 __all__ = ["HYPERGRADIENT_TYPE", "Hypergradient"]
 
 HYPERGRADIENT_TYPE = "agwm"
 Order = Literal["first", "second"]
+Scheme = Literal["central", "forward", "explicit"]
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,10 @@ class Hypergradient:
     r"""Settings of the hypergradient: how the outer problem differentiates through the inner step.
 
     Attributes:
-        scheme: ``"central"`` (two passes, error of order epsilon squared) or ``"forward"`` (one pass
-            where the inner step already gave the gradient at the undisplaced weights).
+        scheme: ``"central"`` (two passes, error of order epsilon squared), ``"forward"`` (one pass
+            where the inner step already gave the gradient at the undisplaced weights) or ``"explicit"``
+            (no pass: of the mixed derivative only what is explicit in the outer parameters, with the
+            gradient by the mixed weights held fixed; the inner problem has to offer it).
         best_response: ``"identity"`` (Hessian = I and no learning rate, at the updated W, as Betty's
             darts), ``"sgd"`` (times the inner learning rate, at W before the step, as the paper
             writes it) or ``"optimizer"`` (exact through the inner AdamW, Adam or SGD step taken, with
@@ -47,6 +49,11 @@ class Hypergradient:
 
     def __post_init__(self) -> None:
         check_fields(self, "hypergradient")
+        if self.scheme == "explicit" and self.batch_fraction < 1:
+            raise ConfigError(
+                "Settings of the hypergradient do not fit each other: expected batch_fraction 1 with scheme"
+                f" 'explicit', which makes no pass, got {self.batch_fraction}. Leave batch_fraction out."
+            )
 
     @classmethod
     def of(cls, value: Hypergradient | Mapping[str, Any] | None) -> Hypergradient:
@@ -78,10 +85,9 @@ class Hypergradient:
         """True if the mixed derivative is taken at W before the inner step, not at the updated W.
 
         An unrolled step is differentiated where it started. ``identity`` is read as implicit
-        differentiation at the updated W, except in the forward scheme, whose point is to reuse the
-        gradient that the inner backward gave.
+        differentiation at the updated W, but for the schemes that reuse what the inner backward gave.
         """
-        return self.best_response != "identity" or self.scheme == "forward"
+        return self.best_response != "identity" or self.scheme != "central"
 
     @property
     def reuses_inner_gradient(self) -> bool:
@@ -89,8 +95,13 @@ class Hypergradient:
         return self.order == "second" and self.scheme == "forward" and self.batch_fraction == 1
 
     @property
+    def takes_difference(self) -> bool:
+        """True if the indirect term is a finite difference."""
+        return self.order == "second" and self.scheme != "explicit"
+
+    @property
     def num_difference_passes(self) -> float:
         """Passes of an inner micro-batch that one finite difference takes; parts count as parts."""
-        if self.order == "first":
+        if not self.takes_difference:
             return 0
         return 1 if self.reuses_inner_gradient else 2 * self.batch_fraction

@@ -17,6 +17,7 @@ __all__ = [
     "convex",
     "convex_gradients",
     "convex_tangent",
+    "explicit_gradients",
     "factored",
     "factored_gradients",
     "factored_tangent",
@@ -182,6 +183,37 @@ def _factored_sums(
     losses = _reduced(grad * pretrained, complements, needs, reduced)
     pairs = zip(gains, losses, strict=True)
     return [None if gain is None or loss is None else gain - loss for gain, loss in pairs]
+
+
+def explicit_gradients(
+    needs: Sequence[bool],
+    slope: Tensor,
+    direction: Tensor,
+    *factors: Tensor,
+    reduced: Reduce = _reduce_against,
+) -> list[Tensor | None]:
+    r"""Return the derivative of :math:`\langle\alpha \odot G, u\rangle` by the factors, G held fixed.
+
+    :math:`\alpha \odot G` is the gradient by W of either formula, for G the gradient by the mixed weights.
+    So this is the part of its derivative by alpha that is explicit in alpha. It needs no pass of the model.
+    The part that it leaves out is :math:`(W - W_0) \odot H[\alpha \odot u]` in the convex form, with H
+    the Hessian by the mixed weights.
+
+    Args:
+        needs: For each factor whether its derivative is needed.
+        slope: G, of the shape of the weight.
+        direction: u, of the same shape.
+        *factors: The factors of alpha.
+        reduced: As in :func:`convex_gradients`.
+
+    Example:
+        >>> explicit_gradients([True], torch.tensor([[2.0, 3.0]]), torch.ones(1, 2), torch.ones(1, 1))
+        [tensor([[5.]])]
+    """
+    wide, wide_direction, *wide_factors = _widen(slope, factors, direction)
+    found = _reduced(wide * wide_direction, wide_factors, needs, reduced)
+    pairs = zip(found, factors, strict=True)
+    return [None if one is None else one.to(factor.dtype) for one, factor in pairs]
 
 
 Tangents = Sequence["Tensor | None"]

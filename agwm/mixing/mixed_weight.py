@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from agwm.mixing.alpha import Alpha
+from agwm.mixing.formulas import explicit_gradients
 from agwm.mixing.functions import mix_weights
 
 __all__ = ["MixedWeight", "in_transform", "recomputing"]
@@ -36,6 +37,7 @@ class MixedWeight:
     Attributes:
         function: The mixing function: ``mix_weights`` or its compiled form.
         caching: True while passes without gradient keep the mixed weights.
+        note: Called in backward with the gradient by the mixed weights of each read; None: nobody asks.
     """
 
     def __init__(self, pretrained: Tensor, alpha: Alpha, formula: str) -> None:
@@ -44,6 +46,7 @@ class MixedWeight:
         self.formula = formula
         self.function: Callable[..., Tensor] = mix_weights
         self.caching = False
+        self.note: Callable[[Tensor], None] | None = None
         self._cache: tuple[bool, Stamp, Tensor] | None = None
         self._converted: dict[tuple[torch.device, torch.dtype], tuple[int, Tensor]] = {}
 
@@ -94,7 +97,29 @@ class MixedWeight:
         mixed = self.function(task, self.pretrained_like(task), factors, self.formula)
         if factors and getattr(_present, "is_recomputing", False) and not in_transform():
             setattr(mixed, _RECIPE, (self, task, self._stamp(task)))
+        if self.note is not None and factors and mixed.requires_grad and not in_transform():
+            mixed.register_hook(self.note)
         return mixed
+
+    def explicit_part(self, slope: Tensor, direction: Tensor) -> list[tuple[nn.Parameter, Tensor]]:
+        """Return the explicit part of the mixed derivative by each parameter of alpha.
+
+        Args:
+            slope: G, the gradient of the loss by the mixed weights.
+            direction: u, of the same shape.
+        """
+        learned = [parameter for parameter in self.alpha.parameters() if parameter.requires_grad]
+        with torch.enable_grad():
+            factors = [factor.to(slope.device) for factor in self.alpha.factors()]
+        needs = [factor.requires_grad for factor in factors]
+        found = explicit_gradients(needs, slope, direction, *(factor.detach() for factor in factors))
+        made = [(f, g) for f, g in zip(factors, found, strict=True) if g is not None]
+        if not made or not learned:
+            return []
+        # a form of one's own may make its factors of its parameters
+        outputs, gradients = zip(*made, strict=True)
+        terms = torch.autograd.grad(outputs, learned, gradients, allow_unused=True)
+        return [(p, g) for p, g in zip(learned, terms, strict=True) if g is not None]
 
     def _stamp(self, task: Tensor) -> Stamp:
         """Return everything that the mixed weights depend on, W first, with its version and memory."""

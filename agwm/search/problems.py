@@ -19,6 +19,7 @@ from agwm.errors import ConfigError, DataError, HypergradientError, OuterDiverge
 from agwm.finiteness import StepCheck, largest_gradient
 from agwm.hypergradient._betty import Config, HypergradientConfig
 from agwm.hypergradient.hooks import warn_of_misspelt_hooks
+from agwm.hypergradient.recorded_step import learning
 from agwm.hypergradient.search_step import SearchStep
 from agwm.mixing.mixup import Mixup
 from agwm.model_loss import model_loss
@@ -176,6 +177,72 @@ class TaskWeightProblem(_MixupProblem):
     ) -> None:
         config = HypergradientConfig() if config is None else config
         super().__init__(name, mixup, mixup.model, loader, optimizer, scheduler, config)
+        self._slopes: dict[str, Tensor] = {}
+
+    @property
+    def _notes_slopes(self) -> bool:
+        return self._is_recorded and self.hypergradient.scheme == "explicit"
+
+    def check_explicit(self) -> None:
+        """Raise unless alpha of this mixup is all that is learned above.
+
+        Raises:
+            HypergradientError: If something else is.
+        """
+        known = set(map(id, self.mixup.attention.parameters()))
+        for parent in self._parents:
+            if any(id(parameter) not in known for parameter in learning(parent)):
+                raise HypergradientError(
+                    f"Scheme 'explicit' does not fit problem {parent.name!r}: expected it to learn alpha of"
+                    " the mixup alone, got other parameters. Use scheme 'forward' or 'central'."
+                )
+
+    def get_loss(self, batch: Any) -> tuple[Tensor, dict[str, Any]]:
+        """Make a pass; note the gradients by the mixed weights where they are asked for."""
+        if not self._notes_slopes:
+            return super().get_loss(batch)
+        self._slopes = {}
+        with self.mixup.noting(self._slopes):
+            return super().get_loss(batch)
+
+    def backward(self, *args: Any, **kwargs: Any) -> None:
+        """Set the gradient by W; see :meth:`agwm.hypergradient.search_step.SearchStep.backward`."""
+        if not self._notes_slopes:
+            super().backward(*args, **kwargs)
+            return
+        with self.mixup.noting(self._slopes):  # a layer that is recomputed reads its weights in backward
+            super().backward(*args, **kwargs)
+        kept, scale = self._recording.trace.slopes, self._scale()
+        for name, slope in self._slopes.items():
+            slope = slope if scale == 1.0 else slope / scale
+            kept[name] = kept[name] + slope if name in kept else slope
+        self._slopes = {}
+
+    def explicit_part(
+        self, directions: Mapping[Tensor, Tensor], slopes: Mapping[str, Tensor]
+    ) -> list[tuple[nn.Parameter, Tensor]]:
+        r"""Return :math:`\partial_\alpha \langle \alpha \odot G, u \rangle` of each weight.
+
+        Args:
+            directions: W -> u.
+            slopes: G by the name of the mixed weight.
+
+        Raises:
+            HypergradientError: If a mixed weight has a gradient, and none by its mixed weights was noted.
+        """
+        found = []
+        for name, candidate in self.mixup.candidates.items():
+            direction = directions.get(candidate.task_weights)
+            if direction is None:
+                continue
+            if name in slopes:
+                found += self.mixup.weights[name].explicit_part(slopes[name], direction)
+            elif candidate.task_weights.grad is not None:
+                raise HypergradientError(
+                    f"No gradient by the mixed weights of {name!r}: expected the model to read them in its"
+                    " forward pass, got a pass that keeps no trace of it. Use scheme 'forward'."
+                )
+        return found
 
 
 class AttentionProblem(_MixupProblem):

@@ -1,0 +1,58 @@
+"""The explicit part of the indirect term: what needs no pass, because the inner backward gave it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from agwm.hypergradient.best_response import BestResponse, response_vector
+from agwm.hypergradient.finite_difference import global_norm
+from agwm.hypergradient.inner_step import StepTrace
+
+__all__ = ["explicit_term"]
+
+Part = Callable[[Mapping[Tensor, Tensor], Mapping[str, Tensor]], Iterable[tuple[nn.Parameter, Tensor]]]
+
+
+def explicit_term(
+    vector: list[Tensor],  # shapes: those of weights
+    weights: Sequence[nn.Parameter],
+    uppers: Sequence[nn.Parameter],
+    trace: StepTrace,
+    best_response: BestResponse,
+    part: Part,
+    is_last: bool,
+) -> tuple[list[Tensor], float]:
+    r"""Return the explicit part of the indirect term, and the norm of u.
+
+    The gradient of the inner loss depends on the upper parameters twice: through the weights that the
+    model computes with, and through the map from W to these. With the gradient G by the computed weights
+    held fixed, only the second is left:
+
+    .. math:: \partial_\alpha \langle (\partial \hat W / \partial W)^\top G, u \rangle
+
+    Args:
+        vector: v, the gradient of the outer loss by W; overwritten.
+        weights: W.
+        uppers: The parameters that take the hypergradient.
+        trace: The inner step. Its large tensors are dropped when ``is_last``.
+        best_response: What makes u of v; see :func:`agwm.hypergradient.best_response.response_vector`.
+        part: Returns terms of the explicit part, of u by the weight and what the problem kept.
+        is_last: True if no other problem needs the trace.
+
+    Returns:
+        One tensor for each of ``uppers``, zero where nothing depends on it, and the norm of u.
+    """
+    total = {id(upper): torch.zeros_like(upper) for upper in uppers}
+    norm = 0.0
+    if trace.step is not None and not trace.is_skipped:
+        direction = response_vector(best_response, vector, trace.step)
+        norm = float(global_norm(direction))
+        for upper, term in part(dict(zip(weights, direction, strict=True)), trace.slopes):
+            if id(upper) in total:
+                total[id(upper)] += term
+    if is_last:
+        trace.step, trace.weights, trace.slopes = None, None, {}
+    return list(total.values()), norm
