@@ -254,42 +254,66 @@ def direct(loss: Loss, moment: Moment) -> Weights:
     return dict(zip(alpha, derivatives(loss(moment.updated, alpha, moment.outer), alpha), strict=True))
 
 
+def held_gradients(
+    loss: Loss, moment: Moment, alpha: Weights, pretrained: Weights, formula: Callable[..., Tensor] = convex
+) -> Weights:
+    """Return the gradient by W as a function of alpha, with that by the mixed weights held fixed.
+
+    Args:
+        loss: What ``mixed_loss`` returned.
+        moment: The inner step.
+        alpha: Attention parameters, with a graph to come.
+        pretrained: W0 of the mixed weights.
+        formula: The formula of ``loss``.
+    """
+    own = {name: [alpha[key] for key in keys(name)] for name in pretrained}
+    mixed = {n: formula(moment.before[n], start, *own[n]) for n, start in pretrained.items()}
+    read = leaves({**moment.before, **mixed})
+    as_it_is = {key: torch.ones_like(value) for key, value in alpha.items()}
+    slopes = dict(zip(read, derivatives(inner_loss(loss, read, as_it_is, moment), read), strict=True))
+    return {n: own[n][0] * own[n][1] * slope if n in own else slope for n, slope in slopes.items()}
+
+
 def explicit(
     loss: Loss,
     moment: Moment,
     update: Callable[..., Tensor],
     pretrained: Weights,
     max_norm: float = 0.0,
-    formula: Callable[..., Tensor] = convex,
     *,
     at_taken: bool = False,
 ) -> Weights:
-    """Return the gradient through one inner step with the gradient by the mixed weights held fixed.
-
-    Args:
-        loss: What ``mixed_loss`` returned.
-        moment: The step.
-        update: As in :func:`unrolled`.
-        pretrained: W0 of the mixed weights.
-        max_norm: As in :func:`unrolled`.
-        formula: The formula of ``loss``.
-        at_taken: As in :func:`unrolled`.
-    """
+    """Return :func:`unrolled` with the gradient by the mixed weights held fixed."""
     alpha = leaves(moment.alpha)
-    own = {name: [alpha[key] for key in keys(name)] for name in pretrained}
-    mixed = {n: formula(moment.before[n], start, *own[n]) for n, start in pretrained.items()}
-    read = leaves({**moment.before, **mixed})
-    as_it_is = {key: torch.ones_like(value) for key, value in alpha.items()}
-    slopes = dict(zip(read, derivatives(inner_loss(loss, read, as_it_is, moment), read), strict=True))
-    gradients = [own[n][0] * own[n][1] * g if n in own else g for n, g in slopes.items()]
+    gradients = held_gradients(loss, moment, alpha, pretrained)
     reached = {
         name: update(moment.before[name], gradient, moment.groups[name], moment.states[name])
-        for name, gradient in zip(slopes, clipped(gradients, max_norm), strict=True)
+        for name, gradient in zip(gradients, clipped([*gradients.values()], max_norm), strict=True)
     }
     if at_taken:
         reached = {name: moment.updated[name] + w - w.detach() for name, w in reached.items()}
-    gradients = derivatives(loss(reached, alpha, moment.outer), alpha)
-    return dict(zip(alpha, gradients, strict=True))
+    slopes = derivatives(loss(reached, alpha, moment.outer), alpha)
+    return dict(zip(alpha, slopes, strict=True))
+
+
+def explicit_window(loss: Loss, moments: Sequence[Moment], pretrained: Weights) -> Weights:
+    """Return the gradient through several steps of Adam with each gradient by the mixed weights held fixed.
+
+    Args:
+        loss: What ``mixed_loss`` returned.
+        moments: The steps of the window; the last has the outer batch.
+        pretrained: W0 of the mixed weights.
+    """
+    alpha = leaves(moments[0].alpha)
+    reached, states = dict(moments[0].before), {name: dict(s) for name, s in moments[0].states.items()}
+    for moment in moments:
+        for name, gradient in held_gradients(loss, moment, alpha, pretrained).items():
+            state = states[name]
+            moved = adam_step(reached[name], gradient, moment.groups[name], state)
+            reached[name], state["exp_avg"], state["exp_avg_sq"] = moved
+            state["step"] = float(state.get("step", 0)) + 1
+    slopes = derivatives(loss(reached, alpha, moments[-1].outer), alpha)
+    return dict(zip(alpha, slopes, strict=True))
 
 
 def outer_slope(loss: Loss, moment: Moment) -> Weights:

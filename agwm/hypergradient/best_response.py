@@ -26,8 +26,11 @@ __all__ = [
     "InnerStep",
     "check_optimizer",
     "decays",
+    "is_coupled",
+    "numbers",
     "optimizer_kind",
     "response_vector",
+    "sign",
 ]
 
 _BLOCK = 1 << 17  # entries
@@ -104,7 +107,7 @@ def check_optimizer(optimizer: torch.optim.Optimizer) -> None:
 
 def decays(optimizer: torch.optim.Optimizer) -> bool:
     """Return whether W enters the derivative of the step: where weight decay enters Adam's moments."""
-    return any(_is_coupled(optimizer_kind(optimizer), group) for group in optimizer.param_groups)
+    return any(is_coupled(optimizer_kind(optimizer), group) for group in optimizer.param_groups)
 
 
 def _times_adam_derivative_(
@@ -134,7 +137,7 @@ def _times_adam_derivative_(
     vector.mul_(slope.div_(denominator))
 
 
-def _numbers(group: dict[str, Any]) -> dict[str, Any]:
+def numbers(group: dict[str, Any]) -> dict[str, Any]:
     """Return settings with tensors of one number as numbers."""
 
     def number(value: Any) -> Any:
@@ -154,11 +157,12 @@ def _sgd_derivative(group: dict[str, Any], state: dict[str, Any], is_first: bool
     return -float(group["lr"]) * (1.0 + momentum * own if group["nesterov"] else own)
 
 
-def _sign(group: dict[str, Any]) -> float:
+def sign(group: dict[str, Any]) -> float:
+    """Return the sign with which gradients enter the optimizer."""
     return -1.0 if group.get("maximize") else 1.0
 
 
-def _is_coupled(kind: str, group: dict[str, Any]) -> bool:
+def is_coupled(kind: str, group: dict[str, Any]) -> bool:
     """True if weight decay enters Adam's moments (Adam does that, AdamW does not)."""
     decoupled = group.get("decoupled_weight_decay", kind == "AdamW")
     return bool(group.get("weight_decay")) and not decoupled
@@ -195,11 +199,11 @@ def _through_adam_(tensors: Sequence[Tensor], step: float, group: dict[str, Any]
         group: Settings of the optimizer.
     """
     for v, gradient, mean, square, *weights in _blocks(*tensors):
-        entering = gradient if _sign(group) > 0 else -gradient
+        entering = gradient if sign(group) > 0 else -gradient
         for weight in weights:
             entering = entering.add(weight, alpha=group["weight_decay"])
         _times_adam_derivative_(v, entering, mean, square, step, group)
-        if _sign(group) < 0:
+        if sign(group) < 0:
             v.neg_()
         v.masked_fill_(gradient == 0, 0.0)
 
@@ -215,10 +219,10 @@ def _through_optimizer_(vector: Sequence[Tensor], step: InnerStep) -> None:
         if gradient is None or group is None:
             v.zero_()
         elif step.kind == "SGD":
-            v.mul_(_sgd_derivative(group, state, state.get("is_first", False)) * _sign(group))
+            v.mul_(_sgd_derivative(group, state, state.get("is_first", False)) * sign(group))
         else:
             tensors = [v, gradient, state["exp_avg"], state["exp_avg_sq"]]
-            if _is_coupled(step.kind, group):
+            if is_coupled(step.kind, group):
                 tensors.append(step.weights[i])
             rows = _few_rows(gradient)
             own = tensors if rows is None else [tensor[rows] for tensor in tensors]
@@ -281,11 +285,11 @@ def response_vector(kind: BestResponse, vector: Sequence[Tensor], step: InnerSte
     if kind == "identity":
         torch._foreach_neg_(vector)
         return vector
-    known = {id(group): _numbers(group) for group in step.groups if group is not None}
+    known = {id(group): numbers(group) for group in step.groups if group is not None}
     step = replace(step, groups=[None if group is None else known[id(group)] for group in step.groups])
     if kind == "sgd":
         for v, group in zip(vector, step.groups, strict=True):
-            v.mul_(0.0 if group is None else -float(group["lr"]) * _sign(group))
+            v.mul_(0.0 if group is None else -float(group["lr"]) * sign(group))
         return vector
     _through_optimizer_(vector, step)
     _through_clipping_(vector, step)

@@ -13,7 +13,7 @@ from agwm.hypergradient.inner_step import StepTrace
 
 __all__ = ["explicit_term"]
 
-Part = Callable[[Mapping[Tensor, Tensor], Mapping[str, Tensor]], Iterable[tuple[nn.Parameter, Tensor]]]
+Part = Callable[[Mapping[Tensor, Tensor], Mapping[Tensor, Tensor]], Iterable[tuple[nn.Parameter, Tensor]]]
 
 
 def explicit_term(
@@ -33,6 +33,9 @@ def explicit_term(
 
     .. math:: \partial_\alpha \langle (\partial \hat W / \partial W)^\top G, u \rangle
 
+    With ``unroll_steps`` above 1 the explicit parts of all steps of the window are there, taken through the
+    steps after them; see :func:`agwm.hypergradient.carried.carry_`.
+
     Args:
         vector: v, the gradient of the outer loss by W; overwritten.
         weights: W.
@@ -48,11 +51,13 @@ def explicit_term(
     total = {id(upper): torch.zeros_like(upper) for upper in uppers}
     norm = 0.0
     if trace.step is not None and not trace.is_skipped:
+        terms = [*part(dict(zip(weights, vector, strict=True)), trace.carried)] if trace.carried else []
         direction = response_vector(best_response, vector, trace.step)
         norm = float(global_norm(direction))
-        for upper, term in part(dict(zip(weights, direction, strict=True)), trace.slopes):
+        terms += part(dict(zip(weights, direction, strict=True)), trace.slopes)
+        for upper, term in terms:
             if id(upper) in total:
                 total[id(upper)] += term
     if is_last:
-        trace.step, trace.weights, trace.slopes = None, None, {}
+        trace.step, trace.weights, trace.slopes, trace.carried = None, None, {}, {}
     return list(total.values()), norm

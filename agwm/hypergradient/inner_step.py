@@ -31,7 +31,8 @@ class StepTrace:
         count: Number of the micro-batch that completed the step.
         difference: The finite difference that is being taken; None: none is.
         is_flat: True if the step has next to no derivative, as Adam's first one.
-        slopes: What the problem keeps of the step's backward passes for its explicit part, by name.
+        slopes: W -> G, the gradient by the weights that the model computed with; for explicit parts.
+        carried: W -> what the earlier steps of the window did to it, taken through this step.
     """
 
     batches: dict[int, tuple[Any, PassState]] = field(default_factory=dict)
@@ -42,7 +43,8 @@ class StepTrace:
     count: int = 0
     difference: Any = None
     is_flat: bool = False
-    slopes: dict[str, Tensor] = field(default_factory=dict)
+    slopes: dict[Tensor, Tensor] = field(default_factory=dict)
+    carried: dict[Tensor, Tensor] = field(default_factory=dict)
 
 
 def _leaves(batch: Any) -> Iterator[Any]:

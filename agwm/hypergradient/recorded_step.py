@@ -11,6 +11,7 @@ from torch import Tensor
 from agwm.errors import HypergradientError
 from agwm.forward_pass import ForwardPass
 from agwm.hypergradient.best_response import check_optimizer, decays
+from agwm.hypergradient.carried import carry_
 from agwm.hypergradient.hooks import check_names, owner_of
 from agwm.hypergradient.inner_step import StepTrace, inner_step
 from agwm.hypergradient.pass_state import PassState
@@ -61,6 +62,16 @@ class RecordedStep(WholeStep):
     def _is_exact(self) -> bool:
         """True if the derivative of the very step that is being taken will be asked for."""
         return self._is_recorded and self.hypergradient.best_response == "optimizer"
+
+    @property
+    def _notes_slopes(self) -> bool:
+        """True if the present step is one whose explicit part will be asked for."""
+        settings, is_live = self.hypergradient, self._training and not self._is_retaking
+        if settings.scheme != "explicit" or settings.order == "first" or not is_live:
+            return False
+        # under "identity" the last step alone is differentiated
+        is_one = self._is_last_before_outer or settings.best_response != "identity"
+        return self._is_differentiated and is_one and not self._recording.is_replaying
 
     def initialize(self) -> None:
         """Check what can be checked before the first step.
@@ -175,6 +186,7 @@ class RecordedStep(WholeStep):
         """Step the optimizer after unscaling and clipping; record it where it is differentiated."""
         now, parameters, settings = self._recording, learning(self), self.hypergradient
         records, is_exact, trace = self._is_recorded, self._is_exact, self._recording.trace
+        carries = self._notes_slopes and self._unroll_steps > 1
         now.reached.add("optimizer_step")
         if is_exact and not ("backward" in now.reached and now.is_marked(parameters)):
             refuse_opaque(self, "backward", "optimizer_step")
@@ -188,17 +200,16 @@ class RecordedStep(WholeStep):
             if is_exact and not ("clip_grad" in now.reached and now.is_marked(parameters)):
                 refuse_opaque(self, "clip_grad")
         self.check_step(now.total_norm)
-        if records:
-            weights = self._answering()
+        if records or carries:
+            weights, before = self._answering(), None
             if settings.differentiates_before_step and (
                 settings.takes_difference or decays(self.optimizer)
             ):
-                trace.weights = [weight.detach().clone() for weight in weights]
-            trace.count = self._count
+                before = [weight.detach().clone() for weight in weights]
             limit = float(self.gradient_clipping)
-            step = trace.step = inner_step(
-                self.optimizer, weights, trace.weights, float(now.total_norm), limit
-            )
+            step = inner_step(self.optimizer, weights, before, float(now.total_norm), limit)
+            if records:
+                trace.step, trace.weights, trace.count = step, before, self._count
         if self.is_implemented("custom_optimizer_step"):
             self.custom_optimizer_step(*args, **kwargs)
         elif self.scaler is not None:
@@ -209,8 +220,17 @@ class RecordedStep(WholeStep):
                 trace.is_skipped = self._scale() < scale
         else:
             self.optimizer.step()
-        if records:
+        if records or carries:
             step.take_states(self.optimizer, weights)
+        if carries and not (records and trace.is_skipped):
+            is_first = (self.step_number - 1) % self._unroll_steps == 0
+            carried = {} if is_first else now.carried
+            # the last step's own part is exact, and is made when v is known
+            carry_(carried, {} if records else now.slopes, weights, step, settings.best_response)
+            now.carried = {} if records else carried
+            trace.carried = {w: one.weight for w, one in carried.items()} if records else {}
+        if records:
+            trace.slopes = now.slopes
 
     def step_after_roll_back(self) -> None:
         """Go back to before the unrolled steps and take all of them again, with the new alpha.

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from agwm.errors import HypergradientError
 from agwm.forward_pass import ForwardPass
+from agwm.hypergradient.carried import Carried
 from agwm.hypergradient.hooks import owner_of
 from agwm.hypergradient.inner_step import StepTrace
 from agwm.hypergradient.pass_state import PassState
@@ -35,6 +36,8 @@ class Recording:
         terms: Indirect terms that this problem's present micro-batch has got, by the ``id`` of the problem
             below: one that is interrupted does not ask for them again.
         rounding: Looks at the first finite differences.
+        slopes: W -> G of the present step, added up over its micro-batches.
+        carried: W -> what the steps of the present window did to it.
     """
 
     trace: StepTrace = field(default_factory=StepTrace)
@@ -47,6 +50,8 @@ class Recording:
     total_norm: Tensor | float = 0.0
     terms: dict[int, list[Tensor]] = field(default_factory=dict)
     rounding: RoundingWatch = field(default_factory=RoundingWatch)
+    slopes: dict[Tensor, Tensor] = field(default_factory=dict)
+    carried: dict[Tensor, Carried] = field(default_factory=dict)
     _mark: list[tuple[int, int]] = field(default_factory=list)
 
     def mark(self, parameters: Sequence[Tensor]) -> None:

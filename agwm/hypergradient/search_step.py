@@ -138,13 +138,13 @@ class SearchStep(RecordedStep):
         return indirect
 
     def explicit_part(
-        self, directions: Mapping[Tensor, Tensor], slopes: Mapping[str, Tensor]
+        self, directions: Mapping[Tensor, Tensor], slopes: Mapping[Tensor, Tensor]
     ) -> list[tuple[torch.nn.Parameter, Tensor]]:
         """Return the explicit part of the mixed derivative, for problems that offer one.
 
         Args:
-            directions: A weight -> its u.
-            slopes: What the problem kept of the recorded step.
+            directions: W -> u.
+            slopes: W -> G, which the problem put into ``_recording.slopes``.
 
         Returns:
             Upper parameters, each with a term of its derivative; one may be there several times.

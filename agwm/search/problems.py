@@ -179,10 +179,6 @@ class TaskWeightProblem(_MixupProblem):
         super().__init__(name, mixup, mixup.model, loader, optimizer, scheduler, config)
         self._slopes: dict[str, Tensor] = {}
 
-    @property
-    def _notes_slopes(self) -> bool:
-        return self._is_recorded and self.hypergradient.scheme == "explicit"
-
     def check_explicit(self) -> None:
         """Raise unless alpha of this mixup is all that is learned above.
 
@@ -206,43 +202,46 @@ class TaskWeightProblem(_MixupProblem):
             return super().get_loss(batch)
 
     def backward(self, *args: Any, **kwargs: Any) -> None:
-        """Set the gradient by W; see :meth:`agwm.hypergradient.search_step.SearchStep.backward`."""
+        """Set the gradient by W; see :meth:`agwm.hypergradient.search_step.SearchStep.backward`.
+
+        Raises:
+            HypergradientError: If a mixed weight has a gradient, and none by its mixed weights was noted.
+        """
         if not self._notes_slopes:
             super().backward(*args, **kwargs)
             return
         with self.mixup.noting(self._slopes):  # a layer that is recomputed reads its weights in backward
             super().backward(*args, **kwargs)
-        kept, scale = self._recording.trace.slopes, self._scale()
-        for name, slope in self._slopes.items():
-            slope = slope if scale == 1.0 else slope / scale
-            kept[name] = kept[name] + slope if name in kept else slope
-        self._slopes = {}
-
-    def explicit_part(
-        self, directions: Mapping[Tensor, Tensor], slopes: Mapping[str, Tensor]
-    ) -> list[tuple[nn.Parameter, Tensor]]:
-        r"""Return :math:`\partial_\alpha \langle \alpha \odot G, u \rangle` of each weight.
-
-        Args:
-            directions: W -> u.
-            slopes: G by the name of the mixed weight.
-
-        Raises:
-            HypergradientError: If a mixed weight has a gradient, and none by its mixed weights was noted.
-        """
-        found = []
+        now, scale = self._recording, self._scale()
+        if (self._count - 1) % self.gas == 0:
+            now.slopes = {}
         for name, candidate in self.mixup.candidates.items():
-            direction = directions.get(candidate.task_weights)
-            if direction is None:
-                continue
-            if name in slopes:
-                found += self.mixup.weights[name].explicit_part(slopes[name], direction)
-            elif candidate.task_weights.grad is not None:
+            weight = candidate.task_weights
+            if name in self._slopes:
+                slope = self._slopes[name] / scale if scale != 1.0 else self._slopes[name]
+                now.slopes[weight] = now.slopes[weight] + slope if weight in now.slopes else slope
+            elif weight.grad is not None and self.mixup.attention[name].is_learnable:
                 raise HypergradientError(
                     f"No gradient by the mixed weights of {name!r}: expected the model to read them in its"
                     " forward pass, got a pass that keeps no trace of it. Use scheme 'forward'."
                 )
-        return found
+        self._slopes = {}
+
+    def explicit_part(
+        self, directions: Mapping[Tensor, Tensor], slopes: Mapping[Tensor, Tensor]
+    ) -> list[tuple[nn.Parameter, Tensor]]:
+        r"""Return :math:`\partial_\alpha \langle \alpha \odot G, u \rangle` of each mixed weight.
+
+        Args:
+            directions: W -> u.
+            slopes: W -> G.
+        """
+        return [
+            term
+            for name, candidate in self.mixup.candidates.items()
+            if (weight := candidate.task_weights) in slopes and weight in directions
+            for term in self.mixup.weights[name].explicit_part(slopes[weight], directions[weight])
+        ]
 
 
 class AttentionProblem(_MixupProblem):

@@ -95,6 +95,38 @@ def test_where_weights_are_read_twice_and_layers_are_recomputed(is_checkpointed)
     check(search, oracles.plain_sgd, at_taken=True)
 
 
+def windows(search: Search) -> list[list[oracles.Moment]]:
+    """Run a search, and return the inner steps below each outer step."""
+    steps, found = [], []
+    search.inner_optimizer.register_step_post_hook(lambda *_: steps.append(search.last))
+
+    def outer(*_):
+        found.append([*steps])
+        steps.clear()
+
+    search.outer_optimizer.register_step_pre_hook(outer)
+    search.run()
+    return found
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.AdamW, torch.optim.Adam])
+@pytest.mark.parametrize("unroll", [2, 4])
+def test_all_steps_of_a_window_are_in_it(unroll, optimizer):
+    torch.manual_seed(5)
+    model = tiny_bert(dropout=0.1, dtype=torch.float64)
+    options = {"settings": ADAM, "optimizer": optimizer, "unroll_steps": unroll, "train_iters": 3 * unroll}
+    search = Search(model, hypergradient=EXPLICIT, **options)
+    pretrained = dict(search.mixup.pretrained.items())
+    found = windows(search)
+    assert [len(window) for window in found] == [unroll] * 3
+    for window in found:
+        gradient = window[-1].gradient
+        expected = oracles.explicit_window(search.loss, window, pretrained)
+        assert oracles.relative_error(gradient, expected) < 1e-10
+        last = oracles.explicit(search.loss, window[-1], oracles.adam, pretrained)
+        assert oracles.relative_error(last, expected) > 1e-3  # the earlier steps are most of it
+
+
 class Regularized(agwm.TaskWeightProblem):
     """A loss that reads W itself: its gradient is not alpha times that by the mixed weights."""
 
