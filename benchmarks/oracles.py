@@ -296,22 +296,42 @@ def explicit(
     return dict(zip(alpha, slopes, strict=True))
 
 
-def explicit_window(loss: Loss, moments: Sequence[Moment], pretrained: Weights) -> Weights:
-    """Return the gradient through several steps of Adam with each gradient by the mixed weights held fixed.
+def adam_move(weight: Tensor, gradient: Tensor, group: Options, state: Options) -> tuple[Tensor, Options]:
+    """Return the weight and the state after a step of Adam or AdamW."""
+    weight, first, second = adam_step(weight, gradient, group, state)
+    step = float(state.get("step", 0)) + 1
+    return weight, {"step": step, "exp_avg": first, "exp_avg_sq": second}
+
+
+def sgd_move(weight: Tensor, gradient: Tensor, group: Options, state: Options) -> tuple[Tensor, Options]:
+    """Return the weight and the state after a step of SGD."""
+    entering = (-gradient if group["maximize"] else gradient) + group["weight_decay"] * weight
+    past = state.get("momentum_buffer")
+    if past is not None:
+        entering = group["momentum"] * past + (1 - group["dampening"]) * entering
+    return sgd(weight, gradient, group, state), {"momentum_buffer": entering}
+
+
+def explicit_window(
+    loss: Loss,
+    moments: Sequence[Moment],
+    pretrained: Weights,
+    move: Callable[..., tuple[Tensor, Options]] = adam_move,
+) -> Weights:
+    """Return the gradient through several inner steps with each gradient by the mixed weights held fixed.
 
     Args:
         loss: What ``mixed_loss`` returned.
         moments: The steps of the window; the last has the outer batch.
         pretrained: W0 of the mixed weights.
+        move: The inner step: ``adam_move`` or ``sgd_move``.
     """
     alpha = leaves(moments[0].alpha)
-    reached, states = dict(moments[0].before), {name: dict(s) for name, s in moments[0].states.items()}
+    reached, states = dict(moments[0].before), dict(moments[0].states)
     for moment in moments:
         for name, gradient in held_gradients(loss, moment, alpha, pretrained).items():
-            state = states[name]
-            moved = adam_step(reached[name], gradient, moment.groups[name], state)
-            reached[name], state["exp_avg"], state["exp_avg_sq"] = moved
-            state["step"] = float(state.get("step", 0)) + 1
+            moved = move(reached[name], gradient, moment.groups[name], states[name])
+            reached[name], states[name] = moved
     slopes = derivatives(loss(reached, alpha, moments[-1].outer), alpha)
     return dict(zip(alpha, slopes, strict=True))
 

@@ -109,21 +109,36 @@ def windows(search: Search) -> list[list[oracles.Moment]]:
     return found
 
 
-@pytest.mark.parametrize("optimizer", [torch.optim.AdamW, torch.optim.Adam])
+OPTIMIZERS = {
+    "AdamW": {"optimizer": torch.optim.AdamW, "settings": ADAM},
+    "Adam": {"optimizer": torch.optim.Adam, "settings": {**ADAM, "maximize": True}, "lr": 1e-3},
+    "SGD": {"optimizer": torch.optim.SGD, "settings": SGD, "lr": 0.3},
+    "Nesterov": {
+        "optimizer": torch.optim.SGD,
+        "settings": {"momentum": 0.8, "nesterov": True, "weight_decay": 0.1},
+        "lr": 0.3,
+    },
+    "SGD without momentum": {"optimizer": torch.optim.SGD, "lr": 0.3},
+}
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("unroll", [2, 4])
 def test_all_steps_of_a_window_are_in_it(unroll, optimizer):
     torch.manual_seed(5)
     model = tiny_bert(dropout=0.1, dtype=torch.float64)
-    options = {"settings": ADAM, "optimizer": optimizer, "unroll_steps": unroll, "train_iters": 3 * unroll}
+    options = {"unroll_steps": unroll, "train_iters": 3 * unroll, **OPTIMIZERS[optimizer]}
     search = Search(model, hypergradient=EXPLICIT, **options)
+    is_adam = "Adam" in optimizer
+    move, update = (oracles.adam_move, oracles.adam) if is_adam else (oracles.sgd_move, oracles.sgd)
     pretrained = dict(search.mixup.pretrained.items())
     found = windows(search)
     assert [len(window) for window in found] == [unroll] * 3
     for window in found:
         gradient = window[-1].gradient
-        expected = oracles.explicit_window(search.loss, window, pretrained)
+        expected = oracles.explicit_window(search.loss, window, pretrained, move)
         assert oracles.relative_error(gradient, expected) < 1e-10
-        last = oracles.explicit(search.loss, window[-1], oracles.adam, pretrained)
+        last = oracles.explicit(search.loss, window[-1], update, pretrained)
         assert oracles.relative_error(last, expected) > 1e-3  # the earlier steps are most of it
 
 
