@@ -50,14 +50,16 @@ def explicit_term(
     """
     total = {id(upper): torch.zeros_like(upper) for upper in uppers}
     norm = 0.0
+    terms: list[tuple[nn.Parameter, Tensor]] = []
+    if trace.carried:
+        terms += part(dict(zip(weights, vector, strict=True)), trace.carried)
     if trace.step is not None and not trace.is_skipped:
-        terms = [*part(dict(zip(weights, vector, strict=True)), trace.carried)] if trace.carried else []
         direction = response_vector(best_response, vector, trace.step)
         norm = float(global_norm(direction))
         terms += part(dict(zip(weights, direction, strict=True)), trace.slopes)
-        for upper, term in terms:
-            if id(upper) in total:
-                total[id(upper)] += term
+    for upper, term in terms:
+        if id(upper) in total:
+            total[id(upper)] += term
     if is_last:
         trace.step, trace.weights, trace.slopes, trace.carried = None, None, {}, {}
     return list(total.values()), norm

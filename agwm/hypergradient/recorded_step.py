@@ -210,23 +210,26 @@ class RecordedStep(WholeStep):
             step = inner_step(self.optimizer, weights, before, float(now.total_norm), limit)
             if records:
                 trace.step, trace.weights, trace.count = step, before, self._count
+        is_skipped = False
         if self.is_implemented("custom_optimizer_step"):
             self.custom_optimizer_step(*args, **kwargs)
         elif self.scaler is not None:
             scale = self._scale()
             self.scaler.step(self.optimizer)
             self.scaler.update()
-            if records:
-                trace.is_skipped = self._scale() < scale
+            is_skipped = self._scale() < scale
         else:
             self.optimizer.step()
+        if records:
+            trace.is_skipped = is_skipped
         if records or carries:
             step.take_states(self.optimizer, weights)
-        if carries and not (records and trace.is_skipped):
+        if carries:
             is_first = (self.step_number - 1) % self._unroll_steps == 0
             carried = {} if is_first else now.carried
-            # the last step's own part is exact, and is made when v is known
-            carry_(carried, {} if records else now.slopes, weights, step, settings.best_response)
+            if not is_skipped:
+                # the last step's own part is exact, and is made when v is known
+                carry_(carried, {} if records else now.slopes, weights, step, settings.best_response)
             now.carried = {} if records else carried
             trace.carried = {w: one.weight for w, one in carried.items()} if records else {}
         if records:

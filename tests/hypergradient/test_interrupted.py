@@ -114,6 +114,8 @@ SHAPES = {
     "both": {"unroll_steps": 2, "gradient_accumulation": 2},
     "forward": {"hypergradient": {"scheme": "forward"}},
     "forward part": {"hypergradient": {"scheme": "forward", "batch_fraction": 0.5}},
+    "explicit": {"hypergradient": {"scheme": "explicit"}, "gradient_accumulation": 2},
+    "explicit, unrolled": {"hypergradient": {"scheme": "explicit"}, "unroll_steps": 2},
     "identity": {"hypergradient": {"best_response": "identity"}, "gradient_accumulation": 2},
     "rolled back": {"roll_back": True, "unroll_steps": 2, "gradient_accumulation": 2},
     "clipped": {"gradient_clipping": 0.1},

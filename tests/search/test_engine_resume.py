@@ -33,7 +33,7 @@ def loaders(kind: str):
     ]
 
 
-def build(kind: str, train_iters: int = STEPS, seed: int = 7, **options) -> Search:
+def build(kind: str, train_iters: int = STEPS, seed: int = 7, scheme: str = "forward", **options) -> Search:
     torch.manual_seed(seed)
     inner, outer = loaders(kind)
     return Search(
@@ -43,7 +43,7 @@ def build(kind: str, train_iters: int = STEPS, seed: int = 7, **options) -> Sear
         train_iters=train_iters,
         scheduler=lambda o: OneCycleLR(o, max_lr=[0.01, 0.003], total_steps=STEPS + 5),
         outer_scheduler=None,
-        hypergradient={"scheme": "forward"},
+        hypergradient={"scheme": scheme},
         validate=lambda engine: {"alpha": sum(float(a.sum()) for a in engine.outer.trainable_parameters())},
         valid_step=2,
         **options,
@@ -78,10 +78,11 @@ def test_resumed_run_is_the_uninterrupted_one(kind, stop, tmp_path):
     assert torch.equal(resumed.last.inner[0][1], whole.last.inner[0][1])
 
 
+@pytest.mark.parametrize("scheme", ["forward", "explicit"])
 @pytest.mark.parametrize(("unroll", "gas"), [(3, 1), (2, 2)])
-def test_resuming_with_unrolled_steps_and_accumulation(unroll, gas, tmp_path):
+def test_resuming_with_unrolled_steps_and_accumulation(unroll, gas, scheme, tmp_path):
     file = tmp_path / "state.safetensors"
-    options = {"unroll_steps": unroll, "gradient_accumulation": gas}
+    options = {"unroll_steps": unroll, "gradient_accumulation": gas, "scheme": scheme}
     whole = build("no generator", 12, **options, checkpoint=tmp_path / "other", roll_back=True)
     whole.run()
     build("no generator", 6, **options, checkpoint=file, roll_back=True).run()

@@ -52,7 +52,9 @@ def check_equal(one: Search, other: Search) -> None:
 
 
 @pytest.mark.parametrize("best_response", ["identity", "sgd", "optimizer"])
-@pytest.mark.parametrize("settings", [{"scheme": "central"}, {"scheme": "forward"}, {"order": "first"}])
+@pytest.mark.parametrize(
+    "settings", [{"scheme": "central"}, {"scheme": "forward"}, {"scheme": "explicit"}, {"order": "first"}]
+)
 def test_power_of_two_scales_change_no_bit(settings, best_response):
     options = {
         "hypergradient": {**settings, "best_response": best_response},
@@ -96,7 +98,7 @@ def test_float16_gradient_is_close_to_float32():
     assert all(weight.dtype == torch.float32 for weight in half.updated.values())
 
 
-@pytest.mark.parametrize("scheme", ["central", "forward"])
+@pytest.mark.parametrize("scheme", ["central", "forward", "explicit"])
 @pytest.mark.parametrize("best_response", ["identity", "optimizer"])
 def test_skipped_inner_step_has_no_indirect_term(scheme, best_response):
     settings = {"scheme": scheme, "best_response": best_response}

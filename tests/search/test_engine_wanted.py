@@ -89,6 +89,7 @@ def test_finite_difference_computes_no_gradient_of_embeddings_norms_and_biases()
         ({"scheme": "central"}, [TASK, BOTH, ALPHA, ALPHA]),
         ({"scheme": "forward"}, [BOTH, BOTH, ALPHA]),
         ({"scheme": "forward", "batch_fraction": 0.5}, [TASK, BOTH, ALPHA, ALPHA]),
+        ({"scheme": "explicit"}, [TASK, BOTH]),
         ({"order": "first"}, [TASK, ALPHA]),
     ],
 )
@@ -99,7 +100,9 @@ def test_passes_of_a_search_step(settings, expected, needs):
     assert needs == [each for each in expected * 2 for _ in search.mixup.names]
 
 
-@pytest.mark.parametrize("settings", [{"scheme": "central"}, {"scheme": "forward"}, {"order": "first"}])
+@pytest.mark.parametrize(
+    "settings", [{"scheme": "central"}, {"scheme": "forward"}, {"scheme": "explicit"}, {"order": "first"}]
+)
 def test_search_is_the_same_bit_for_bit(settings, monkeypatch):
     def run() -> Search:
         torch.manual_seed(3)
