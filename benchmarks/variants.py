@@ -34,6 +34,7 @@ VANILLA, PLAIN, FINAL = "vanilla step", "plain forward and backward", "agwm, fin
 SEARCHES: dict[str, dict[str, Any]] = {
     "agwm, forward scheme": {"scheme": "forward", "best_response": "optimizer"},
     "agwm, central scheme": {"scheme": "central", "best_response": "optimizer"},
+    "agwm, explicit scheme": {"scheme": "explicit", "best_response": "optimizer"},
     "agwm, first order": {"order": "first"},
 }
 # On a part of the batch either scheme takes two passes of it, so that forward has no gain to offer.

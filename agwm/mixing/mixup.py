@@ -6,7 +6,6 @@ import copy
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -112,20 +111,6 @@ class Mixup:
         finally:
             for weight in outside:
                 weight.forget()
-
-    @contextmanager
-    def noting(self, slopes: dict[str, Tensor]) -> Iterator[None]:
-        """Let backward add the gradient by each mixed weight to ``slopes``, by the weight's name.
-
-        It is that of the passes whose forward, or recomputed forward, runs in the body.
-        """
-        for name, weight in self.weights.items():
-            weight.note = partial(_add, slopes, name)
-        try:
-            yield
-        finally:
-            for weight in self.weights.values():
-                weight.note = None
 
     def recomputing(self) -> AbstractContextManager[None]:
         """Keep no mixed weights of forward passes in the body; backward mixes them again (opt-in).
@@ -307,8 +292,3 @@ class Mixup:
             mixup.weights[candidate.name] = weight
         mixup._is_attached = True
         return mixup
-
-
-def _add(sums: dict[str, Tensor], name: str, gradient: Tensor) -> None:
-    gradient = gradient.detach()
-    sums[name] = sums[name] + gradient if name in sums else gradient

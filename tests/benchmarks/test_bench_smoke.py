@@ -20,6 +20,7 @@ PASSES = {
     "plain forward and backward": (1, 1),
     "agwm, forward scheme": (3, 3),
     "agwm, central scheme": (4, 4),
+    "agwm, explicit scheme": (2, 2),
     "agwm, first order": (2, 2),
     "agwm, central scheme, 1/2 of the batch": (3, 3),
     "agwm, central scheme, 1/4 of the batch": (2.5, 2.5),
