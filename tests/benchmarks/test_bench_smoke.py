@@ -31,7 +31,7 @@ PASSES = {
     "injected, factored, forward and backward": (1, 1),
     "formula written out, forward and backward": (1, 1),
 }
-SEARCHES = ("agwm, forward scheme", "agwm, central scheme", "agwm, first order")
+SEARCHES = ("agwm, forward scheme", "agwm, central scheme", "agwm, explicit scheme", "agwm, first order")
 MASKS, EVALUATION = "the inner step's masks", "evaluation mode"
 ALL_STEPS = "the masks of all inner steps"
 
