@@ -36,8 +36,8 @@ class Budget:
 _SMALL = ("probe", "vanilla")
 _NORMAL = (*_SMALL, "lora", "agwm")
 BUDGETS: dict[str, Budget] = {
-    "small": Budget(_SMALL, 4, 1, (1.0, 3.0)),
-    "normal": Budget(_NORMAL, 4, 1, (1.0, 3.0)),
+    "small": Budget(_SMALL, 5, 1, (1.0, 3.0)),
+    "normal": Budget(_NORMAL, 5, 1, (1.0, 3.0)),
     "large": Budget(
         (*_NORMAL, "frozen", "wise_ft", "weight_average", "setfit", "r_drop", "mixout", "re_init", "top_k"),
         5,

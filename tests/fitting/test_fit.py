@@ -52,7 +52,7 @@ def test_a_fit_says_what_it_read_and_concludes_in_one_paragraph(fitted):
     assert told[0] == "rows: 60 examples, 3 classes: bug 20, praise 20, question 20."
     assert told[1].startswith("test: 30 examples, 3 classes") or "30 examples" in told[1]
     assert any(
-        line.startswith("Candidates: constant, probe, vanilla. Each is trained on 3 of 4") for line in told
+        line.startswith("Candidates: constant, probe, vanilla. Each is trained on 4 of 5") for line in told
     )
     assert told[-1].startswith("This takes about ")
     assert result.conclusion.startswith(f"Take {result.best}: accuracy ")
@@ -90,8 +90,8 @@ def test_a_fit_leaves_model_report_record_and_card(fitted):
         "fit.json",
     } <= names
     record = json.loads((result.folder / "fit.json").read_text())
-    assert record["chosen"] == result.best and len(record["folds"]) == 3 * 4
-    assert sorted(row for one in record["folds"][:4] for row in one["rows"]) == list(range(60))
+    assert record["chosen"] == result.best and len(record["folds"]) == 3 * 5
+    assert sorted(row for one in record["folds"][:5] for row in one["rows"]) == list(range(60))
     assert record["test"]["source"] == "rows (test)" and len(record["test"]["outputs"]) == 30
     card = (result.folder / "README.md").read_text()
     assert "cross-validation" in card and "accuracy" in card
@@ -143,7 +143,7 @@ def test_a_stopped_fit_goes_on_to_the_very_same_end(model, tmp_path, monkeypatch
     kept = list((tmp_path / "out" / FOLDER).glob("*.json"))
     assert len(kept) == 3 and not (tmp_path / "out" / "config.json").exists()
     again = agwm.fit(made_rows(), output_dir=tmp_path / "out", **arguments)
-    assert count == 4 + 8 - 3
+    assert count == 4 + 10 - 3
     assert [one.outputs for one in again.record.folds] == [one.outputs for one in whole.record.folds]
     text = [row["text"] for row in made_rows(5, seed=9)]
     assert np.array_equal(again.predict(text).outputs, whole.predict(text).outputs)
