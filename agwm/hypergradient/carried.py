@@ -1,4 +1,4 @@
-"""What the earlier steps of a window did to W, with the gradients by the computed weights held fixed."""
+"""Carry what the earlier steps of a window did to W, the gradients by the computed weights held fixed."""
 
 from __future__ import annotations
 
@@ -61,19 +61,16 @@ def carry_(
             own.weight.sub_(moved, alpha=group["lr"])
         elif step.kind == "SGD":
             _through_sgd_(own, moved, group, step.states[index])
-        elif step.gradients[index] is not None:
-            before = step.weights[index] if step.weights else None
-            _through_adam_(own, moved, step.gradients[index], before, step, index, group)
+        elif (gradient := step.gradients[index]) is not None:
+            before = step.weights[index] if is_coupled(step.kind, group) else None
+            _through_adam_(own, moved, gradient, before, group, step.states[index])
 
 
 def _through_sgd_(own: Carried, moved: Tensor, group: dict[str, Any], state: dict[str, Any]) -> None:
     moved = moved.add_(own.weight, alpha=group["weight_decay"])
     if group["momentum"]:
-        if state.get("is_first", False) or own.mean is None:
-            share = 1.0 if state.get("is_first", False) else 1.0 - group["dampening"]
-            own.mean = moved * share
-        else:
-            own.mean.mul_(group["momentum"]).add_(moved, alpha=1.0 - group["dampening"])
+        entering = moved * (1.0 if state["is_first"] else 1.0 - group["dampening"])
+        own.mean = entering if own.mean is None else entering.add_(own.mean, alpha=group["momentum"])
         moved = moved.add_(own.mean, alpha=group["momentum"]) if group["nesterov"] else own.mean
     own.weight.sub_(moved, alpha=group["lr"])
 
@@ -81,21 +78,16 @@ def _through_sgd_(own: Carried, moved: Tensor, group: dict[str, Any], state: dic
 def _through_adam_(
     own: Carried,
     moved: Tensor,
-    gradient: Tensor | None,
-    before: Tensor | None,
-    step: InnerStep,
-    index: int,
+    gradient: Tensor,
+    before: Tensor | None,  # W before the step, where weight decay enters the moments
     group: dict[str, Any],
+    state: dict[str, Any],
 ) -> None:
-    if gradient is None:
-        return
-    state, (beta1, beta2) = step.states[index], group["betas"]
-    count, rate = float(state["step"]), float(group["lr"])
+    (beta1, beta2), count, rate = group["betas"], float(state["step"]), float(group["lr"])
     entering = gradient * sign(group)
-    if is_coupled(step.kind, group):
+    if before is not None:
         moved = moved.add_(own.weight, alpha=group["weight_decay"])
-        if before is not None:
-            entering = entering.add_(before, alpha=group["weight_decay"])
+        entering = entering.add_(before, alpha=group["weight_decay"])
     elif group.get("weight_decay"):
         own.weight.mul_(1.0 - rate * group["weight_decay"])
     if own.mean is None or own.square is None:

@@ -148,8 +148,12 @@ class SearchStep(RecordedStep):
 
         Returns:
             Upper parameters, each with a term of its derivative; one may be there several times.
+
+        Raises:
+            HypergradientError: If the problem offers none.
         """
-        raise NotImplementedError
+        self.check_explicit()
+        return []
 
     def _difference(
         self,

@@ -1,4 +1,4 @@
-"""Where a new head starts: at the constant answer of least loss, and in the spread of the scores."""
+"""Start a new head at the constant answer of least loss, and in the spread of the scores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the inner problem offers to the scheme ``explicit``: the gradients by the mixed weights."""
+"""Let the inner problem offer the gradients by the mixed weights to the scheme ``explicit``."""
 
 from __future__ import annotations
 
