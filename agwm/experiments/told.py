@@ -15,7 +15,7 @@ from agwm.experiments.config import RunConfig
 from agwm.experiments.examples import Examples, draw
 from agwm.methods import METHODS
 from agwm.models.pretrained import Pretrained
-from agwm.recipe.splits import search_doubts
+from agwm.recipe.search_doubts import search_doubts
 
 __all__ = ["told_lines"]
 

@@ -19,7 +19,7 @@ from agwm.models.pretrained import Pretrained
 from agwm.recipe.config import FinetuneConfig, MixingConfig
 from agwm.recipe.finetune import finetune
 from agwm.recipe.passes import finetune_passes
-from agwm.recipe.splits import DOUBTFUL
+from agwm.recipe.search_doubts import DOUBTFUL
 from agwm.training.config import TrainingConfig
 
 __all__ = ["OF_ALPHA", "OF_LEARNING", "Agwm", "Frozen", "summaries", "summary_of"]

@@ -29,7 +29,7 @@ from agwm.models.positions import max_tokens
 from agwm.models.pretrained import Pretrained, load_pretrained, pick_device
 from agwm.models.vocabulary import check_reading
 from agwm.recipe.config import FinetuneConfig
-from agwm.recipe.splits import search_doubts
+from agwm.recipe.search_doubts import search_doubts
 from agwm.training.config import TrainingConfig
 
 __all__ = ["Prepared", "prepare"]

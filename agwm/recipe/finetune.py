@@ -12,7 +12,6 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from agwm.batches import Split
 from agwm.cards import label_counts
 from agwm.checks import check_precision
 from agwm.errors import AgwmWarning, ConfigError
@@ -25,8 +24,9 @@ from agwm.recipe.config import FinetuneConfig
 from agwm.recipe.inner_loss import InnerLoss, MeanLoss, check_problem
 from agwm.recipe.padding import batching
 from agwm.recipe.result import FinetuneResult
+from agwm.recipe.search_doubts import DOUBTFUL, search_doubts
 from agwm.recipe.snapshot import Snapshot
-from agwm.recipe.splits import DOUBTFUL, draw_split, num_search_steps, search_doubts
+from agwm.recipe.splits import check_outer, draw_parts, num_search_steps
 from agwm.rng import seed_everything
 from agwm.scores import plain_scores
 from agwm.search.engine import MixupEngine
@@ -42,6 +42,7 @@ def finetune(
     model: nn.Module,
     train_dataset: Sequence[Any],
     *,
+    outer_dataset: Sequence[Any] | None = None,
     collate: Collate | None = None,
     processing_class: Any = None,
     evaluate: Evaluate | None = None,
@@ -62,6 +63,9 @@ def finetune(
     Args:
         model: A pretrained model whose output has ``loss``, on its device; changed in place.
         train_dataset: Encoded examples, with ``labels`` where the split is stratified.
+        outer_dataset: Encoded examples that alpha is learned on, in place of a part of the training set; W
+            is never trained on them. Then nothing is split: each search sees all of both, and K counts
+            restarts, with other alpha and another order each. The ``loss`` of ``outer`` may be another.
         collate: Makes a batch, a mapping of tensors, of a list of examples. None: ``processing_class``
             pads it, and columns that the model does not take are left out.
         processing_class: The tokenizer that encoded the examples. ``save_pretrained`` saves it beside the
@@ -80,8 +84,8 @@ def finetune(
         was given: weights, buffers, gradients, flags and the mode of each module.
 
     Raises:
-        ConfigError: If a setting is wrong, or the tokenizer does not fit the model.
-        DataError: If ``processing_class`` cannot pad the examples.
+        ConfigError: If a setting is wrong or without effect, or the tokenizer does not fit the model.
+        DataError: If ``processing_class`` cannot pad the examples, or ``outer_dataset`` is empty.
         SelectionError: If no weight can be mixed.
         SplitError: If the training set cannot be split, or the split is not disjoint.
         DivergenceError: If a loss, a gradient or a weight is not finite; names the examples.
@@ -104,14 +108,18 @@ def finetune(
     """
     config = FinetuneConfig() if config is None else config
     _check(model, config, inner, outer)
+    if outer_dataset is not None:
+        check_outer(train_dataset, outer_dataset, config.search)
     collate, processing_class = batching(collate, processing_class, model)
     mean_loss = None
     if evaluate is None and eval_dataset is not None:
         evaluate = mean_loss = MeanLoss(eval_dataset, collate, config.final.batch_size)
-    for line in search_doubts(train_dataset, config):
+    for line in search_doubts(train_dataset, config, outer_dataset=outer_dataset):
         warnings.warn(f"{DOUBTFUL}: {line}", AgwmWarning, stacklevel=2)
     given = Snapshot(model)
-    search = _Search(train_dataset, collate, evaluate, mean_loss, config, progress, inner, outer, given)
+    search = _Search(
+        train_dataset, outer_dataset, collate, evaluate, mean_loss, config, progress, inner, outer, given
+    )
     fit_padding(model, processing_class)
     try:
         result = _finetune(model, search)
@@ -187,6 +195,7 @@ class _Search:
     """Arguments that all K searches share; see :func:`finetune`."""
 
     dataset: Any
+    outer_dataset: Any
     collate: Collate
     evaluate: Evaluate | None
     mean_loss: MeanLoss | None
@@ -239,13 +248,13 @@ def _search_all(
 
 def _build(mixup: Mixup, given: _Search, k: int) -> MixupEngine:
     """Build the engine of one search: its split, loaders, optimizers and schedules."""
-    config, dataset, evaluate = given.config, given.dataset, given.evaluate
+    config, evaluate = given.config, given.evaluate
     search, seed = config.search, config.seed + k
-    inner_split, outer_split = draw_split(dataset, config, k)
+    inner, outer = draw_parts(given.dataset, config, k, given.outer_dataset)
     seed_everything(seed)
-    inner_loader = make_loader(Split(dataset, inner_split), search.batch_size, given.collate, seed)
-    outer_loader = make_loader(Split(dataset, outer_split), search.batch_size, given.collate, seed + 1)
-    num_steps = num_search_steps(search, len(inner_split))
+    inner_loader = make_loader(inner, search.batch_size, given.collate, seed)
+    outer_loader = make_loader(outer, search.batch_size, given.collate, seed + 1)
+    num_steps = num_search_steps(search, len(inner))
     num_outer_steps = max(1, num_steps // search.unroll_steps)
     inner_optimizer = make_optimizer(mixup.model, search)
     outer_optimizer = torch.optim.AdamW(

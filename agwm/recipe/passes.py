@@ -67,9 +67,17 @@ def search_passes(config: FinetuneConfig, num_steps: int) -> int:
     return inner + math.ceil(outer - 1e-6)
 
 
-def finetune_passes(config: FinetuneConfig, num_examples: int) -> int:
-    """Return the passes of the whole recipe: K searches and the final stage."""
-    num_inner = num_examples - outer_split_size(num_examples, config.search.outer_fraction)
+def finetune_passes(config: FinetuneConfig, num_examples: int, *, has_outer_dataset: bool = False) -> int:
+    """Return the passes of the whole recipe: K searches and the final stage.
+
+    Args:
+        config: The recipe's settings.
+        num_examples: Size of the training set.
+        has_outer_dataset: Whether the outer split is a data set of its own.
+    """
+    num_inner = num_examples
+    if not has_outer_dataset:
+        num_inner -= outer_split_size(num_examples, config.search.outer_fraction)
     num_steps = training_passes(config.search, num_inner)
     searches = config.search.num_resplits * search_passes(config, num_steps)
     return searches + training_passes(config.final, num_examples)

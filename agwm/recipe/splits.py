@@ -1,18 +1,18 @@
-"""The inner and the outer split of each search, and what looks like a mistake in them."""
+"""The inner and the outer split of each search."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import datasets
-
+from agwm.batches import Split
 from agwm.data.sampling import split_train
-from agwm.errors import SplitError
+from agwm.errors import ConfigError, DataError, SplitError
 from agwm.recipe.config import FinetuneConfig, SearchConfig
-from agwm.search.wiring import DOUBTFUL, never_learned
 
-__all__ = ["DOUBTFUL", "draw_split", "num_search_steps", "search_doubts"]
+__all__ = ["check_outer", "draw_parts", "draw_split", "num_search_steps", "plain_value"]
+
+_OF_SPLITTING = ("outer_fraction", "stratified")  # settings of the search
 
 
 def draw_split(dataset: Sequence[Any], config: FinetuneConfig, k: int) -> tuple[list[int], list[int]]:
@@ -33,6 +33,53 @@ def draw_split(dataset: Sequence[Any], config: FinetuneConfig, k: int) -> tuple[
     return split_train(labels, search.outer_fraction, seed=config.seed + k, stratified=search.stratified)
 
 
+def draw_parts(
+    dataset: Sequence[Any], config: FinetuneConfig, k: int, outer_dataset: Sequence[Any] | None = None
+) -> tuple[Split, Split]:
+    """Return the inner and the outer examples of a search: a random split, or two data sets as they are.
+
+    Args:
+        dataset: Encoded examples.
+        config: The settings, with the seed.
+        k: Number of the search, from 0.
+        outer_dataset: Examples of the outer split; None: a part of ``dataset``.
+
+    Raises:
+        SplitError: If the examples cannot be split, or have no labels for a stratified split.
+    """
+    if outer_dataset is not None:
+        return Split(dataset, range(len(dataset))), Split(outer_dataset, range(len(outer_dataset)))
+    inner, outer = draw_split(dataset, config, k)
+    return Split(dataset, inner), Split(dataset, outer)
+
+
+def check_outer(dataset: Sequence[Any], outer_dataset: Sequence[Any], search: SearchConfig) -> None:
+    """Raise unless a data set can be the outer split of another.
+
+    Raises:
+        ConfigError: If a setting of the split is given, which has no effect.
+        DataError: If it has no example.
+        SplitError: If it is the training set itself.
+    """
+    for name in _OF_SPLITTING:
+        value, usual = getattr(search, name), getattr(SearchConfig(), name)
+        if value != usual:
+            raise ConfigError(
+                f"search.{name} has no effect with outer_dataset: expected it to be left out, as nothing is"
+                f" split, got {value}. Remove one of the two."
+            )
+    if outer_dataset is dataset:
+        raise SplitError(
+            "Outer data are not held out: expected other examples than those of train_dataset, got the same"
+            " data set twice. Leave outer_dataset out to split it."
+        )
+    if len(outer_dataset) == 0:
+        raise DataError(
+            "No outer examples: expected at least one in outer_dataset, got none. Leave it out to split"
+            " train_dataset."
+        )
+
+
 def _strata(dataset: Sequence[Any]) -> list[int] | list[float] | list[str]:
     """Return the class or score of each example; of several labels an example the set that it has.
 
@@ -40,7 +87,7 @@ def _strata(dataset: Sequence[Any]) -> list[int] | list[float] | list[str]:
         SplitError: If an example has none.
     """
     try:
-        found = [_plain(row["labels"]) for row in dataset]
+        found = [plain_value(row["labels"]) for row in dataset]
         if found and isinstance(found[0], (list, tuple)):
             return [" ".join(str(int(label)) for label in row) for row in found]
         labels = [float(label) for label in found]
@@ -57,72 +104,6 @@ def num_search_steps(search: SearchConfig, num_inner: int) -> int:
     return search.epochs * -(-num_inner // search.batch_size)
 
 
-def search_doubts(
-    dataset: Sequence[Any], config: FinetuneConfig, class_names: Sequence[str] | None = None
-) -> list[str]:
-    """Return one line for everything doubtful in the splits of a search, which draws the same ones.
-
-    Only rows that lie in memory are looked at: reading others may cost, or draw random numbers.
-
-    Args:
-        dataset: Encoded examples: mappings with ``labels``.
-        config: The settings, with the seed.
-        class_names: Names of the classes, in index order; None: their numbers are named.
-    """
-    search = config.search
-    if not config.mixing.learns_alpha or search.attention_learning_rate == 0:
-        return []
-    inner, outer = draw_split(dataset, config, 0)
-    lines, steps = [], num_search_steps(search, len(inner))
-    if search.unroll_steps > steps:
-        lines.append(never_learned(search.unroll_steps, steps))
-    # half an outer split more is rounding: five splits of a fifth each are usual
-    if search.num_resplits * len(outer) > len(dataset) + len(outer) / 2 or len(outer) < search.num_resplits:
-        lines.append(
-            f"search.num_resplits is {search.num_resplits}, with {len(outer)} outer examples of"
-            f" {len(dataset)} each: the searches are on nearly the same examples."
-        )
-    if not isinstance(dataset, list | tuple | datasets.Dataset):
-        return lines
-    rows = [row if isinstance(row, Mapping) else {} for row in dataset]
-    texts, labels = [_key(row) for row in rows], [_class(row.get("labels")) for row in rows]
-    shared, single = 0, []
-    for k in range(search.num_resplits):
-        inner, outer = draw_split(dataset, config, k) if k else (inner, outer)
-        both = {texts[i] for i in inner} & {texts[i] for i in outer} - {None}
-        shared = max(shared, len(both))
-        if len(found := {labels[i] for i in outer}) == 1 and found != {None}:
-            single.append((k + 1, len(outer), found.pop()))
-    if shared:
-        lines.append(
-            "the same texts are in the inner and in the outer split of a search (at most"
-            f" {shared}): the outer loss is not held out."
-        )
-    if single:
-        k, size, label = single[0]
-        name = repr(class_names[label]) if class_names is not None and label is not None else label
-        count = f"{size} example{'' if size == 1 else 's'}"
-        lines.append(
-            f"the outer split of search {k} has {count}, all of class {name}: alpha is learned on one"
-            " answer."
-        )
-    return lines
-
-
-def _key(row: Mapping[str, Any]) -> Hashable | None:
-    """Return what tells the inputs of a row from those of another; None where that cannot be had."""
-    try:
-        key = [(name, _plain(row[name])) for name in sorted(row) if name not in ("labels", "label")]
-    except (TypeError, ValueError):
-        return None
-    return repr(key) if key else None
-
-
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
+    """Return a tensor or an array as lists and numbers, and anything else as it is."""
     return value.tolist() if hasattr(value, "tolist") else value
-
-
-def _class(label: Any) -> int | None:
-    """Return the number of a class; None for scores, and for labels of every token."""
-    label = _plain(label)
-    return label if isinstance(label, int) else None

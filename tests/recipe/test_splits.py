@@ -7,7 +7,8 @@ import torch
 
 import agwm
 from agwm.errors import AgwmWarning
-from agwm.recipe.splits import draw_split, search_doubts
+from agwm.recipe.search_doubts import search_doubts
+from agwm.recipe.splits import draw_split
 from agwm.testing import batch, examples, pretrained
 
 NAMES = ("bug", "praise")
