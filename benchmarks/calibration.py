@@ -17,6 +17,7 @@ from typing import Any
 
 import datasets
 import numpy as np
+import torch
 from scipy.stats import binomtest
 
 from agwm.data import TaskData, encode, load_task
@@ -26,11 +27,12 @@ from agwm.files import make_folder, read_json, write_json
 from agwm.fitting.fit import fit_data
 from agwm.markdown import table
 from agwm.model_selection.candidates import CONSTANT
-from agwm.model_selection.cells import outputs_on, train_on
+from agwm.model_selection.cells import outputs_on
 from agwm.model_selection.options import FitOptions
 from agwm.model_selection.preparation import prepare
-from agwm.model_selection.record import FitRecord, FoldRecord
+from agwm.model_selection.record import FitRecord
 from agwm.model_selection.table import agreed_settings
+from agwm.model_selection.whole_training import train_on_all
 
 ROWS, OTHERS = 300, 1000
 SETS = ("validation", "others")
@@ -48,29 +50,28 @@ def drawn(task: str, data_dir: str, draw: int) -> tuple[TaskData, dict[str, data
 
 
 def hindsight(
-    data: TaskData, sets: dict[str, datasets.Dataset], options: FitOptions, folds: list[FoldRecord]
+    data: TaskData, sets: dict[str, datasets.Dataset], options: FitOptions, record: FitRecord
 ) -> dict[str, dict[str, float]]:
     """Train each candidate on all rows, and return its score on each set."""
     prepared = prepare(data, options, lambda line: None)
     material, task = prepared.material, data.task
-    every, found = np.arange(len(material.examples)), {}
+    found: dict[str, dict[str, float]] = {}
     with quiet_datasets():
         encoded = {
             name: list(encode(rows, prepared.loaded.tokenizer, task, material.max_length))
             for name, rows in sets.items()
         }
-    for name in dict.fromkeys(record.candidate for record in folds):
-        if name == CONSTANT:
+    for row in record.table:
+        if row.name == CONSTANT:
             continue
-        own = [record for record in folds if record.candidate == name]
-        settings = agreed_settings(own, task.metric)
-        outcome, loaded = train_on(material, name, settings, every, options.seed)
-        found[name] = {}
+        own = [fold for fold in record.folds if fold.candidate == row.name]
+        made = train_on_all(material, row, agreed_settings(own, task.metric), print)
+        found[row.name] = {}
         for kind, examples in encoded.items():
             other = dataclasses.replace(material, examples=examples)
-            outputs = outputs_on(other, outcome.model, loaded, np.arange(len(examples)))
+            outputs = outputs_on(other, made.outcome.model, made.loaded, np.arange(len(examples)))
             labels = labels_array(list(sets[kind]["label"]), task)
-            found[name][kind] = score(task.metric, outputs, labels, task)
+            found[row.name][kind] = score(task.metric, outputs, labels, task)
     return found
 
 
@@ -87,12 +88,13 @@ def summary(record: FitRecord, found: dict[str, dict[str, float]], draw: int) ->
         "new": found,
         "seconds": record.seconds,
         "versions": record.versions,
+        "card": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
 
 
 def lines(results: list[dict[str, Any]]) -> str:
     """Return the table of all draws, and the coverage of the chosen candidates' intervals."""
-    head = ["draw", "chosen", "interval", *(f"{name} (best)" for name in SETS), "minutes"]
+    head = ["draw", "chosen", "interval", *(f"{name} (best)" for name in SETS)]
     rows, inside, behind = [], dict.fromkeys(SETS, 0), {name: [] for name in SETS}
     for one in results:
         chosen = one["chosen"]
@@ -108,8 +110,7 @@ def lines(results: list[dict[str, Any]]) -> str:
             else:
                 cells.append("")
         interval = f"{100 * value:.1f} [{100 * low:.1f}, {100 * high:.1f}]" if low is not None else ""
-        minutes = f"{sum(one['seconds'].values()) / 60:.1f}"
-        rows.append([str(one["draw"]), chosen, interval, *cells, minutes])
+        rows.append([str(one["draw"]), chosen, interval, *cells])
     text = table(head, rows)
     for name in SETS:
         count = len(behind[name])
@@ -130,22 +131,26 @@ def main() -> None:
     )
     parser.add_argument("--data-dir", required=True)
     parser.add_argument("--task", default="sst2")
-    parser.add_argument("--draws", type=int, default=10)
+    parser.add_argument("--model", default="minilm")
+    parser.add_argument("--draws", type=int, default=10, help="number of the last draw")
+    parser.add_argument("--first", type=int, default=1, help="number of the first draw")
     parser.add_argument("--output-dir", required=True)
     parser.add_argument("--table", action="store_true", help="make nothing, print what is there")
     given = parser.parse_args()
     folder = make_folder(given.output_dir)
-    for draw in range(1, given.draws + 1):
+    for draw in range(given.first, given.draws + 1):
         path = Path(folder) / f"{given.task}-{draw}.json"
         if path.is_file() or given.table:
             continue
         data, sets = drawn(given.task, given.data_dir, draw)
         columns = data.task.text_columns, ("label",)
         work = Path(folder) / f"{given.task}-{draw}"
-        result = fit_data(data, columns, FitOptions(), work, notice=print, report=print)
-        found = hindsight(data, sets, FitOptions(jobs=1), result.record.folds)
+        options = FitOptions(model=given.model)
+        result = fit_data(data, columns, options, work, notice=print, report=print)
+        found = hindsight(data, sets, dataclasses.replace(options, jobs=1), result.record)
         write_json(path, summary(result.record, found, draw))
-    print(lines([read_json(path) for path in sorted(folder.glob(f"{given.task}-*.json"))]))
+    results = [read_json(path) for path in folder.glob(f"{given.task}-*.json")]
+    print(lines(sorted(results, key=lambda one: one["draw"])))
 
 
 if __name__ == "__main__":

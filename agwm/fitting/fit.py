@@ -156,7 +156,7 @@ def fit_data(
         ready = time.perf_counter()
         selection = select(prepared, None if is_temporary else folder, notice, report, progress)
         seconds = {"reading": ready - start, **selection.seconds}
-        record = _save(prepared, selection, columns, seconds, folder)
+        record = _save(prepared, selection, columns, seconds, folder, notice)
     except BaseException:
         if is_temporary:
             shutil.rmtree(folder, ignore_errors=True)
@@ -172,7 +172,12 @@ def fit_data(
 
 
 def _save(
-    prepared: Prepared, selection: Selection, columns: Columns, seconds: dict[str, float], folder: Path
+    prepared: Prepared,
+    selection: Selection,
+    columns: Columns,
+    seconds: dict[str, float],
+    folder: Path,
+    notice: Say,
 ) -> FitRecord:
     """Train the chosen candidate on all rows, and write model, report and record into the folder."""
     chosen = selection.chosen
@@ -181,8 +186,13 @@ def _save(
         _write(record, prepared, make_folder(folder))
         return record
     row = next(row for row in selection.rows if row.name == chosen)
+
+    def say(line: str) -> None:
+        notice(line)
+        prepared.told.append(line)
+
     with whole_folder(folder) as new:
-        test, more = save_chosen(prepared, row, selection.of(chosen), columns, new)
+        test, more = save_chosen(prepared, row, selection.of(chosen), columns, new, say)
         record = _record(prepared, selection, columns, seconds | more, test)
         _write(record, prepared, new)
     return record

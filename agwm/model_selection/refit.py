@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,11 @@ from agwm.data.summary import texts_of
 from agwm.errors import ModelError
 from agwm.evaluation.intervals import score_interval
 from agwm.evaluation.scores import all_scores, labels_array, score
-from agwm.model_selection.cells import outputs_on, train_on
 from agwm.model_selection.material import Material
 from agwm.model_selection.preparation import Prepared
 from agwm.model_selection.record import CandidateRow, FoldRecord, TestRecord
 from agwm.model_selection.table import agreed_settings
+from agwm.model_selection.whole_training import train_on_all
 from agwm.models.files import model_name
 from agwm.models.pretrained import quiet_transformers
 from agwm.prediction.predictor import Predictor, load_predictor
@@ -31,7 +32,12 @@ Columns = tuple[tuple[str, ...], tuple[str, ...]]  # of texts, and of labels, as
 
 
 def save_chosen(
-    prepared: Prepared, row: CandidateRow, folds: list[FoldRecord], columns: Columns, folder: Path
+    prepared: Prepared,
+    row: CandidateRow,
+    folds: list[FoldRecord],
+    columns: Columns,
+    folder: Path,
+    notice: Callable[[str], None],
 ) -> tuple[TestRecord | None, dict[str, float]]:
     """Train the chosen candidate on all rows and write it into a new folder.
 
@@ -44,24 +50,23 @@ def save_chosen(
         folds: Records of the chosen candidate, whose trials agree on the settings.
         columns: Names of the columns.
         folder: The folder, empty.
+        notice: Called with a line for each training that did not learn the rows.
 
     Returns:
         The score of the test rows, if there are any, and the wall time of each stage.
 
     Raises:
-        ModelError: If the loaded model answers otherwise.
+        ModelError: If no training learns the rows, or the loaded model answers otherwise.
         DivergenceError: If the training diverges.
     """
     material, data, task = prepared.material, prepared.data, prepared.data.task
     start = time.perf_counter()
     settings = agreed_settings(folds, task.metric)
-    every = np.arange(len(material.examples))
     torch.set_num_threads(material.threads * prepared.jobs)  # no other process works now
-    outcome, loaded = train_on(material, row.name, settings, every, material.options.seed)
-    outputs = outputs_on(material, outcome.model, loaded, every)
+    made = train_on_all(material, row, settings, notice)
     trained = time.perf_counter()
     with quiet_transformers():
-        outcome.write(folder, _facts(prepared, row, columns))
+        made.outcome.write(folder, _facts(prepared, row, columns, made.seed))
     saved = SavedTask(
         text_columns=list(columns[0]),
         label_columns=list(columns[1]),
@@ -74,7 +79,7 @@ def save_chosen(
     )
     write_task_file(folder, saved)
     predictor = load_predictor(folder, material.options.device, material.options.trust_remote_code)
-    _check_same(material, outputs, predictor, texts_of(data.train, task), row.name)
+    _check_same(material, made.outputs, predictor, texts_of(data.train, task), row.name)
     written = time.perf_counter()
     test = None
     if len(data.test):
@@ -117,7 +122,7 @@ def _check_same(
         )
 
 
-def _facts(prepared: Prepared, row: CandidateRow, columns: Columns) -> CardFacts:
+def _facts(prepared: Prepared, row: CandidateRow, columns: Columns, seed: int) -> CardFacts:
     material, task = prepared.material, prepared.data.task
     labels: dict[str, int] = {}
     if task.label_names is not None:
@@ -132,7 +137,7 @@ def _facts(prepared: Prepared, row: CandidateRow, columns: Columns) -> CardFacts
         method=row.name,
         task=task.name,
         base=model_name(material.options.model),
-        seed=material.options.seed,
+        seed=seed,
         num_examples=len(material.labels),
         labels=labels,
         text_columns=columns[0],
