@@ -16,6 +16,7 @@ from agwm.errors import DataError
 __all__ = [
     "LEVEL",
     "TTest",
+    "corrected_error",
     "corrected_interval",
     "corrected_t_test",
     "holm",
@@ -143,7 +144,7 @@ def corrected_t_test(
             f"Cannot pair: expected two samples of one length, got {len(first)} and {len(second)} numbers."
         )
     differences = [x - y for x, y in zip(first, second, strict=True)]
-    error = _corrected_error(differences, num_train, num_test)
+    error = corrected_error(differences, num_train, num_test)
     if not differences:
         return TTest(None, reason="no common fold")
     mean, degrees = statistics.fmean(differences), len(differences) - 1
@@ -178,7 +179,7 @@ def corrected_interval(
         >>> round(low, 3), round(high, 3)
         (0.683, 0.997)
     """
-    error = _corrected_error(scores, num_train, num_test)
+    error = corrected_error(scores, num_train, num_test)
     if error is None:
         return float("nan"), float("nan")
     mean, reach = statistics.fmean(scores), error * float(stats.t.ppf(1 - LEVEL / 2, len(scores) - 1))
@@ -213,11 +214,21 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return result
 
 
-def _corrected_error(sample: Sequence[float], num_train: float, num_test: float) -> float | None:
-    """Return the standard error of a mean over overlapping folds; None where it cannot be estimated.
+def corrected_error(sample: Sequence[float], num_train: float, num_test: float) -> float | None:
+    r"""Return the standard error of a mean over overlapping folds; None where it cannot be estimated.
+
+    .. math:: s \sqrt{1 / n + n_{test} / n_{train}}
+
+    Args:
+        sample: A number for each of n folds; s is their standard deviation.
+        num_train: Rows of a training part, or their mean.
+        num_test: Rows of a held-out part, or their mean.
 
     Raises:
         DataError: If a part has no row.
+
+    Reference:
+        Nadeau and Bengio, "Inference for the generalization error", Machine Learning 2003.
     """
     if not (num_train > 0 and num_test > 0):
         raise DataError(

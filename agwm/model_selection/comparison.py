@@ -8,12 +8,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from agwm.errors import DataError, shown
-from agwm.evaluation.significance import LEVEL, TTest, corrected_interval, corrected_t_test, holm
+from agwm.evaluation.significance import (
+    LEVEL,
+    TTest,
+    corrected_error,
+    corrected_interval,
+    corrected_t_test,
+    holm,
+)
 from agwm.model_selection.record import CandidateRow, Verdict
 
 __all__ = ["compare"]
 
 _AS_CHEAP = 1.25  # costs within this factor are equal: times vary from run to run
+_ROUNDING = 1e-9  # of a mean of scores
 
 
 def compare(
@@ -26,20 +34,20 @@ def compare(
     *,
     failures: Mapping[str, str] | None = None,
     bounds: tuple[float, float] = (-math.inf, math.inf),
-    tie_errors: float = 1.0,
 ) -> list[CandidateRow]:
     """Choose a candidate by its scores on the folds, and compare the others with it.
 
     A candidate has learned if it is better than the constant answer by the one-sided corrected t-test at
     5 %. Of those that learned, the candidates that tie with the best mean are the ones that Holm-corrected
-    tests do not tell apart from it, and that fall short of it by ``tie_errors`` standard errors of the
-    difference at most. Of the tied, the cheapest is chosen; costs within a quarter are equal, and then the
+    tests do not tell apart from it, and that fall short of it by the standard error of the best mean at
+    most. Of the tied, the cheapest is chosen; costs within a quarter are equal, and then the
     one of the smallest deviation over the folds is. A candidate is not chosen while another is told apart
     as better than it. The tests in the rows are those against the chosen one, with Holm's correction over
     all others that learned.
 
-    The bound of one standard error is Breiman's rule. Without it (infinity) five folds tell so little apart
-    that cheap candidates several points lower are chosen.
+    The bound of one standard error is Breiman's rule. Without it five folds tell so little apart that cheap
+    candidates several points lower are chosen. The error is that of the best mean alone: with the error of
+    the difference a candidate would tie the more easily, the more its own scores spread.
 
     The score of the best of many is too high by chance, the more so the more candidates there are and the
     closer they lie: only rows that no choice has seen say how high it is.
@@ -53,7 +61,6 @@ def compare(
         greater_is_better: False for losses and errors.
         failures: Name -> why it failed.
         bounds: Range of the metric; intervals of scores end there.
-        tie_errors: Standard errors of the difference that a tie may fall short of the best by.
 
     Returns:
         The rows, the best mean first and the failed ones last; ``seconds``, ``passes``, ``settings`` and
@@ -79,7 +86,7 @@ def compare(
         1 if greater_is_better else -1,
     )
     learned = [n for n in folds.scores if n != constant and folds.is_better(n, constant)]
-    chosen = _choose(folds, learned, cost, tie_errors)
+    chosen = _choose(folds, learned, cost)
     tests = {n: folds.test(n, chosen) for n in folds.scores if chosen not in (None, n)}
     p_values = _holm({n: test for n, test in tests.items() if n in learned})
     rows = []
@@ -131,6 +138,10 @@ class _Folds:
         other = self.scores[first if second is None else second]
         return corrected_t_test(self.scores[first], other, self.num_train, self.num_test)
 
+    def error(self, name: str) -> float:
+        """Return the standard error of a mean; 0 where nothing varies."""
+        return corrected_error(self.scores[name], self.num_train, self.num_test) or 0.0
+
     def interval(self, name: str, bounds: tuple[float, float]) -> tuple[float | None, float | None]:
         low, high = corrected_interval(self.scores[name], self.num_train, self.num_test)
         return (None, None) if math.isnan(low) else (max(low, bounds[0]), min(high, bounds[1]))
@@ -144,7 +155,7 @@ class _Folds:
 
 def _differs(test: TTest) -> bool:
     """Say whether two differ by the same on all folds, which is more than rounding."""
-    return test.p_value is None and abs(test.difference or 0.0) > 1e-9
+    return test.p_value is None and abs(test.difference or 0.0) > _ROUNDING
 
 
 def _holm(tests: Mapping[str, TTest]) -> dict[str, float | None]:
@@ -156,18 +167,16 @@ def _told_apart(test: TTest, p_value: float | None) -> bool:
     return _differs(test) if p_value is None else p_value < LEVEL
 
 
-def _choose(
-    folds: _Folds, learned: Sequence[str], cost: Mapping[str, float], tie_errors: float
-) -> str | None:
+def _choose(folds: _Folds, learned: Sequence[str], cost: Mapping[str, float]) -> str | None:
     if not learned:
         return None
     best = max(learned, key=lambda name: folds.sign * folds.mean(name))
     tests = {name: folds.test(name, best) for name in learned if name != best}
     p_values = _holm(tests)
+    reach = folds.error(best) + _ROUNDING
     tied = [best]
     for name, test in tests.items():
-        errors = abs(test.statistic) if test.statistic is not None else 0.0
-        if not _told_apart(test, p_values[name]) and errors <= tie_errors:
+        if not _told_apart(test, p_values[name]) and abs(test.difference or 0.0) <= reach:
             tied.append(name)
     while True:
         cheapest = min(cost[name] for name in tied)

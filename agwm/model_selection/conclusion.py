@@ -25,7 +25,8 @@ def conclusion(
 ) -> str:
     """Say what to take, what is not told apart from it, what is worse, and what did not learn.
 
-    A tied candidate of a better mean has it in parentheses. Long lists are cut, and say how many more.
+    A tied candidate has its mean in parentheses, as uneven folds may leave one tied far below. Long lists
+    are cut, and say how many more.
 
     Args:
         rows: Those of :func:`agwm.model_selection.comparison.compare`.
@@ -62,7 +63,7 @@ def conclusion(
         )
     chosen = by_verdict["chosen"][0]
     compared = [
-        _tied(by_verdict.get("tied", []), chosen, greater_is_better, places),
+        _tied(by_verdict.get("tied", []), places),
         _worse(by_verdict.get("worse", []), greater_is_better, places),
     ]
     return _sentences(
@@ -120,14 +121,10 @@ def _sentences(*parts: str) -> str:
     return " ".join(f"{part}." for part in parts if part)
 
 
-def _tied(rows: list[CandidateRow], chosen: CandidateRow, greater_is_better: bool, places: int) -> str:
+def _tied(rows: list[CandidateRow], places: int) -> str:
     if not rows:
         return ""
-    names = []
-    for row in rows:
-        gain = (row.score or 0.0) - (chosen.score or 0.0)
-        is_above = gain > 0 if greater_is_better else gain < 0
-        names.append(f"{row.name} ({row.score:.{places}f})" if is_above else row.name)
+    names = [f"{row.name} ({row.score:.{places}f})" for row in rows]
     return f"{listed(names, _MOST_NAMED)} {_is(rows)} not told apart from it"
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from agwm.errors import DataError
-from agwm.evaluation.significance import corrected_interval, corrected_t_test
+from agwm.evaluation.significance import corrected_error, corrected_interval, corrected_t_test
 from agwm.model_selection.comparison import compare
 
 COST = {"constant": 0.0, "probe": 1.0, "vanilla": 20.0, "lora": 22.0, "agwm": 60.0}
@@ -73,14 +73,26 @@ def test_ties_go_to_the_cheap_and_among_those_to_the_steady():
 
 def test_a_tie_is_near_the_best():
     # Five folds do not tell 5 points apart here: t = 0.05 / (0.04 * sqrt(1/5 + 1/4)) = 1.9.
-    probe = [0.80] * 5
     agwm = [0.80, 0.85, 0.90, 0.82, 0.88]
-    scores = {"constant": [0.5] * 5, "probe": probe, "agwm": agwm}
-    assert corrected_t_test(agwm, probe, 240, 60).p_value > 0.1
-    rows = by_name(scores)
-    assert (rows["agwm"].verdict, rows["probe"].verdict) == ("chosen", "tied")
-    rows = by_name(scores, tie_errors=float("inf"))
-    assert (rows["agwm"].verdict, rows["probe"].verdict) == ("tied", "chosen")
+    error = corrected_error(agwm, 240, 60)
+    assert error == pytest.approx(0.04123 * 0.45**0.5, rel=1e-3)
+    for short, verdicts in (
+        (0.9, ("tied", "chosen")),
+        (1.1, ("chosen", "tied")),
+        (1.9, ("chosen", "tied")),
+    ):
+        probe = [0.85 - short * error] * 5
+        assert corrected_t_test(agwm, probe, 240, 60).p_value > 0.1
+        rows = by_name({"constant": [0.5] * 5, "probe": probe, "agwm": agwm})
+        assert (rows["agwm"].verdict, rows["probe"].verdict) == verdicts
+
+
+def test_a_wide_spread_helps_nobody_to_tie():
+    agwm = [0.75, 0.78, 0.87, 0.80, 0.82]
+    scores = {"constant": [0.5] * 5, "agwm": agwm, "vanilla": [0.82, 0.78, 0.62, 0.73, 0.85]}
+    test = corrected_t_test(agwm, scores["vanilla"], 240, 60)
+    assert test.statistic < 1 and test.difference > corrected_error(agwm, 240, 60)
+    assert by_name(scores)["agwm"].verdict == "chosen"
 
 
 def test_nothing_better_than_the_chosen_one_is_told_apart():

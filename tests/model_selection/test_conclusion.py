@@ -27,8 +27,8 @@ TIED = [row(name, "tied", 0.88, 0.85, 0.91, (-0.01, -0.03, 0.02), p_value=0.4) f
 
 def test_conclusion_of_four():
     assert conclusion([PROBE, *TIED, VANILLA, CONSTANT], "accuracy") == (
-        "Take probe: accuracy 0.89 [0.86, 0.92]. agwm and LoRA are not told apart from it; vanilla is lower"
-        " by 0.04 [0.01, 0.07]. A constant answer has 0.56."
+        "Take probe: accuracy 0.89 [0.86, 0.92]. agwm (0.88) and LoRA (0.88) are not told apart from it;"
+        " vanilla is lower by 0.04 [0.01, 0.07]. A constant answer has 0.56."
     )
 
 
@@ -40,16 +40,12 @@ def test_conclusion_of_one():
     )
 
 
-def test_better_means_are_told():
-    above = dataclasses.replace(TIED[0], score=0.904)
-    assert "agwm (0.90) and LoRA are not told apart from it." in conclusion(
+def test_means_of_tied_ones_are_told_above_and_far_below():
+    above, below = (dataclasses.replace(TIED[0], score=score) for score in (0.904, 0.38))
+    assert "agwm (0.90) and LoRA (0.88) are not told apart from it." in conclusion(
         [above, PROBE, TIED[1]], "accuracy"
     )
-    assert "agwm is not told apart from it." in conclusion(
-        [above, PROBE], "log_loss", greater_is_better=False
-    )
-    below = dataclasses.replace(TIED[0], score=0.85)
-    assert "agwm (0.85) is not told" in conclusion([below, PROBE], "log_loss", greater_is_better=False)
+    assert "agwm (0.38) is not told apart from it." in conclusion([PROBE, below], "accuracy")
 
 
 def test_losses_are_worded_right():
@@ -101,13 +97,14 @@ def test_long_lists_are_cut(number_of):
     said = conclusion(rows, "accuracy")
     if number_of == 4:
         assert (
-            "t0, t1, t2 and t3 are not told apart" in said and "w2 by 0.12 [0.05, 0.15] and w3 by" in said
+            "t0 (0.80), t1 (0.80), t2 (0.80) and t3 (0.80) are not told apart" in said
+            and "w2 by 0.12 [0.05, 0.15] and w3 by" in said
         )
     else:
         assert len(said) < 400
         assert (
-            "t0, t1, t2, t3 and 36 more are not told apart from it; w0 is lower by 0.10 [0.05, 0.15],"
-            in said
+            "t0 (0.80), t1 (0.80), t2 (0.80), t3 (0.80) and 36 more are not told apart from it; w0 is lower"
+            " by 0.10 [0.05, 0.15]," in said
         )
         assert "w2 by 0.12 [0.05, 0.15] and 37 more by 0.13 to 0.49." in said
         assert "n0, n1, n2, n3 and 36 more did not learn." in said
