@@ -31,6 +31,7 @@ __all__ = [
     "MASKS",
     "STOCK_LAST_STEP",
     "UNROLLED_LAST_STEP",
+    "Watched",
     "measure_fidelity",
 ]
 
@@ -44,7 +45,7 @@ DIFFERENCES = {name: SEARCHES[name] for name in ("agwm, central scheme", "agwm, 
 Term = list[Tensor]
 
 
-class _Watched:
+class Watched:
     """A search, watched: what each iteration saw, and the indirect term that it arrived at."""
 
     def __init__(self, variant: Variant, names: list[str], machine: Machine) -> None:
@@ -112,11 +113,11 @@ class _Watched:
         Args:
             loss: The loss in float64.
         """
-        vector = oracles.outer_slope(loss, self._moment(loss, 0))
+        vector = oracles.outer_slope(loss, self.moment(loss, 0))
         adjoint = {name: [v, torch.zeros_like(v), torch.zeros_like(v)] for name, v in vector.items()}
         total: Term = []
         for number in reversed(range(len(self.starts))):
-            adjoint, found = oracles.step_back(loss, self._moment(loss, number), adjoint)
+            adjoint, found = oracles.step_back(loss, self.moment(loss, number), adjoint)
             term = list(found.values())
             total = [a + b for a, b in zip(total, term, strict=True)] if total else term
         return total
@@ -130,7 +131,7 @@ class _Watched:
         Returns:
             One term with the inner loss in the inner step's masks, one with it in evaluation mode.
         """
-        moment = self._moment(loss, 0)
+        moment = self.moment(loss, 0)
         ((batch, _),) = moment.inner
         moments = {MASKS: moment, EVALUATION: replace(moment, inner=[(batch, None)])}
         return {
@@ -138,7 +139,7 @@ class _Watched:
             for against, found in moments.items()
         }
 
-    def _moment(self, loss: oracles.Loss, number: int) -> oracles.Moment:
+    def moment(self, loss: oracles.Loss, number: int) -> oracles.Moment:
         """Return an inner step of the present iteration and the outer step, before alpha is updated."""
         (before, states), updated = self.starts[number], self.weights()
         passes = self.passes["inner"][number], self.passes["outer"][0]
@@ -202,10 +203,10 @@ def measure_fidelity(size: Size, machine: Machine) -> list[dict[str, Any]]:
     records = []
     loss = _exact_loss(plain, names, oracles.convex, size.dropout)
     for name, settings in DIFFERENCES.items():
-        watched = _Watched(search(name, size, machine, settings, kernels="eager"), names, machine)
+        watched = Watched(search(name, size, machine, settings, kernels="eager"), names, machine)
         steps: list[dict[str, float]] = []
 
-        def compare(indirect: Term, watched: _Watched = watched, steps: list[Any] = steps) -> Term:
+        def compare(indirect: Term, watched: Watched = watched, steps: list[Any] = steps) -> Term:
             number = len(steps)
             if number == len(exact):
                 is_compared = number + 1 >= FIRST_STEP
@@ -229,7 +230,7 @@ def _measure_unrolled(
     """Compare the indirect term, which is of the last inner step, with that of all of them."""
     kind = "agwm, central scheme"
     variant = search(kind, size, machine, SEARCHES[kind], unroll_steps, "eager")
-    watched, steps = _Watched(variant, names, machine), []
+    watched, steps = Watched(variant, names, machine), []
     torch.manual_seed(0)
     for number in range(1, UNROLLED_LAST_STEP + 1):
 
@@ -246,7 +247,7 @@ def _measure_stock(
     loss: oracles.Loss, names: list[str], size: Size, machine: Machine
 ) -> list[dict[str, Any]]:
     name = next(name for name, roll_back in STOCKS.items() if not roll_back)
-    watched = _Watched(stock(name, size, machine, False, kernels="eager"), names, machine)
+    watched = Watched(stock(name, size, machine, False, kernels="eager"), names, machine)
     steps: dict[str, list[dict[str, float]]] = {MASKS: [], EVALUATION: []}
     torch.manual_seed(0)
     for number in range(1, STOCK_LAST_STEP + 1):

@@ -25,6 +25,7 @@ __all__ = [
     "VANILLA",
     "Kind",
     "Variant",
+    "iteration",
     "kinds",
     "search",
     "stock",
@@ -124,7 +125,8 @@ def _passes(name: str, size: Size, machine: Machine, mix: Callable[[nn.Module], 
     return Variant(name, PLAIN, model, step)
 
 
-def _iteration(engine: Engine, count: int) -> Callable[[], None]:
+def iteration(engine: Engine, count: int) -> Callable[[], None]:
+    """Return a function that takes so many steps of an engine, which is put into training mode."""
     engine.train()
 
     def step() -> None:
@@ -174,7 +176,7 @@ def search(
         name,
         VANILLA,
         model,
-        _iteration(engine, unroll_steps),
+        iteration(engine, unroll_steps),
         optimizer,
         engine,
         mixup.attention,
@@ -194,7 +196,7 @@ def stock(name: str, size: Size, machine: Machine, roll_back: bool, kernels: str
         name,
         VANILLA,
         model,
-        _iteration(engine, 1),
+        iteration(engine, 1),
         engine.inner.optimizer,
         engine,
         engine.outer.module,

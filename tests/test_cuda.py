@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 
+import pandas as pd
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
 import agwm
+from agwm.command_line.main import main
 from agwm.testing import FAMILIES, examples, pretrained
 from benchmarks import oracles
+from tests.fitting.made_rows import made_rows, tiny_model
+from tests.hypergradient.test_explicit import windows
 from tests.search_runs import Search, token_batches
 from tests.tiny_models import tiny_bert
 
@@ -51,6 +55,58 @@ def test_hypergradient_is_exact_in_the_masks_that_the_device_drew(scheme, best_r
         assert best_response == "optimizer" or (
             oracles.relative_error(moment.gradient, other) > 100 * TOLERANCE["central"]
         )
+
+
+@pytest.mark.parametrize("best_response", ["optimizer", "sgd"])
+def test_explicit_part_is_exact_on_the_device(best_response):
+    torch.manual_seed(5)
+    update = {"optimizer": oracles.adam, "sgd": oracles.plain_sgd}[best_response]
+    search = Search(
+        tiny_bert(dropout=0.1, dtype=torch.float64).cuda(),
+        settings=ADAM,
+        train_iters=4,
+        hypergradient={"scheme": "explicit", "best_response": best_response},
+    )
+    moments = search.run()
+    assert len(moments) == 4
+    for moment in moments:
+        pretrained = dict(search.mixup.pretrained.items())
+        expected = oracles.explicit(
+            search.loss, moment, update, pretrained, at_taken=best_response == "sgd"
+        )
+        assert oracles.relative_error(moment.gradient, expected) < 1e-10
+    assert oracles.relative_error(oracles.direct(search.loss, moment), expected) > 1e-4
+
+
+def test_explicit_parts_of_a_window_are_exact_on_the_device():
+    torch.manual_seed(5)
+    options = {"train_iters": 6, "unroll_steps": 2, "hypergradient": {"scheme": "explicit"}}
+    search = Search(tiny_bert(dropout=0.1, dtype=torch.float64).cuda(), settings=ADAM, **options)
+    found = windows(search)
+    assert [len(window) for window in found] == [2, 2, 2]
+    for window in found:
+        expected = oracles.explicit_window(search.loss, window, dict(search.mixup.pretrained.items()))
+        assert oracles.relative_error(window[-1].gradient, expected) < 1e-10
+
+
+def test_a_full_device_is_told_in_one_line(tmp_path, monkeypatch, capsys):
+    tiny_model(tmp_path / "tiny")
+    pd.DataFrame(made_rows(30)).to_csv(tmp_path / "rows.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    torch.cuda.empty_cache()
+    held = torch.cuda.memory_reserved()
+    torch.cuda.set_per_process_memory_fraction((held + 2**20) / torch.cuda.mem_get_info()[1])
+    try:
+        line = ["fit", "rows.csv", "--text", "text", "--label", "label", "--model", "tiny"]
+        line += ["--methods", "vanilla", "--device", "cuda", "--output-dir", "model"]
+        code = main(line)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+        torch.cuda.empty_cache()
+    errors = capsys.readouterr().err.strip().splitlines()
+    assert code == 1 and errors[-1].startswith("error: Out of memory: expected room for a batch"), errors
+    assert not any("Traceback" in text for text in errors)
+    assert not (tmp_path / "model" / "config.json").exists()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
