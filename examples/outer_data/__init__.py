@@ -1,0 +1,1 @@
+"""What the examples with outer data of their own share: the methods, the runs and the table."""
