@@ -12,22 +12,21 @@ from __future__ import annotations
 
 import argparse
 from copy import deepcopy
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import torch
 from outer_data.ground import Ground, accuracy, draw, encode, padded, read_rows
+from outer_data.reviews import SENTIMENTS, pretrained
 from outer_data.runs import flags, main
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import agwm
-from agwm.models.pretrained import Pretrained, load_pretrained
 from agwm.training.loop import train
 
 OLD, NEW = 0, 1
-SENTIMENTS = ("0", "1")
 INTENTS = (  # of one topic, so that they are not told apart at once
     "card_arrival",
     "card_delivery_estimate",
@@ -73,15 +72,10 @@ class TwoHeads(nn.Module):
         return SimpleNamespace(loss=losses / len(vectors), logits=logits)
 
 
-@lru_cache(maxsize=2)
-def _pretrained(model: str) -> Pretrained:
-    return load_pretrained(model, SENTIMENTS, seed=0)
-
-
 def make(given: argparse.Namespace, seed: int) -> Ground:
     """Draw the rows, and let the model learn the old task once for each seed."""
     folder = Path(given.tasks_dir)
-    loaded = _pretrained(given.model)
+    loaded = pretrained(given.model)
     number = given.outer or OUTER
     old = read_rows(folder / "uci-yelp", "train") + read_rows(folder / "uci-yelp", "test")
     new = [row for row in read_rows(folder / "banking77", "train") if row[1] in INTENTS]
@@ -125,7 +119,7 @@ def make(given: argparse.Namespace, seed: int) -> Ground:
 
 
 def _fresh_encoder(name: str) -> nn.Module:
-    return deepcopy(_pretrained(name).model.base_model)
+    return deepcopy(pretrained(name).model.base_model)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -10,7 +12,6 @@ import torch
 from torch.utils.data import DataLoader
 
 import agwm
-from agwm.command_line.main import main
 from agwm.testing import FAMILIES, examples, pretrained
 from benchmarks import oracles
 from tests.fitting.made_rows import made_rows, tiny_model
@@ -89,22 +90,27 @@ def test_explicit_parts_of_a_window_are_exact_on_the_device():
         assert oracles.relative_error(window[-1].gradient, expected) < 1e-10
 
 
-def test_a_full_device_is_told_in_one_line(tmp_path, monkeypatch, capsys):
+FULL = """
+import sys
+import torch
+from agwm.command_line.main import main
+torch.cuda.set_per_process_memory_fraction(1e-6)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_full_device_is_told_in_one_line(tmp_path):
+    """In a process of its own: this one has room in blocks that it holds already."""
     tiny_model(tmp_path / "tiny")
     pd.DataFrame(made_rows(30)).to_csv(tmp_path / "rows.csv", index=False)
-    monkeypatch.chdir(tmp_path)
-    torch.cuda.empty_cache()
-    held = torch.cuda.memory_reserved()
-    torch.cuda.set_per_process_memory_fraction((held + 2**20) / torch.cuda.mem_get_info()[1])
-    try:
-        line = ["fit", "rows.csv", "--text", "text", "--label", "label", "--model", "tiny"]
-        line += ["--methods", "vanilla", "--device", "cuda", "--output-dir", "model"]
-        code = main(line)
-    finally:
-        torch.cuda.set_per_process_memory_fraction(1.0)
-        torch.cuda.empty_cache()
-    errors = capsys.readouterr().err.strip().splitlines()
-    assert code == 1 and errors[-1].startswith("error: Out of memory: expected room for a batch"), errors
+    line = ["fit", "rows.csv", "--text", "text", "--label", "label", "--model", "tiny"]
+    line += ["--methods", "vanilla", "--device", "cuda", "--output-dir", "model"]
+    place = {**os.environ, "PYTHONPATH": os.pathsep.join(["", *sys.path])}
+    command = [sys.executable, "-c", FULL, *line]
+    done = subprocess.run(command, cwd=tmp_path, env=place, capture_output=True, text=True, check=False)
+    errors = done.stderr.strip().splitlines()
+    assert done.returncode == 1, errors
+    assert errors[-1].startswith("error: Out of memory: expected room for a batch"), errors
     assert not any("Traceback" in text for text in errors)
     assert not (tmp_path / "model" / "config.json").exists()
 
