@@ -234,6 +234,7 @@ class RecordedStep(WholeStep):
             trace.carried = {w: one.weight for w, one in carried.items()} if records else {}
         if records:
             trace.slopes = now.slopes
+        now.slopes = {}  # as large as W: it does not stay until the next backward
 
     def step_after_roll_back(self) -> None:
         """Go back to before the unrolled steps and take all of them again, with the new alpha.

@@ -220,3 +220,21 @@ def test_a_foreign_program_that_asks_for_it_gets_one_line():
 def test_part_of_a_batch_does_not_fit():
     with pytest.raises(ConfigError, match="expected batch_fraction 1 with scheme 'explicit'"):
         agwm.Hypergradient(scheme="explicit", batch_fraction=0.5)
+
+
+@pytest.mark.parametrize("unroll", [1, 2])
+def test_nothing_as_large_as_w_stays_after_an_outer_step(unroll):
+    search = Search(train_iters=2 * unroll, unroll_steps=unroll, hypergradient=EXPLICIT)
+    held = []
+
+    def look(*_):
+        recording = search.engine.inner._recording
+        held.append((len(recording.slopes), len(recording.trace.slopes)))
+
+    search.outer_optimizer.register_step_pre_hook(look)
+    search.inner_optimizer.register_step_pre_hook(look)
+    search.run()
+    assert max(count for count, _ in held) > 0  # right before an inner step the gradients are there
+    recording = search.engine.inner._recording
+    assert not recording.slopes and not recording.carried
+    assert not recording.trace.slopes and not recording.trace.carried
