@@ -12,6 +12,7 @@ from benchmarks.timing import quartiles
 __all__ = ["TARGETS", "Target", "judge"]
 
 FORWARD, CENTRAL, FIRST = "agwm, forward scheme", "agwm, central scheme", "agwm, first order"
+EXPLICIT = "agwm, explicit scheme"
 ROLL_BACK, INJECTED = "stock Betty, darts, roll-back", "injected, convex, forward and backward"
 
 
@@ -56,6 +57,7 @@ def _fidelity(name: str, figure: str) -> Callable[[Any], float]:
 TARGETS: tuple[Target, ...] = (
     Target("iteration / vanilla step, forward scheme", 3.1, False, "time", _ratio(FORWARD)),
     Target("iteration / vanilla step, central scheme", 4.1, False, "time", _ratio(CENTRAL)),
+    Target("iteration / vanilla step, explicit scheme", 2.1, False, "time", _ratio(EXPLICIT)),
     Target("iteration / vanilla step, first order", 2.05, False, "time", _ratio(FIRST)),
     Target("stock Betty with roll-back / agwm forward", 1.7, True, "time", _stock_to_forward),
     Target("injected model's forward and backward / plain model's", 1.05, False, "time", _ratio(INJECTED)),
