@@ -30,7 +30,7 @@ FILES = [path for path in sorted(GRIDS.glob("*.yaml")) if path.name != "tuning.y
 
 
 # The committed results have no run of these; `agwm fit` tries them.
-NOT_IN_GRIDS = {"probe", "setfit", "wise_ft", "weight_average"}
+NOT_IN_GRIDS = {"probe", "setfit", "wise_ft", "weight_average", "vanilla_steps", "as_drawn"}
 
 
 def write(tmp_path, **changes):
