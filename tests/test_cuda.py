@@ -12,8 +12,10 @@ import torch
 from torch.utils.data import DataLoader
 
 import agwm
+from agwm.rng import seed_everything
 from agwm.testing import FAMILIES, examples, pretrained
 from benchmarks import oracles
+from tests import masked_searches
 from tests.fitting.made_rows import made_rows, tiny_model
 from tests.hypergradient.test_explicit import windows
 from tests.search_runs import Search, token_batches
@@ -124,6 +126,17 @@ def test_output_at_the_pretrained_weights_is_the_plain_one_bit_for_bit(family, d
         expected = model(**batch).logits
         agwm.inject(model, seed=0)
         assert torch.equal(model(**batch).logits, expected)
+
+
+def test_outer_steps_leave_the_device_s_masks_to_the_inner_passes():
+    control, full = (masked_searches.search(alpha, device="cuda") for alpha in ("frozen", "rank1"))
+    learned = masked_searches.search("rank1", device="cuda", init_std=0.2, outer_lr=0.1)
+    for engine in (control, full, learned):
+        seed_everything(5)
+        engine.run()
+        assert torch.equal(torch.stack(engine.inner.masks), torch.stack(control.inner.masks))
+    assert equal(masked_searches.weights(control), masked_searches.weights(full))
+    assert not equal(masked_searches.weights(control), masked_searches.weights(learned))
 
 
 def rows(seed: int) -> list[dict[str, torch.Tensor]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import random
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -60,10 +60,16 @@ class Scope:
         return [module for module in self.modules if _is_spectral(module)]
 
     @classmethod
-    def of(cls, problem: ImplicitProblem) -> Scope:
-        """Search from a problem of an engine that is initialized."""
-        scope = cls(torch.device(problem.device))
-        scope._search(problem, set(), 4)
+    def of(cls, *problems: ImplicitProblem, apart_from: Sequence[ImplicitProblem] = ()) -> Scope:
+        """Search from problems of an engine that is initialized.
+
+        Args:
+            problems: At least one.
+            apart_from: Problems that the search does not go through.
+        """
+        scope, seen = cls(torch.device(problems[0].device)), set(map(id, apart_from))
+        for problem in problems:
+            scope._search(problem, seen, 4)
         return scope
 
     def _search(self, value: Any, seen: set[int], depth: int) -> None:

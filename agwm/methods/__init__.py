@@ -22,8 +22,8 @@ from agwm.methods.re_init import ReInit, ReInitSettings
 from agwm.methods.recadam import RecAdam, RecAdamSettings
 from agwm.methods.setfit import SetFit
 from agwm.methods.top_k import TopK, TopKSettings
-from agwm.methods.two_level import Agwm, Frozen
-from agwm.methods.vanilla import Vanilla, VanillaLong
+from agwm.methods.two_level import Agwm, AsDrawn, Frozen
+from agwm.methods.vanilla import Vanilla, VanillaLong, VanillaSteps
 from agwm.methods.weight_average import WeightAverage, WeightAverageSettings
 from agwm.methods.wise_ft import WiseFt, WiseFtSettings
 
@@ -44,6 +44,7 @@ METHODS: dict[str, type[Method]] = {
     method.name: method
     for method in (
         Vanilla,
+        VanillaSteps,
         VanillaLong,
         PriorDecay,
         RecAdam,
@@ -67,6 +68,7 @@ METHODS: dict[str, type[Method]] = {
         RandomAlpha,
         JointAlpha,
         Frozen,
+        AsDrawn,
         Agwm,
     )
 }

@@ -1,4 +1,4 @@
-"""The two-level recipe as a method of a run: agwm itself, and its control with alpha held at 1."""
+"""The two-level recipe as a method of a run: agwm itself, and its controls that do not learn alpha."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from agwm.errors import AgwmWarning
 from agwm.methods.method import Job, Method, Outcome
 from agwm.methods.pretrained_weights import inject_pretrained, pretrained_only
 from agwm.mixing.alpha import Attention
+from agwm.mixing.held import held
 from agwm.models.families import is_regression
 from agwm.models.pretrained import Pretrained
 from agwm.recipe.config import FinetuneConfig, MixingConfig
@@ -22,9 +23,9 @@ from agwm.recipe.passes import finetune_passes
 from agwm.recipe.search_doubts import DOUBTFUL
 from agwm.training.config import TrainingConfig
 
-__all__ = ["OF_ALPHA", "OF_LEARNING", "Agwm", "Frozen", "summaries", "summary_of"]
+__all__ = ["OF_ALPHA", "OF_LEARNING", "Agwm", "AsDrawn", "Frozen", "summaries", "summary_of"]
 
-# Settings of the search without effect: OF_LEARNING if alpha is not learned, OF_ALPHA if it is held at 1.
+# Settings of the search without effect: OF_LEARNING if alpha is not learned, OF_ALPHA without outer passes.
 OF_LEARNING = ("attention_learning_rate", "attention_weight_decay", "attention_schedule", "roll_back")
 OF_ALPHA = (*OF_LEARNING, "unroll_steps")
 
@@ -104,19 +105,15 @@ class Agwm(Method):
         )
 
 
-class Frozen(Agwm):
-    """The control: the same stages, splits, averaging and passes on W, with alpha held at 1.
+class _Unlearned(Agwm):
+    """The recipe without an outer pass.
 
-    The control mixes nothing and makes no outer pass. So it does not use ``mixing``, ``hypergradient`` and
-    the search's settings of alpha. For a control that takes all passes of agwm, run agwm itself with
-    ``mixing.init_std`` and ``search.attention_learning_rate`` at 0.
+    The outer passes of agwm draw from a random stream of their own. So the search of a control sees the
+    very dropout masks of agwm's, beside the same splits and batches.
     """
 
-    name = "frozen"
-    acts_on = ()
-    sections = ("search", "final")
+    acts_on: ClassVar[tuple[str, ...]] = ()
     learns_alpha = False
-    control = None
     card = "agwm"
     passes_per_step = 1
 
@@ -124,6 +121,36 @@ class Frozen(Agwm):
         """Return the dotted names of the search's settings of alpha, which have no effect."""
         return frozenset(f"search.{key}" for key in OF_ALPHA)
 
+
+class Frozen(_Unlearned):
+    """The control: the same stages, splits, averaging, dropout masks and passes on W, with alpha held at 1.
+
+    The control mixes nothing and makes no outer pass. So it does not use ``mixing``, ``hypergradient`` and
+    the search's settings of alpha. Its weights are to the bit those of agwm with ``mixing.init_std`` and
+    ``search.attention_learning_rate`` at 0, where outer passes change no running statistics of the model.
+    """
+
+    name = "frozen"
+    sections = ("search", "final")
+    control = None
+
     def recipe(self, config: FinetuneConfig) -> FinetuneConfig:
         """Return the settings with alpha held at 1."""
         return dataclasses.replace(config, mixing=MixingConfig(alpha="frozen"))
+
+
+class AsDrawn(_Unlearned):
+    """The control of learning: the same as agwm, with alpha as it is drawn at the start of each search.
+
+    Its weights are to the bit those of agwm with ``search.attention_learning_rate`` at 0, where outer
+    passes change no running statistics of the model. It makes no outer pass.
+    """
+
+    name = "as_drawn"
+    acts_on = ("reparametrization",)
+    sections = ("mixing", "search", "final")
+
+    def recipe(self, config: FinetuneConfig) -> FinetuneConfig:
+        """Return the settings with a form of alpha that is not learned."""
+        mixing = dataclasses.replace(config.mixing, alpha=held(config.mixing.alpha))
+        return dataclasses.replace(config, mixing=mixing)

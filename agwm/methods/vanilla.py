@@ -1,15 +1,16 @@
-"""Vanilla finetuning, and the control that gives it as many passes as agwm takes."""
+"""Vanilla finetuning, and the controls that give it as many steps or passes as agwm takes."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import fields, replace
 
 from agwm.methods.method import Job, OneLevelMethod, Outcome
 from agwm.recipe.config import FinetuneConfig
-from agwm.recipe.passes import COUNTED, finetune_passes, same_passes
+from agwm.recipe.passes import COUNTED, STEPS, finetune_passes, finetune_steps, same_passes
 from agwm.training.config import TrainingConfig
 
-__all__ = ["Vanilla", "VanillaLong"]
+__all__ = ["Vanilla", "VanillaLong", "VanillaSteps"]
 
 
 class Vanilla(OneLevelMethod):
@@ -19,35 +20,59 @@ class Vanilla(OneLevelMethod):
     settings_class = None
 
 
-class VanillaLong(OneLevelMethod):
-    """Vanilla finetuning of at least as many forward and backward passes as agwm takes."""
+class _Longer(OneLevelMethod):
+    """Vanilla finetuning whose number of epochs the settings of agwm decide."""
 
-    name = "vanilla_long"
     settings_class = None
     card = "vanilla"
-    # The settings of agwm decide the number of passes.
-    sections = ("vanilla", "mixing", "hypergradient", "search", "final")
+    counted: frozenset[str]
+
+    @abstractmethod
+    def least_passes(self, recipe: FinetuneConfig, num_examples: int) -> int:
+        """Return the least number of passes."""
 
     def unused(self) -> frozenset[str]:
-        """Return the settings of agwm that do not affect its number of passes."""
+        """Return the settings of agwm that do not affect the number of epochs."""
         keys = (
             f"{section}.{key.name}"
             for section in self.sections[1:]
             for key in fields(getattr(FinetuneConfig(), section))
         )
-        return super().unused() | (frozenset(keys) - COUNTED)
+        return super().unused() | (frozenset(keys) - self.counted)
 
     def passes(
         self, training: TrainingConfig, recipe: FinetuneConfig, num_examples: int, is_regression: bool
     ) -> float:
-        """Return agwm's number of passes, rounded up to whole epochs of vanilla."""
-        return super().passes(_longer(training, recipe, num_examples), recipe, num_examples, is_regression)
+        """Return the number of passes, rounded up to whole epochs of vanilla."""
+        longer = same_passes(training, self.least_passes(recipe, num_examples), num_examples)
+        return super().passes(longer, recipe, num_examples, is_regression)
 
     def run(self, job: Job) -> Outcome:
         """Finetune on all examples."""
-        longer = _longer(job.training, job.recipe, len(job.examples))
+        num_examples = len(job.examples)
+        longer = same_passes(job.training, self.least_passes(job.recipe, num_examples), num_examples)
         return super().run(replace(job, training=longer))
 
 
-def _longer(training: TrainingConfig, recipe: FinetuneConfig, num_examples: int) -> TrainingConfig:
-    return same_passes(training, finetune_passes(recipe, num_examples), num_examples)
+class VanillaSteps(_Longer):
+    """Vanilla finetuning of at least as many optimizer steps on W as agwm takes, in all of its searches."""
+
+    name = "vanilla_steps"
+    sections = ("vanilla", "search", "final")
+    counted = STEPS
+
+    def least_passes(self, recipe: FinetuneConfig, num_examples: int) -> int:
+        """Return the steps that agwm takes on W."""
+        return finetune_steps(recipe, num_examples)
+
+
+class VanillaLong(_Longer):
+    """Vanilla finetuning of at least as many forward and backward passes as agwm takes."""
+
+    name = "vanilla_long"
+    sections = ("vanilla", "mixing", "hypergradient", "search", "final")
+    counted = COUNTED
+
+    def least_passes(self, recipe: FinetuneConfig, num_examples: int) -> int:
+        """Return the passes that agwm takes."""
+        return finetune_passes(recipe, num_examples)

@@ -16,7 +16,9 @@ from agwm.training.config import TrainingConfig
 
 __all__ = [
     "COUNTED",
+    "STEPS",
     "finetune_passes",
+    "finetune_steps",
     "outer_step_passes",
     "same_passes",
     "search_passes",
@@ -36,6 +38,18 @@ COUNTED: frozenset[str] = frozenset(
         "search.outer_fraction",
         "search.unroll_steps",
         "search.roll_back",
+        "final.epochs",
+        "final.batch_size",
+    }
+)
+
+# Those that its number of steps on W depends on.
+STEPS: frozenset[str] = frozenset(
+    {
+        "search.epochs",
+        "search.batch_size",
+        "search.num_resplits",
+        "search.outer_fraction",
         "final.epochs",
         "final.batch_size",
     }
@@ -75,12 +89,25 @@ def finetune_passes(config: FinetuneConfig, num_examples: int, *, has_outer_data
         num_examples: Size of the training set.
         has_outer_dataset: Whether the outer split is a data set of its own.
     """
+    num_steps = _search_steps(config, num_examples, has_outer_dataset)
+    searches = config.search.num_resplits * search_passes(config, num_steps)
+    return searches + training_passes(config.final, num_examples)
+
+
+def finetune_steps(config: FinetuneConfig, num_examples: int) -> int:
+    """Return the optimizer steps on W of the whole recipe, in all K searches and the final stage.
+
+    A step that is rolled back and taken again counts as one.
+    """
+    searches = config.search.num_resplits * _search_steps(config, num_examples)
+    return searches + training_passes(config.final, num_examples)
+
+
+def _search_steps(config: FinetuneConfig, num_examples: int, has_outer_dataset: bool = False) -> int:
     num_inner = num_examples
     if not has_outer_dataset:
         num_inner -= outer_split_size(num_examples, config.search.outer_fraction)
-    num_steps = training_passes(config.search, num_inner)
-    searches = config.search.num_resplits * search_passes(config, num_steps)
-    return searches + training_passes(config.final, num_examples)
+    return training_passes(config.search, num_inner)
 
 
 def same_passes(config: TrainingConfig, passes: int, num_examples: int) -> TrainingConfig:

@@ -60,6 +60,6 @@ def _form(tree: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
     for place, group in enumerate(tree["optimizer"]["param_groups"]):
         settings = ", ".join(sorted(set(group) - {"params", "initial_lr"}))
         yield f"optimizer group {place}", f"of {len(group['params'])} parameters with {settings}"
-    for part in ("scheduler", "scaler"):
+    for part in ("scheduler", "scaler", "random_stream"):
         yield part, "there" if part in tree else "none"
     yield "loaders", len(tree["sources"])

@@ -23,6 +23,7 @@ from agwm.hypergradient.search_step import SearchStep
 from agwm.mixing.mixup import Mixup
 from agwm.model_loss import model_loss
 from agwm.search.explicit_part import ExplicitPart
+from agwm.search.own_stream import OwnStream
 
 __all__ = ["AttentionProblem", "TaskWeightProblem"]
 
@@ -179,12 +180,17 @@ class TaskWeightProblem(ExplicitPart, _MixupProblem):
         super().__init__(name, mixup, mixup.model, loader, optimizer, scheduler, config)
 
 
-class AttentionProblem(_MixupProblem):
+class AttentionProblem(OwnStream, _MixupProblem):
     r"""Outer problem: :math:`\min_\alpha L(\hat W(W^*(\alpha), \alpha, W_0); D_{val})`, owns alpha.
 
     When its optimizer steps, ``.grad`` of ``mixup.attention`` holds the whole hypergradient (direct and
     indirect term). After the step alpha is projected to [0, 1]. In the frozen form there is nothing to
     learn, and the outer step is left out.
+
+    An outer step draws from a random stream of its own, which the random state before the first one
+    decides: the inner passes see the dropout masks that they would see without it. What a subclass draws
+    from the global generators of Python, numpy and torch, or from a generator that the inner problem knows,
+    belongs to the stream too.
 
     Args:
         mixup: The result of ``agwm.inject``.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
-from agwm.methods.vanilla import VanillaLong
-from agwm.recipe.config import FinetuneConfig
-from agwm.recipe.passes import COUNTED, finetune_passes
+from agwm.methods.two_level import AsDrawn, Frozen
+from agwm.methods.vanilla import VanillaLong, VanillaSteps
+from agwm.recipe.config import FinetuneConfig, SearchConfig
+from agwm.recipe.passes import COUNTED, STEPS, finetune_passes, finetune_steps
+from agwm.training.config import TrainingConfig
 
 OTHERS = {
     "mixing.formula": "factored",
@@ -34,9 +36,9 @@ def other(name: str, value: object) -> object:
     return 2 * value if isinstance(value, int) else value / 2 + 0.01
 
 
-def test_passes_depend_on_these_settings_and_on_no_others():
+def test_passes_and_steps_depend_on_these_settings_and_on_no_others():
     config = FinetuneConfig()
-    found, known = set(), set()
+    found, steps, known = set(), set(), set()
     for section in ("mixing", "hypergradient", "search", "final"):
         part = getattr(config, section)
         for key in dataclasses.fields(part):
@@ -49,5 +51,18 @@ def test_passes_depend_on_these_settings_and_on_no_others():
             known.add(name)
             if finetune_passes(changed, 300) != finetune_passes(config, 300):
                 found.add(name)
-    assert found == COUNTED
+            if finetune_steps(changed, 300) != finetune_steps(config, 300):
+                steps.add(name)
+    assert (found, steps) == (COUNTED, STEPS)
     assert VanillaLong().unused() == known - COUNTED
+    of_stages = {name for name in known if name.startswith(("search.", "final."))}
+    assert VanillaSteps().unused() == of_stages - STEPS
+
+
+def test_controls_take_as_many_steps_as_agwm():
+    config, vanilla = FinetuneConfig(search=SearchConfig(num_resplits=2, roll_back=True)), TrainingConfig()
+    steps = finetune_steps(config, 300)
+    assert steps == 2 * 3 * 15 + 3 * 19  # two searches on 240 examples, then all 300
+    for control in (Frozen(), AsDrawn()):
+        assert control.passes(vanilla, config, 300, False) == steps
+    assert VanillaSteps().passes(vanilla, config, 300, False) == 8 * 19  # the next whole epoch

@@ -105,15 +105,16 @@ def control_of(runs: Sequence[Record], label: str) -> str | None:
 
 
 def unlearned_of(runs: Sequence[Record], label: str) -> str | None:
-    """Return the label of ``agwm`` that differs only in not learning alpha; None if there is none.
+    """Return the label that differs from one of ``agwm`` only in not learning alpha; None if there is none.
 
-    Its learning rate of alpha is 0. Its splits, passes, dropout masks and first alpha are the same.
+    It is of ``as_drawn``, or of ``agwm`` with a learning rate of alpha of 0. Its splits, dropout masks and
+    first alpha are the same.
     """
     first = {run.task: run for run in runs if run.label == label}
-    for other in labels_of(run for run in controlled(runs) if _learning_rate(run) == 0):
+    for other in labels_of(filter(_is_unlearned, controlled(runs))):
         second = {run.task: run for run in runs if run.label == other}
         common = first.keys() & second.keys()
-        is_same = all(_but_learning(first[task]) == _but_learning(second[task]) for task in common)
+        is_same = all(_same_but_learning(first[task], second[task]) for task in common)
         if common and is_same and all(_learning_rate(run) for run in first.values()):
             return other
     return None
@@ -242,8 +243,14 @@ def _learning_rate(run: Record) -> float | None:
     return run.settings.get("search", {}).get("attention_learning_rate")
 
 
-def _but_learning(run: Record) -> dict[str, object]:
-    return _settings(run, OF_LEARNING, "mixing", "final")
+def _is_unlearned(run: Record) -> bool:
+    return not METHODS[run.method].learns_alpha or _learning_rate(run) == 0
+
+
+def _same_but_learning(run: Record, control: Record) -> bool:
+    unused = OF_LEARNING if METHODS[control.method].learns_alpha else OF_ALPHA
+    one, other = (_settings(each, unused, "mixing", "final") for each in (run, control))
+    return one == other
 
 
 def _stages(run: Record) -> dict[str, object]:

@@ -93,9 +93,10 @@ def unlearned_section(runs: Sequence[Record]) -> list[str]:
     if not found:
         return []
     text = """The same tests; the family is all labels of agwm that have such a control, on one task. In it
-the learning rate of alpha is 0: seed by seed splits, batches, dropout masks and the first alpha are
-the same, and what differs is learning alone. `frozen` makes no outer passes, so its searches see
-other masks.
+alpha is not learned (method `as_drawn`, or a learning rate of alpha of 0): seed by seed splits,
+batches, dropout masks and the first alpha are the same, and what differs is learning alone.
+`frozen` sees these masks too, but not in runs from before the outer passes of agwm had a random
+stream of their own.
 """
     return [
         "### What learning alpha contributes: agwm against agwm with alpha as it is drawn\n",
@@ -145,9 +146,9 @@ def alpha_section(runs: Sequence[Record]) -> list[str]:
     note = (
         "\nMeans over runs and mixed matrices. At the start: what is expected of the initial values. Moved"
         " from it: mean distance, where the records hold it. Over alpha as drawn: mean difference, times"
-        " 100 (seeds that have both), to agwm with a learning rate of alpha of 0: what learning brought."
-        " Over alpha at 1: the same to the control `frozen`: what drawing alpha, learning it where that is"
-        " done, and the outer passes brought together. Not learned: the learning rate of alpha is 0.\n"
+        " 100 (seeds that have both), to the control that does not learn it: what learning brought."
+        " Over alpha at 1: the same to the control `frozen`: what drawing alpha, and learning it where that"
+        " is done, brought together. Not learned: the learning rate of alpha is 0.\n"
     )
     return ["### How far alpha moved\n", table(head, lines, right=range(2, 9)) + note]
 

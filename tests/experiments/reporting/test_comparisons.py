@@ -126,6 +126,16 @@ def test_what_is_not_learned_is_a_control_too():
     assert unlearned_section(make_records()) == []
 
 
+def test_the_method_that_does_not_learn_alpha_is_that_control():
+    runs = make_records({**SCORES, "as_drawn": SCORES["frozen"], "as_drawn_k5": SCORES["frozen"]})
+    for run in runs:
+        if run.label.startswith("agwm"):
+            run.settings["search"] |= {"attention_learning_rate": 2e-3, "unroll_steps": 1}
+    assert unlearned_of(runs, "agwm") == "as_drawn" and unlearned_of(runs, "agwm_k5") == "as_drawn_k5"
+    assert unlearned_of(runs, "as_drawn") is None
+    assert control_of(runs, "as_drawn") == "frozen"
+
+
 def test_unequal_numbers_of_seeds_are_pointed_out():
     note = "read that one there"
     equal = {label: {"rte": (0.5, 0.6, 0.7)} for label in ("vanilla", "frozen", "agwm")}
