@@ -172,6 +172,21 @@ def test_the_project_s_file_is_fair():
     assert list(first) == [name for name in METHODS if name in first]
 
 
+def test_agwm_and_its_controls_have_as_many_candidates():
+    tuning = load_tuning(TUNING.parent / "alpha_tuning.yaml")
+    assert {len(several) for several in tuning.candidates.values()} == {6}
+    controls = {
+        "vanilla",
+        "vanilla_long",
+        "vanilla_steps",
+        "wise_ft",
+        "weight_average",
+        "frozen",
+        "as_drawn",
+    }
+    assert set(tuning.candidates) == controls | {"lora", "agwm"}
+
+
 def test_tune_from_the_command_line(tiny_model, own_files, tmp_path, capsys):
     block = {
         "tasks": ["order"],
