@@ -21,7 +21,8 @@ FOLDERS: dict[str, set[str]] = {
     "configs": set(),
     "data": {"data.embedded"},
     "data.embedded": set(),
-    "models": set(),
+    "models": {"models.packaged"},
+    "models.packaged": set(),
     "mixing": set(),
     "hypergradient": set(),
     "training": set(),
@@ -75,7 +76,8 @@ FOLDERS: dict[str, set[str]] = {
 # Floors: a folder may import those of a lower number only.
 FLOORS = {
     "": 1, "configs": 2,
-    "data.embedded": 2, "data": 3, "models": 3, "mixing": 4, "hypergradient": 4, "training": 4,
+    "data.embedded": 2, "models.packaged": 2,
+    "data": 3, "models": 3, "mixing": 4, "hypergradient": 4, "training": 4,
     "search": 5, "evaluation": 5, "recipe": 6, "methods": 7, "testing": 8, "experiments": 8,
     "prediction": 6, "model_selection": 8, "model_selection.reporting": 9, "fitting": 10,
     "experiments.reporting": 9, "experiments.grid": 10, "command_line": 11,

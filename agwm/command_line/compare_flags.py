@@ -26,7 +26,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--config", metavar="FILE", help="YAML file laid over the defaults; or one of the package: demo")
     add("--method", action="append", metavar="NAME", help="such as vanilla,lora,agwm; may be repeated")
     add("--task", metavar="NAME", help="a GLUE task, an embedded one, or a name for own files (own)")
-    add("--model", metavar="NAME", help="minilm (extra 'offline'), a folder, or a name on the hub")
+    models = "minilm, mpnet, smollm2, rxnmapper, rxnfp (docs/models.md)"
+    add("--model", metavar="NAME", help=f"{models}, a folder, or a name on the hub")
     add("--train-size", metavar="N", help="examples to train on, at least 10; or all, or whole")
     add("--seeds", metavar="N", help="how many of the official seeds, or seeds: 1017,4803")
     add("--lr", metavar="X", help="learning rate of vanilla, and of both stages of agwm")

@@ -35,7 +35,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--label", action="append", required=True, metavar="COLUMN[,COLUMN]", help="class, score or labels")
     add("--output-dir", required=True, metavar="DIR", help="where the model and the report go")
     add("--test", metavar="FILE", help="labelled rows that are scored once, at the end")
-    add("--model", metavar="NAME", help="minilm (extra 'offline', the default), a folder, or a hub's name")
+    models = "mpnet, smollm2, rxnmapper, rxnfp (docs/models.md)"
+    add("--model", metavar="NAME", help=f"minilm (the default), {models}, a folder, or a hub's name")
     add("--methods", action="append", metavar="A,B", help="candidates, instead of those of the budget")
     add("--budget", metavar="SIZE", help="small, normal or large (default: normal)")
     add("--metric", metavar="NAME", help="score that decides, such as accuracy, macro_f1 or spearman")

@@ -80,7 +80,7 @@ class RunConfig:
     Attributes:
         methods: Names out of ``agwm.methods.METHODS``.
         task: A GLUE task, an embedded task, or a name for the own files, which is neither.
-        model: ``"minilm"`` (in the ``offline`` extra), a folder, or a name on the hub.
+        model: ``"minilm"`` or another of ``docs/models.md``, a folder, or a name on the hub.
         trust_remote_code: Run code that comes with the model.
         train_size: Number of training examples drawn; the dev set is a sixth of it, from the rest. "all":
             all examples but the dev set, which is a seventh of them. "whole": all examples, and no dev set.

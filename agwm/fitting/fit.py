@@ -73,7 +73,7 @@ def fit(
             columns. They are not changed.
         text: Name of the column of texts, or of the two columns of pairs.
         label: Name of the column of labels, or of several columns of 0 and 1.
-        model: ``"minilm"`` (extra ``offline``), a folder, or a name on the hub.
+        model: ``"minilm"`` or another of ``docs/models.md``, a folder, or a name on the hub.
         test: Labelled rows that no choice sees.
         methods: Names of the candidates; None: those of the budget.
         budget: How much is tried: ``"small"``, ``"normal"`` or ``"large"``.

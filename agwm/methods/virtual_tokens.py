@@ -19,7 +19,8 @@ from agwm.methods.adapters import ADAPTER, Adapter, quiet_peft
 from agwm.methods.method import Settings
 from agwm.mixing.saving import write_config
 from agwm.models.positions import max_tokens
-from agwm.models.pretrained import PACKAGED_MODEL, Pretrained
+from agwm.models.pretrained import Pretrained
+from agwm.models.sources import PACKAGED_MODEL, is_packaged
 from agwm.processing import write_processing_class
 from agwm.recipe.config import FinetuneConfig
 
@@ -150,6 +151,8 @@ def _code(base: str) -> str:
     lines, place = "", repr(base)
     if base == PACKAGED_MODEL:
         lines, place = f"from {PACKAGE} import get_model_path\n", "get_model_path()"
+    elif is_packaged(base):
+        lines, place = "from agwm.models.sources import locate\n", f"locate({base!r})[0]"
     elif "/" not in base:
         place += "  # the pretrained model: its folder, or its name on the hub"
     return _CODE.format(imports=lines, base=place)

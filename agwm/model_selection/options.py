@@ -15,7 +15,7 @@ class FitOptions:
     """How methods are tried and one is chosen; the rows are handed over beside it.
 
     Attributes:
-        model: ``"minilm"`` (extra ``offline``), a folder, or a name on the hub.
+        model: ``"minilm"`` or another of ``docs/models.md``, a folder, or a name on the hub.
         methods: Names of candidates; None: those of the budget.
         budget: ``"small"``, ``"normal"`` or ``"large"``: candidates, folds, repeats and trials.
         metric: Name of the metric that decides; None: accuracy, spearman for scores, or micro_f1 for

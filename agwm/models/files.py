@@ -30,8 +30,8 @@ def model_files(model: str) -> str | None:
     """Return a fingerprint of the names and bytes of a model's files; None if it is in no folder.
 
     Args:
-        model: A folder, ``"minilm"`` or a name on the hub. The last two give None, because versions
-            identify their files.
+        model: A folder, a packaged model (``"minilm"``) or a name on the hub. The last two give None,
+            because versions identify their files.
     """
     folder = Path(os.path.expanduser(model))
     if not os.path.isdir(folder):

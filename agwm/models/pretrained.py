@@ -22,7 +22,7 @@ from agwm.errors import ConfigError, ModelError, border, shown
 from agwm.models.checkpoint import check_quantized, check_types, check_weights, listed, mismatched_shapes
 from agwm.models.files import model_name
 from agwm.models.heads import class_layer, fit_head
-from agwm.models.sources import PACKAGED_MODEL, locate
+from agwm.models.sources import PACKAGED_MODEL, locate, packaged_notes
 from agwm.models.vocabulary import check_tokenizer
 from agwm.rng import seed_everything
 
@@ -75,7 +75,8 @@ def load_pretrained(
     and so is one of several labels an example by one of one label, and the other way round.
 
     Args:
-        name: ``"minilm"`` for the one in the ``offline`` extra, a folder, or a name on the hub.
+        name: A packaged model (``"minilm"``, in the extra ``offline``, or another of ``docs/models.md``), a
+            folder, or a name on the hub.
         label_names: Class names in index order; None for regression on one score.
         seed: Seed of the head's initial weights. It seeds the global random state.
         trust_remote_code: True to run code that comes with the model.
@@ -89,7 +90,7 @@ def load_pretrained(
         ConfigError: If ``problem_type`` is unknown, or does not fit the names.
         ModelError: If there is no such model, it cannot be read, its class has no such head, weights of the
             backbone are missing or of another shape, or its tokenizer is missing or another model's.
-        MissingExtraError: If ``name`` is ``"minilm"`` and the extra is not installed.
+        MissingExtraError: If ``name`` is that of a packaged model, and its packages are not installed.
     """
     kind = _problem_type(label_names, problem_type)
     source, is_local = locate(name)
@@ -113,7 +114,7 @@ def load_pretrained(
             output_loading_info=True,
             **shared,
         )
-        notes = check_types(name, source)
+        notes = packaged_notes(name) + check_types(name, source)
         fresh, more = check_weights(name, model, report)
         other = mismatched_shapes(report).get(f"{class_layer(model)}.weight")
         rows = None if other is None else other[0][0]

