@@ -55,11 +55,13 @@ def test_refuses_or_leaves_the_model_as_it_was(name, family):
 # An encoder, an encoder with a decoder, and a decoder, whose head has no bias: these are tried each time
 # with every method, and all families with the method that the package is for.
 QUICK = ("bert", "bart", "llama")
+# These run another method's code with other numbers of steps or a fixed alpha: one family each time.
+OF_ANOTHER = ("vanilla_steps", "vanilla_long", "as_drawn")
 
 
 def marks(name, family, num_labels=2):
     """Return the marks of a case: most families are slow, and so are most of their scores."""
-    is_quick = family in QUICK or name == "agwm"
+    is_quick = family in (QUICK[:1] if name in OF_ANOTHER else QUICK) or name == "agwm"
     return () if is_quick and (num_labels == 2 or family in ("bert", "llama")) else pytest.mark.slow
 
 
