@@ -24,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import agwm
+from agwm.training.lengths import GroupedByLength
 from agwm.training.loop import train
 
 OLD, NEW = 0, 1
@@ -110,7 +111,7 @@ def make(given: argparse.Namespace, seed: int) -> Ground:
     return Ground(
         make_model=lambda: model_of(weights),
         inner=inner,
-        outer=old_outer + new_outer,
+        outer=GroupedByLength(old_outer + new_outer),
         collate=collate,
         score=score,
         include="encoder.encoder.layer.*",

@@ -16,6 +16,7 @@ import agwm
 from agwm.methods.pull import pull_
 from agwm.methods.wise_ft import interpolate_
 from agwm.training.hooks import TrainingHooks
+from agwm.training.lengths import GroupedByLength
 from agwm.training.loop import make_loader, train
 from outer_data.ground import Ground, Rows
 
@@ -57,7 +58,7 @@ def plain(ground: Ground, settings: Settings, seed: int) -> nn.Module:
 
 def union(ground: Ground, settings: Settings, seed: int) -> nn.Module:
     """Finetune on the inner and the outer examples together (replay)."""
-    return _trained(ground, ground.inner + ground.outer, settings, seed)
+    return _trained(ground, GroupedByLength(ground.inner + ground.outer), settings, seed)
 
 
 def outer_only(ground: Ground, settings: Settings, seed: int) -> nn.Module:
