@@ -47,10 +47,12 @@ def draw_parts(
     Raises:
         SplitError: If the examples cannot be split, or have no labels for a stratified split.
     """
+    whole: Any = dataset
     if outer_dataset is not None:
-        return Split(dataset, range(len(dataset))), Split(outer_dataset, range(len(outer_dataset)))
+        other: Any = outer_dataset
+        return Split(whole, range(len(whole))), Split(other, range(len(other)))
     inner, outer = draw_split(dataset, config, k)
-    return Split(dataset, inner), Split(dataset, outer)
+    return Split(whole, inner), Split(whole, outer)
 
 
 def check_outer(dataset: Sequence[Any], outer_dataset: Sequence[Any], search: SearchConfig) -> None:
