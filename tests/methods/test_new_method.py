@@ -56,9 +56,8 @@ class Halved(OneLevelMethod):
 @pytest.fixture
 def with_halved(tmp_path):
     """Copy the project's code and add one method to it, in three places of two files."""
-    for name in ("agwm", "examples", "docs"):
-        ignored = shutil.ignore_patterns("__pycache__", "results")
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
+    for name in ("agwm", "examples", "docs"):  # with what Python compiled, which it need not do again
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("results"))
     (tmp_path / "agwm/methods/halved.py").write_text(METHOD, encoding="utf-8")
     registry = tmp_path / "agwm/methods/__init__.py"
     text = registry.read_text(encoding="utf-8")
