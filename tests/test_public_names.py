@@ -77,6 +77,7 @@ assert not {{"agwm", "betty"}} & set(sys.modules)
 """
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot part here")
 def test_betty_knows_the_type_in_whatever_order():
     done = python(PROGRAM)
     assert (done.stdout, done.returncode) == ("True\n" * len(ORDERS), 0), done.stderr

@@ -14,6 +14,7 @@ from transformers import pipeline
 
 import agwm
 from agwm.errors import ConfigError, DataError, MethodError, ModelError
+from agwm.methods import linear_head
 from agwm.model_selection import cells, schedule
 from agwm.model_selection.store import FOLDER
 from agwm.prediction import load_predictor
@@ -23,6 +24,14 @@ QUICK = {"jobs": 1, "progress": False, "device": "cpu"}
 TRAINED = {"learning_rate": 5e-3, "epochs": 6, **QUICK}
 # The quickest candidate: most tests do not ask what it learns.
 BRIEF = {"methods": ["vanilla"], "learning_rate": 5e-3, "epochs": 1, **QUICK}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_strengths():
+    """Let a probe try three strengths in place of thirteen: its own tests tell how it chooses."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(linear_head, "_STRENGTHS", (1e-2, 1.0, 1e2))
+        yield
 
 
 @pytest.fixture(scope="module")

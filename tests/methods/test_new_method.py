@@ -114,6 +114,8 @@ def test_a_new_method_runs_is_planned_and_reported(with_halved, tiny_model, own_
         timeout=300,
     )
     assert outcome.returncode == 0, outcome.stderr
+    # no traceback and no warning of a library comes before the line on a mistake
+    assert outcome.stderr.startswith("error: ") and "Traceback" not in outcome.stderr
     assert "'rivals.halved.factor' in --set" in outcome.stderr
     assert "expected a number in [0, 1], got 2" in " ".join(outcome.stderr.split())
     paths = sorted((with_halved / "out/results").glob("halved--*.json"))

@@ -66,6 +66,7 @@ def part(*arguments: str) -> None:
     torch.multiprocessing.start_processes(work, arguments, nprocs=2, start_method="fork")
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot part here")
 @pytest.mark.parametrize(
     ("best_response", "scheme"),
     [("optimizer", "forward"), pytest.param("identity", "central", marks=pytest.mark.slow)],
