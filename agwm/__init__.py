@@ -6,13 +6,13 @@ Public names are imported when they are first used: the command line starts with
 from __future__ import annotations
 
 import importlib
-import importlib.util
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from agwm._version import __version__
 from agwm.betty_programs import register_with_betty
 from agwm.betty_release import check_release
 from agwm.errors import AgwmError, AgwmWarning
+from agwm.late_names import late_names
 
 if TYPE_CHECKING:
     from agwm.fitting.fit import fit
@@ -82,24 +82,14 @@ _LATE: dict[str, tuple[str, ...]] = {
     "agwm.search.wiring": ("build_engine",),
     "agwm.training.config": ("TrainingConfig",),
 }
-_PLACES = {name: place for place, names in _LATE.items() for name in names}
 
 
-def __getattr__(name: str) -> Any:
-    if name in _PLACES:
-        if _PLACES[name].startswith("agwm.hypergradient."):  # who asks for the type wants it registered
-            importlib.import_module("agwm.hypergradient.search_step")
-        value = getattr(importlib.import_module(_PLACES[name]), name)
-        globals()[name] = value
-        return value
-    if not name.startswith("_") and importlib.util.find_spec(f"{__name__}.{name}") is not None:
-        return importlib.import_module(f"{__name__}.{name}")  # agwm.data, as after `import agwm.data`
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def _register_type(place: str) -> None:
+    if place.startswith("agwm.hypergradient."):  # who asks for the type wants it registered
+        importlib.import_module("agwm.hypergradient.search_step")
 
 
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
-
+__getattr__, __dir__ = late_names(globals(), _LATE, before=_register_type)
 
 check_release()
 register_with_betty()

@@ -7,7 +7,7 @@ import math
 import sys
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeGuard, Union
@@ -31,6 +31,7 @@ __all__ = [
     "check_precision",
     "check_value",
     "describe",
+    "field_tests",
     "is_a",
     "options",
 ]
@@ -91,6 +92,13 @@ def options(kind: Any) -> tuple[str, ...]:
 def annotations_of(cls: Any) -> dict[str, Any]:
     """Return the annotated types of a class, evaluated once: a grid builds thousands of settings."""
     return typing.get_type_hints(cls, include_extras=True)
+
+
+@functools.cache
+def field_tests(cls: Any) -> dict[str, Callable[[Any], bool]]:
+    """Return for each field of a class the function that tests a value for its annotated type."""
+    hints = annotations_of(cls)
+    return {key: _test_of(kind) for key, kind in hints.items() if typing.get_origin(kind) is not ClassVar}
 
 
 def check_value(
@@ -170,10 +178,11 @@ def check_fields(owner: Any, name: str | None = None) -> None:
         ConfigError: If one has not.
     """
     cls: Any = type(owner)
-    for key, kind in annotations_of(cls).items():
-        if typing.get_origin(kind) is not ClassVar:
+    for key, is_right in field_tests(cls).items():
+        value = getattr(owner, key)
+        if not is_right(value):
             path = f"{name or cls.__name__}.{key}"
-            check_value(path, kind, getattr(owner, key), "Correct it in the config.")
+            check_value(path, annotations_of(cls)[key], value, "Correct it in the config.")
 
 
 def check_precision(precision: object, device: torch.device) -> None:
@@ -192,31 +201,44 @@ def check_precision(precision: object, device: torch.device) -> None:
 
 def is_a(kind: Any, value: object) -> bool:
     """Return whether a value is of an annotated type; see :func:`check_value`."""
+    return _test_of(kind)(value)
+
+
+@functools.lru_cache(maxsize=1000)
+def _test_of(kind: Any) -> Callable[[Any], bool]:
+    """Return the function that tests a value for a type: to take a type apart takes longer than to test."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is Annotated:
-        return is_a(arguments[0], value) and value in arguments[1]
+        is_base, allowed = _test_of(arguments[0]), arguments[1]
+        return lambda value: is_base(value) and value in allowed
     if origin in (Union, types.UnionType):
-        return any(is_a(option, value) for option in arguments)
+        tests = tuple(map(_test_of, arguments))
+        return lambda value: any(test(value) for test in tests)
     if origin is Literal:
-        return isinstance(value, str) and value in arguments
+        return lambda value: isinstance(value, str) and value in arguments
     if origin in (list, tuple):
-        return isinstance(value, origin) and all(is_a(arguments[0], item) for item in value)
+        is_item = _test_of(arguments[0])
+        return lambda value: isinstance(value, origin) and all(map(is_item, value))
     if origin is Mapping:
-        return isinstance(value, Mapping) and all(
-            is_a(arguments[0], key) and is_a(arguments[1], item) for key, item in value.items()
+        is_key, is_value = _test_of(arguments[0]), _test_of(arguments[1])
+        return lambda value: (
+            isinstance(value, Mapping)
+            and all(is_key(key) and is_value(item) for key, item in value.items())
         )
     if origin is type:
-        return isinstance(value, type) and issubclass(value, arguments[0])
+        return lambda value: isinstance(value, type) and issubclass(value, arguments[0])
     if kind is Any:
-        return True
+        return lambda value: True
     if kind is int:
-        return isinstance(value, Integral) and not isinstance(value, bool)
-    if kind is float:
-        # math.isfinite cannot take an integer that no float holds
-        # an integer may be too large for a float, and a small float of numpy's for the limit
-        is_whole = isinstance(value, Integral)
-        return _is_number(value) and abs(value if is_whole else float(value)) <= sys.float_info.max
-    return isinstance(value, kind)
+        return lambda value: isinstance(value, Integral) and not isinstance(value, bool)
+    return _is_finite if kind is float else lambda value: isinstance(value, kind)
+
+
+def _is_finite(value: object) -> bool:
+    # math.isfinite cannot take an integer that no float holds
+    # an integer may be too large for a float, and a small float of numpy's for the limit
+    is_whole = isinstance(value, Integral)
+    return _is_number(value) and abs(value if is_whole else float(value)) <= sys.float_info.max
 
 
 def _is_number(value: object) -> TypeGuard[float]:

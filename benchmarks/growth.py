@@ -19,7 +19,7 @@ GROWTH: dict[str, tuple[int, ...]] = {
     "length": (32, 128, 256),
     "unroll_steps": (1, 2, 4),
 }
-SMOKE_GROWTH = {"hidden": (24, 48), "layers": (1, 2), "length": (8, 16), "unroll_steps": (1, 2)}
+SMOKE_GROWTH = {"hidden": (24, 48), "layers": (1,), "length": (8,), "unroll_steps": (1, 2)}
 
 
 def _sized(size: Size, what: str, value: int) -> Size:

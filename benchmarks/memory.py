@@ -17,6 +17,7 @@ from torch import Tensor
 from benchmarks.intercept import replaced_hypergradient, swapped
 from benchmarks.live_bytes import CpuBytes, CudaBytes, live_bytes
 from benchmarks.models import Machine, Size
+from benchmarks.timing import spared_collector
 from benchmarks.variants import VANILLA, Kind, Variant, kinds
 
 __all__ = ["HELD", "PHASES", "held_bytes", "measure_kind", "measure_memory", "tensors_in"]
@@ -187,9 +188,7 @@ def measure_memory(size: Size, machine: Machine, names: Iterable[str]) -> list[d
     whole = {kind.name: kind for kind in kinds(size, machine)}
     short = {kind.name: kind for kind in kinds(small, machine)}
     records = []
-    gc.collect()
-    gc.freeze()  # each measurement collects several times: only what it made itself
-    try:
+    with spared_collector():  # each measurement collects several times
         for name in wanted:
             record = {"name": name, **measure_kind(whole[name], machine)}
             bare = measure_kind(short[name], machine)
@@ -201,8 +200,6 @@ def measure_memory(size: Size, machine: Machine, names: Iterable[str]) -> list[d
             )
             record["peak"] = max(record["peaks"].values())
             records.append(record)
-    finally:
-        gc.unfreeze()
     reference = next(record for record in records if record["name"] == VANILLA)
     vanilla = sum(reference["when W is updated"][kind] for kind in ("weights", "gradients", "moments"))
     for record in records:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from benchmarks.models import Machine
 from benchmarks.variants import Variant
 
-__all__ = ["count_passes", "measure", "quartiles", "take_turns"]
+__all__ = ["count_passes", "measure", "quartiles", "spared_collector", "take_turns"]
 
 
 def quartiles(values: Sequence[float]) -> dict[str, float]:
@@ -70,9 +71,7 @@ def take_turns(
     """
     names = list(steps)
     seconds: dict[str, list[float]] = {name: [] for name in names}
-    gc.collect()
-    gc.freeze()  # a collection inside a step then looks at what the steps made, not at all of torch
-    try:
+    with spared_collector():
         for turn in range(repeats):
             first = turn % len(names)
             for name in [*names[first:], *names[:first]]:
@@ -81,9 +80,23 @@ def take_turns(
                 steps[name]()
                 machine.wait()
                 seconds[name].append(time.perf_counter() - start)
-    finally:
-        gc.unfreeze()
     return seconds
+
+
+@contextmanager
+def spared_collector() -> Iterator[None]:
+    """Context manager: a collection looks at what is made inside, and not at all of torch.
+
+    What was frozen before stays so, and with it what is made inside.
+    """
+    gc.collect()
+    is_frozen = gc.get_freeze_count() > 0
+    gc.freeze()
+    try:
+        yield
+    finally:
+        if not is_frozen:
+            gc.unfreeze()
 
 
 def measure(

@@ -1,18 +1,30 @@
-"""A tiny BERT with its tokenizer in a folder, so that a whole run takes about a second."""
+"""A tiny BERT with its tokenizer in a folder, so that a whole run takes about a second.
+
+The process that leads the others imports this file and runs no test: heavy libraries are imported late.
+"""
 
 from __future__ import annotations
 
-import pytest
-import torch
-import yaml
-from transformers import BertConfig, BertModel
+import gc
 
-from agwm.testing.tokens import save_tokenizer
-from tests.programs import FAST
+import pytest
+
+gc.disable()  # what is imported and collected stays to the end: to look through it again takes seconds
+
+
+def pytest_collection_finish():
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 def save_bert(folder, num_blocks):
     """Write a BERT of width 16 without a head, the same weights at every call, and its tokenizer."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    from agwm.testing.tokens import save_tokenizer
+
     config = BertConfig(
         vocab_size=save_tokenizer(folder),
         hidden_size=16,
@@ -56,6 +68,8 @@ def own_files(tmp_path):
 @pytest.fixture
 def arguments(tiny_model, own_files, tmp_path):
     """Arguments of a run of about a second."""
+    from tests.programs import FAST
+
     train, test = own_files
     options = {
         "--task": "order",
@@ -74,6 +88,7 @@ def arguments(tiny_model, own_files, tmp_path):
 @pytest.fixture
 def grid_file(tiny_model, own_files, tmp_path):
     """Write a grid of runs of a moment each, into the folder ``out``."""
+    import yaml
 
     def write(**changes):
         block = {

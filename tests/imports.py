@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 __all__ = ["folder_of", "imports", "modules", "target_of"]
@@ -29,12 +30,21 @@ def folder_of(module: str, known: dict[str, Path]) -> str:
 
 def imports(path: Path) -> Iterator[tuple[int, str]]:
     """Yield line and full name of everything that a file imports, in functions and TYPE_CHECKING too."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for line, level, name in _imports_of(path.read_text(encoding="utf-8")):
+        assert level == 0, f"{path}:{line}: relative import"
+        yield line, name
+
+
+@cache
+def _imports_of(text: str) -> list[tuple[int, int, str]]:
+    """Return line, level and full name of each import; copies of the package are read again and again."""
+    found = []
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name) for alias in node.names)
+            found += [(node.lineno, 0, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}:{node.lineno}: relative import"
-            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+            found += [(node.lineno, node.level, f"{node.module}.{alias.name}") for alias in node.names]
+    return found
 
 
 def target_of(name: str, known: dict[str, Path]) -> str | None:

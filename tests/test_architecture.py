@@ -88,8 +88,8 @@ DOORS = {"agwm", "__main__"}
 GROUND = {
     "_version", "batches", "betty_programs", "betty_release",
     "cards", "checks", "durations", "errors", "files", "finiteness", "folders", "forward_pass",
-    "markdown", "model_loss", "out_of_memory", "processes", "processing", "progress", "rng", "scores",
-    "versions",
+    "late_names", "markdown", "model_loss", "out_of_memory", "processes", "processing", "progress", "rng",
+    "scores", "versions",
 }  # fmt: skip
 
 

@@ -29,40 +29,58 @@ def python(program, *folders):
 
 
 def test_the_import_leaves_heavy_libraries_alone():
+    """The embedded rows do so as well."""
     heavy = "torch transformers datasets betty numpy scipy sklearn"
-    done = python(f"import agwm, sys; print(*set('{heavy}'.split()) & set(sys.modules))")
+    program = "import sys, agwm; agwm.data.embedded_rows('entailment', 1, 1);"
+    done = python(f"{program} print(*set('{heavy}'.split()) & set(sys.modules))")
     assert (done.stdout, done.stderr) == ("\n", "")
 
 
-def test_readers_of_the_source_see_the_same_names():
-    tree = ast.parse((ROOT / "agwm" / "__init__.py").read_text(encoding="utf-8"))
+@pytest.mark.parametrize("package", [agwm, agwm.data], ids=["agwm", "agwm.data"])
+def test_readers_of_the_source_see_the_same_names(package):
+    tree = ast.parse(Path(package.__file__).read_text(encoding="utf-8"))
     (block,) = [node for node in tree.body if isinstance(node, ast.If)]
     seen = {node.module: tuple(alias.name for alias in node.names) for node in block.body}
-    assert seen == agwm._LATE
-    assert {name for names in seen.values() for name in names} < set(agwm.__all__) <= set(dir(agwm))
+    names = {name for several in seen.values() for name in several}
+    assert seen == package._LATE and names <= set(package.__all__) <= set(dir(package))
+    assert all(getattr(package, name) is not None for name in package.__all__)
 
 
-def test_a_name_that_is_not_there():
-    with pytest.raises(AttributeError, match="'agwm' has no attribute 'finetun'"):
-        agwm.finetun  # noqa: B018
+@pytest.mark.parametrize("package", [agwm, agwm.data], ids=["agwm", "agwm.data"])
+def test_a_name_that_is_not_there(package):
+    with pytest.raises(AttributeError, match=f"'{package.__name__}' has no attribute 'finetun'"):
+        package.finetun  # noqa: B018
 
 
 def test_folders_are_there_without_an_import_of_their_own():
     assert agwm.__getattr__("files").read_text is not None
+    assert agwm.data.__getattr__("glue").glue_files is not None
 
 
-@pytest.mark.parametrize(
-    "program",
-    [
-        "import agwm, betty.engine",
-        "import betty.engine, agwm",
-        "import agwm; agwm.HypergradientConfig; import betty.engine",
-    ],
-)
-def test_betty_knows_the_type_in_whatever_order(program):
-    known = "from betty.hypergradient import jvp_fn_mapping; print('agwm' in jvp_fn_mapping)"
-    done = python(f"import warnings; warnings.simplefilter('ignore'); {program}; {known}")
-    assert done.stdout == "True\n", done.stderr
+ORDERS = [
+    "import agwm, betty.engine",
+    "import betty.engine, agwm",
+    "import agwm; agwm.HypergradientConfig; import betty.engine",
+]
+# One process that imports PyTorch, which takes the time, and one child for each order.
+PROGRAM = f"""
+import os, sys, warnings, torch
+warnings.simplefilter("ignore")
+for order in {ORDERS}:
+    if os.fork() == 0:
+        exec(order)
+        from betty.hypergradient import jvp_fn_mapping
+        print("agwm" in jvp_fn_mapping, flush=True)
+        os._exit(0)
+    os.wait()
+assert not {{"agwm", "betty"}} & set(sys.modules)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot part here")
+def test_betty_knows_the_type_in_whatever_order():
+    done = python(PROGRAM)
+    assert (done.stdout, done.returncode) == ("True\n" * len(ORDERS), 0), done.stderr
 
 
 @pytest.mark.parametrize("release", ["0.1.1", "0.2.0", "0.3.0", "1.0"])

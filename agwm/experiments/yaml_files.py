@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
+import functools
 import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, Union, cast
 
-from agwm.checks import annotations_of, check_value, is_a
+from agwm.checks import annotations_of, check_value, field_tests, is_a
 from agwm.errors import AgwmError, ConfigError, border, one_line, shown
 from agwm.experiments.yaml_loader import parse_yaml
 from agwm.files import read_text
@@ -152,10 +153,9 @@ def build(cls: type[_T], values: Any, source: str, prefix: str = "", form: Form 
 
 def construct(cls: type[_T], values: Mapping[str, Any]) -> _T:
     """Make a dataclass of nested dataclasses from nested mappings that are checked already."""
-    hints = annotations_of(cast(Any, cls))
+    sections = _sections(cast(Any, cls))
     arguments = {
-        key: construct(hints[key], value) if dataclasses.is_dataclass(hints[key]) else value
-        for key, value in values.items()
+        key: construct(sections[key], value) if key in sections else value for key, value in values.items()
     }
     return cls(**arguments)
 
@@ -182,9 +182,10 @@ def checked(cls: Any, values: Any, source: str, prefix: str = "", form: Form = C
         written = shown(path, 120) if form.is_by_hand else one_line(path, 120)
         return form.names.get(path) or form.key.format(path=written, source=source)
 
-    check_value(name(prefix[:-1] or "content"), Mapping[Any, Any], values, form.remedy, form.error)
-    hints = annotations_of(cls)
-    known = [entry.name for entry in dataclasses.fields(cls)]
+    if not isinstance(values, Mapping):
+        check_value(name(prefix[:-1] or "content"), Mapping[Any, Any], values, form.remedy, form.error)
+    hints, tests, sections = annotations_of(cls), field_tests(cls), _sections(cls)
+    converted = _converted_fields(cls) if form.is_by_hand else frozenset()
     if not form.is_by_hand:
         for key in _required(cls):
             if key not in values:
@@ -192,15 +193,26 @@ def checked(cls: Any, values: Any, source: str, prefix: str = "", form: Form = C
     result: dict[str, Any] = {}
     for key, value in values.items():
         path = f"{prefix}{key}"
-        if key not in known:
+        if key not in tests:
             raise form.error(f"{name(path)} is unknown: {_known(cls, str(key), prefix)} {form.remedy}")
-        kind: Any = hints[key]
-        if dataclasses.is_dataclass(kind):
-            result[key] = checked(kind, value, source, f"{path}.", form)
+        if key in sections:
+            result[key] = checked(sections[key], value, source, f"{path}.", form)
         else:
-            result[key] = _convert(kind, value) if form.is_by_hand else value
-            check_value(name(path), kind, result[key], form.remedy, form.error)
+            result[key] = _convert(hints[key], value) if key in converted else value
+            if not tests[key](result[key]):  # to make its name takes longer than to test it
+                check_value(name(path), hints[key], result[key], form.remedy, form.error)
     return result
+
+
+@functools.cache
+def _sections(cls: Any) -> dict[str, Any]:
+    """Return the fields that are dataclasses themselves, with their classes."""
+    return {key: kind for key, kind in annotations_of(cls).items() if dataclasses.is_dataclass(kind)}
+
+
+@functools.cache
+def _converted_fields(cls: Any) -> frozenset[str]:
+    return frozenset(key for key, kind in annotations_of(cls).items() if _is_converted(kind))
 
 
 def _required(cls: type) -> list[str]:
@@ -240,3 +252,11 @@ def _convert(kind: Any, value: Any) -> Any:
         with contextlib.suppress(ValueError, OverflowError):
             return float(value)
     return value
+
+
+def _is_converted(kind: Any) -> bool:
+    """Return whether a type has a part that values are converted to: a number, a list or a tuple."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (Annotated, Union, types.UnionType):
+        return any(map(_is_converted, arguments[:1] if origin is Annotated else arguments))
+    return kind is float or origin in (list, tuple)

@@ -206,7 +206,7 @@ def test_missing_device_is_an_error(tmp_path):
 
 
 def test_command_line_prints_the_page(tmp_path, monkeypatch, capsys):
-    arguments = ["--smoke", "--parts", "growth", "--repeats", "1", "--out", str(tmp_path)]
+    arguments = ["--smoke", "--parts", "run", "--repeats", "1", "--out", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["benchmarks", *arguments])
     with pytest.raises(SystemExit) as stop:
         runpy.run_module("benchmarks", run_name="__main__")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import gc
 import json
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks import live_bytes, memory, models, variants
+from benchmarks import live_bytes, memory, models, timing, variants
 
 # Bytes per parameter in float32, f being the part of W that is mixed: W, W0 and two moments are there all
 # the time. Then: gradient, and the mixed weights that backward needs; with an indirect term, W before the
@@ -25,15 +26,28 @@ BUDGET = {
 PAIRS = 12.0  # of each number in alpha: itself and two moments
 
 
-@pytest.fixture
+@pytest.fixture(scope="module", autouse=True)
+def collector():
+    """Spare the collector what was there before: a measurement collects three times."""
+    with timing.spared_collector():
+        yield
+
+
+@pytest.fixture(scope="module")
 def small():
     """A size at which activations are little beside the weights."""
     return models.Size(layers=2, hidden=96, heads=4, vocabulary=64, batch=1, length=8)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def kinds(small):
     return {kind.name: kind for kind in variants.kinds(small, models.CPU)}
+
+
+@pytest.fixture(scope="module")
+def measure(kinds):
+    """Measure a kind, once for all tests."""
+    return functools.cache(lambda name: memory.measure_kind(kinds[name], models.CPU))
 
 
 def allocator_peak(step, path):
@@ -76,8 +90,8 @@ def test_counter_forgets_what_died_and_counts_a_storage_once():
 
 
 @pytest.mark.parametrize("name", [*BUDGET, "stock Betty, darts, roll-back"])
-def test_held_bytes_are_weights_copies_and_moments(kinds, small, name):
-    measured = memory.measure_kind(kinds[name], models.CPU)
+def test_held_bytes_are_weights_copies_and_moments(measure, small, name):
+    measured = measure(name)
     number, tensors = measured["parameters"], len(list(small.model().parameters()))
     mixed = sum(p.numel() for n, p in small.model().named_parameters() if ".layer." in n and p.dim() == 2)
     mixed += small.hidden**2  # of the pooler
@@ -94,8 +108,8 @@ def test_held_bytes_are_weights_copies_and_moments(kinds, small, name):
 
 
 @pytest.mark.parametrize("name", BUDGET)
-def test_phases_stay_within_their_copies_of_the_weights(kinds, small, name):
-    measured = memory.measure_kind(kinds[name], models.CPU)
+def test_phases_stay_within_their_copies_of_the_weights(measure, small, name):
+    measured = measure(name)
     number, held = measured["parameters"], measured["between steps"]
     share = held["W0"] / held["weights"]
     largest = 4 * 4 * small.hidden**2  # an update works on one weight at a time, in two buffers
@@ -109,7 +123,7 @@ def test_phases_stay_within_their_copies_of_the_weights(kinds, small, name):
         assert limit - 8 < peaks[phase] / number < limit + beside / number + 0.5, phase
 
 
-def test_a_leak_is_noticed(kinds):
+def test_a_leak_is_noticed(kinds, measure):
     kept = []
     plain = kinds["agwm, first order"]
 
@@ -122,7 +136,7 @@ def test_a_leak_is_noticed(kinds):
 
         return dataclasses.replace(variant, step=step)
 
-    tight = memory.measure_kind(plain, models.CPU)
+    tight = measure(plain.name)
     leaking = memory.measure_kind(dataclasses.replace(plain, build=build), models.CPU, steps=3)
     number = tight["parameters"]
     assert abs(tight["between steps"]["hidden"]) < 0.05 * number

@@ -54,12 +54,12 @@ def run(seeds: range, folder: Path) -> Counter:
 
 
 def test_damaged_files_are_refused_or_right(tmp_path: Path) -> None:
-    counts = run(range(300), tmp_path)
+    counts = run(range(250), tmp_path)
     ends = {
         end: sum(n for key, n in counts.items() if key[1] == end) for end in ("right", "refused", "told")
     }
-    assert sum(ends.values()) == 300 and min(ends["right"], ends["refused"]) > 80
-    assert counts["none", "refused"] == 0 and counts["none", "right"] > 50
+    assert sum(ends.values()) == 250 and min(ends["right"], ends["refused"]) > 60
+    assert counts["none", "refused"] == 0 and counts["none", "right"] > 40
     for damage in (
         "extra cell",
         "short row",

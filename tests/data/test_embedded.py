@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import random
@@ -20,6 +21,12 @@ from agwm.data import embedded_rows
 for name in ("acceptability", "paraphrase", "entailment", "similarity"):
     print(hashlib.sha256(repr(embedded_rows(name, 50, 50)).encode()).hexdigest())
 """
+
+
+@functools.cache
+def rows_of(name: str) -> object:
+    """Return all rows of a task, written once for all tests."""
+    return embedded_rows(name)
 
 
 def digest(rows: object) -> str:
@@ -46,7 +53,7 @@ def test_global_random_state_is_neither_read_nor_changed() -> None:
 
 @pytest.mark.parametrize("name", EMBEDDED_TASKS)
 def test_no_example_appears_twice(name: str) -> None:
-    train, test = embedded_rows(name)
+    train, test = rows_of(name)
     keys = [tuple(sorted(texts)) for texts, _ in (*train, *test)]
     assert len(set(keys)) == len(keys) == 2500
     assert all(texts[0] != texts[-1] for texts, _ in (*train, *test) if len(texts) == 2)
@@ -60,14 +67,14 @@ def test_test_rows_do_not_depend_on_train_size(name: str) -> None:
 
 @pytest.mark.parametrize("name", EMBEDDED_TASKS[:3])
 def test_labels_are_near_balanced(name: str) -> None:
-    for rows in embedded_rows(name):
+    for rows in rows_of(name):
         labels = [label for _, label in rows]
         assert set(labels) == {0.0, 1.0}
         assert 0.43 < sum(labels) / len(labels) < 0.57
 
 
 def test_scores_cover_the_scale() -> None:
-    scores = [score for _, score in embedded_rows("similarity")[0]]
+    scores = [score for _, score in rows_of("similarity")[0]]
     assert min(scores) == 0.0 and max(scores) == 5.0
     assert len(set(scores)) > 20
     for low in range(5):
@@ -76,7 +83,7 @@ def test_scores_cover_the_scale() -> None:
 
 @pytest.mark.parametrize("name", EMBEDDED_TASKS)
 def test_texts_look_like_sentences(name: str) -> None:
-    train, _ = embedded_rows(name)
+    train, _ = rows_of(name)
     for texts, _ in train:
         for text in texts:
             assert text[0].isupper() and text[-1] in ".?" and text.isascii()
@@ -88,11 +95,7 @@ def test_texts_look_like_sentences(name: str) -> None:
 
 def test_plain_wording() -> None:
     words = {
-        w.strip(".,?")
-        for name in EMBEDDED_TASKS
-        for t, _ in embedded_rows(name)[0]
-        for s in t
-        for w in s.split()
+        w.strip(".,?") for name in EMBEDDED_TASKS for t, _ in rows_of(name)[0] for s in t for w in s.split()
     }
     assert {"geese", "bakers", "couch"} <= words
     assert not {"gooses", "couchs", "scarfs", "benchs"} & words

@@ -21,7 +21,7 @@ TASKS = {
 
 @pytest.mark.parametrize("metric", [name for name, one in METRICS.items() if not one.needs_probabilities])
 def test_an_interval_holds_the_score_and_narrows_with_more_examples(metric, monkeypatch):
-    monkeypatch.setattr(intervals, "_DRAWS", 99)
+    monkeypatch.setattr(intervals, "_DRAWS", 49)
     generator = torch.Generator().manual_seed(1)
     widths = []
     for number in (30, 480):
@@ -38,7 +38,7 @@ def test_an_interval_holds_the_score_and_narrows_with_more_examples(metric, monk
     ("metric", "kind"), [(name, kind) for name, one in METRICS.items() for kind in one.problem_types]
 )
 def test_an_interval_of_outputs(metric, kind, monkeypatch):
-    monkeypatch.setattr(intervals, "_DRAWS", 99)
+    monkeypatch.setattr(intervals, "_DRAWS", 69)
     task, draw, widths = TASKS[kind], np.random.default_rng(1), []
     for number in (40, 640):
         if task.is_regression:

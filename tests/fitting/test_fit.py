@@ -14,6 +14,7 @@ from transformers import pipeline
 
 import agwm
 from agwm.errors import ConfigError, DataError, MethodError, ModelError
+from agwm.methods import linear_head
 from agwm.model_selection import cells, schedule
 from agwm.model_selection.store import FOLDER
 from agwm.prediction import load_predictor
@@ -21,6 +22,16 @@ from tests.fitting.made_rows import CLASSES, made_rows, tiny_model
 
 QUICK = {"jobs": 1, "progress": False, "device": "cpu"}
 TRAINED = {"learning_rate": 5e-3, "epochs": 6, **QUICK}
+# The quickest candidate: most tests do not ask what it learns.
+BRIEF = {"methods": ["vanilla"], "learning_rate": 5e-3, "epochs": 1, **QUICK}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_strengths():
+    """Let a probe try three strengths in place of thirteen: its own tests tell how it chooses."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(linear_head, "_STRENGTHS", (1e-2, 1.0, 1e2))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -150,48 +161,38 @@ def test_a_stopped_fit_goes_on_to_the_very_same_end(model, tmp_path, monkeypatch
 
 
 def test_other_rows_are_not_taken_for_those_of_kept_cells(model, tmp_path):
-    arguments = dict(
-        text="text", label="label", model=model, methods=["probe"], output_dir=tmp_path, **QUICK
-    )
-    agwm.fit(made_rows(30), **arguments)
+    arguments = dict(text="text", label="label", model=model, output_dir=tmp_path, **BRIEF)
+    first = agwm.fit(made_rows(30), **arguments)
     told = []
     changed = made_rows(30)
     changed[0]["label"], changed[1]["label"] = changed[1]["label"], changed[0]["label"]
     second = agwm.fit(changed, notice=told.append, **arguments)
-    assert second.record.labels != agwm.fit(made_rows(30), **arguments).record.labels
+    assert second.record.labels != first.record.labels
     assert told[-1].startswith("This takes about ")
 
 
 def test_a_frame_a_data_set_and_dicts_give_the_same(model):
-    arguments = dict(text="text", label="label", model=model, methods=["probe"], **QUICK)
+    arguments = dict(text="text", label="label", model=model, **BRIEF)
     rows = made_rows(30)
     frame, dataset = pd.DataFrame(rows), datasets.Dataset.from_list(rows)
     before = frame.copy()
     found = [agwm.fit(one, **arguments) for one in (rows, frame, dataset)]
-    assert found[0].record.table[0].fold_scores == found[1].record.table[0].fold_scores
-    assert found[0].record.table[0].fold_scores == found[2].record.table[0].fold_scores
+    outputs = [[fold.outputs for fold in one.record.folds] for one in found]
+    assert outputs[0] == outputs[1] == outputs[2]
     pd.testing.assert_frame_equal(frame, before)
 
 
 def test_random_states_are_as_before(model):
     random.seed(1), np.random.seed(1), torch.manual_seed(1)
     states = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()
-    agwm.fit(made_rows(30), text="text", label="label", model=model, methods=["vanilla"], **TRAINED)
+    agwm.fit(made_rows(30), text="text", label="label", model=model, **BRIEF)
     assert random.getstate() == states[0] and np.random.get_state()[1].tolist() == states[1]
     assert torch.equal(torch.get_rng_state(), states[2])
 
 
 def test_where_nothing_can_be_learned_no_model_is_made(model, tmp_path):
     rows = made_rows(60, noise=1.0)
-    result = agwm.fit(
-        rows,
-        text="text",
-        label="label",
-        model=model,
-        methods=["probe"],
-        output_dir=tmp_path / "out",
-        **QUICK,
-    )
+    result = agwm.fit(rows, text="text", label="label", model=model, output_dir=tmp_path / "out", **BRIEF)
     assert result.best == "constant" and not (tmp_path / "out" / "config.json").exists()
     assert "report.html" in {path.name for path in (tmp_path / "out").iterdir()}
     with pytest.raises(ModelError, match="no model: expected a candidate that learned"):
@@ -230,7 +231,7 @@ def test_class_weights_reach_the_training(model):
     rows = made_rows(60)
     for row in rows[:36]:
         row["label"] = CLASSES[0]
-    arguments = dict(text="text", label="label", model=model, methods=["vanilla"], **TRAINED)
+    arguments = dict(text="text", label="label", model=model, **BRIEF)
     plain = agwm.fit(rows, **arguments)
     weighted = agwm.fit(rows, class_weight="balanced", **arguments)
     assert plain.record.folds[-1].outputs != weighted.record.folds[-1].outputs

@@ -39,41 +39,57 @@ class EngineConfig:
 }
 
 
-def import_beside(folder: Path, files: dict[str, str]) -> str:
-    """Return the last line that importing agwm writes beside a betty of these files; '' on success."""
-    for name, text in files.items():
-        path = folder / "betty" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])}
-    command = [sys.executable, "-W", "ignore", "-c", "import agwm.hypergradient._betty"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, cwd=folder)
-    assert (done.returncode == 0) == (not done.stderr)
-    return done.stderr.strip().splitlines()[-1] if done.stderr else ""
+CASES = {
+    "old release": (OLD, "Config.precision"),
+    "half old": (
+        {
+            **OLD,
+            "configs/__init__.py": OLD["configs/__init__.py"].replace(
+                "fp16: bool = False", 'precision: str = ""'
+            ),
+        },
+        "EngineConfig.strategy",
+    ),
+    "not betty": ({"__init__.py": ""}, "No module named 'betty.hypergradient'"),
+}
+# One process that imports PyTorch, which takes the time, and one child for each betty.
+PROGRAM = """
+import os, sys, warnings, torch
+warnings.simplefilter("ignore")
+for folder in sys.argv[1:]:
+    if os.fork() == 0:
+        sys.path.insert(0, folder)
+        try:
+            import agwm.hypergradient._betty
+        except ImportError as error:
+            print(f"ImportError: {error}", flush=True)
+        os._exit(0)
+    os.wait()
+"""
 
 
-@pytest.mark.parametrize(
-    ("files", "missing"),
-    [
-        (OLD, "Config.precision"),
-        (
-            {
-                **OLD,
-                "configs/__init__.py": OLD["configs/__init__.py"].replace(
-                    "fp16: bool = False", 'precision: str = ""'
-                ),
-            },
-            "EngineConfig.strategy",
-        ),
-        ({"__init__.py": ""}, "No module named 'betty.hypergradient'"),
-    ],
-    ids=["old release", "half old", "not betty"],
-)
-def test_old_betty_is_refused_with_the_remedy(files, missing, tmp_path):
-    line = import_beside(tmp_path, files)
-    assert line.startswith("ImportError: agwm needs Betty 0.2.1, got")
-    assert missing in line
-    assert line.endswith(f"Run: {REMEDY}")
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory):
+    """The line of the error of each import of agwm beside a betty of these files."""
+    folders = {name: tmp_path_factory.mktemp("beside") for name in CASES}
+    for name, (files, _) in CASES.items():
+        for file, text in files.items():
+            path = folders[name] / "betty" / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    command = [sys.executable, "-c", PROGRAM, *map(str, folders.values())]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert (done.stderr, done.returncode) == ("", 0)
+    return dict(zip(CASES, done.stdout.splitlines(), strict=True))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot part here")
+@pytest.mark.parametrize("name", CASES)
+def test_old_betty_is_refused_with_the_remedy(name, lines):
+    assert lines[name].startswith("ImportError: agwm needs Betty 0.2.1, got")
+    assert CASES[name][1] in lines[name]
+    assert lines[name].endswith(f"Run: {REMEDY}")
 
 
 def test_installed_betty_has_what_is_needed():

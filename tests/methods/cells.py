@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 from agwm.errors import MethodError
 from agwm.methods import METHODS, Method, RivalsConfig, make_method
+from agwm.models.pretrained import Pretrained
 from agwm.recipe.config import FinetuneConfig
 from agwm.testing.tiny_models import FAMILIES, pretrained
 
@@ -23,10 +25,16 @@ def small_method(name: str, epochs: int = EPOCHS) -> Method:
     return make_method(name, RivalsConfig(**({} if settings is None else {name: settings})))
 
 
+@cache
+def _looked_at(family: str, num_labels: int) -> Pretrained:
+    """Build a model that methods look at and leave as it was; this module needs it at its import."""
+    return pretrained(family, num_labels)
+
+
 def refusal_of(name: str, family: str, num_labels: int = 2) -> str | None:
     """Return why a method refuses a family before any training, or None."""
     try:
-        small_method(name).check(pretrained(family, num_labels), FinetuneConfig())
+        small_method(name).check(_looked_at(family, num_labels), FinetuneConfig())
     except MethodError as error:
         return str(error)
     return None

@@ -56,9 +56,8 @@ class Halved(OneLevelMethod):
 @pytest.fixture
 def with_halved(tmp_path):
     """Copy the project's code and add one method to it, in three places of two files."""
-    for name in ("agwm", "examples", "docs"):
-        ignored = shutil.ignore_patterns("__pycache__", "results")
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
+    for name in ("agwm", "examples", "docs"):  # with what Python compiled, which it need not do again
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("results"))
     (tmp_path / "agwm/methods/halved.py").write_text(METHOD, encoding="utf-8")
     registry = tmp_path / "agwm/methods/__init__.py"
     text = registry.read_text(encoding="utf-8")
@@ -115,6 +114,8 @@ def test_a_new_method_runs_is_planned_and_reported(with_halved, tiny_model, own_
         timeout=300,
     )
     assert outcome.returncode == 0, outcome.stderr
+    # no traceback and no warning of a library comes before the line on a mistake
+    assert outcome.stderr.startswith("error: ") and "Traceback" not in outcome.stderr
     assert "'rivals.halved.factor' in --set" in outcome.stderr
     assert "expected a number in [0, 1], got 2" in " ".join(outcome.stderr.split())
     paths = sorted((with_halved / "out/results").glob("halved--*.json"))

@@ -1,6 +1,7 @@
 """The recipe on tiny models: what it averages, what it fixes, what it saves, and that it repeats."""
 
 import dataclasses
+import functools
 import json
 
 import numpy as np
@@ -19,6 +20,11 @@ from agwm.training.loop import make_loader, make_scheduler, train
 from tests.tiny_models import tiny_bert
 
 NUM = 20
+
+
+def small():
+    """Return a model of one layer."""
+    return tiny_bert(num_layers=1)
 
 
 def dataset(num=NUM, labels=2):
@@ -47,8 +53,14 @@ def config(**search):
 
 def run(settings, **more):
     torch.manual_seed(0)
-    model = tiny_bert()
+    model = small()
     return agwm.finetune(model, dataset(), collate=collate, config=settings, progress=False, **more)
+
+
+@functools.cache
+def usual():
+    """Return the outcome of a run that several tests look at, and change nothing of."""
+    return run(config())
 
 
 def plain_state(model):
@@ -56,7 +68,7 @@ def plain_state(model):
 
 
 def test_a_run_repeats_bit_for_bit_and_another_seed_differs():
-    first, second = run(config()), run(config())
+    first, second = usual(), run(config())
     other = run(dataclasses.replace(config(), seed=6))
     for name, tensor in first.model.state_dict().items():
         assert torch.equal(tensor, second.model.state_dict()[name])
@@ -65,7 +77,7 @@ def test_a_run_repeats_bit_for_bit_and_another_seed_differs():
 
 
 def test_the_model_is_plain_afterwards_and_alpha_has_moved():
-    result = run(config())
+    result = usual()
     assert agwm.mixup_of(result.model) is None
     assert not result.model.training
     assert any(not torch.equal(alpha, torch.ones_like(alpha)) for alpha in result.alpha.values())
@@ -80,7 +92,7 @@ def test_the_searches_are_averaged_and_each_starts_from_the_pretrained_weights()
     weights, factors = [], []
     for k in range(2):
         torch.manual_seed(0)
-        model = tiny_bert()
+        model = small()
         pretrained = plain_state(model)
         one = dataclasses.replace(settings, search=dataclasses.replace(settings.search, num_resplits=1))
         stored = {}
@@ -111,7 +123,7 @@ def test_the_searches_are_averaged_and_each_starts_from_the_pretrained_weights()
     for name, value in result.attention.state_dict().items():
         assert torch.equal(value, mean[name])
     starts = [
-        agwm.inject(tiny_bert(), **dataclasses.asdict(settings.mixing), seed=5 + k).attention.state_dict()
+        agwm.inject(small(), **dataclasses.asdict(settings.mixing), seed=5 + k).attention.state_dict()
         for k in range(2)
     ]
     for name, value in result.initial_attention.state_dict().items():
@@ -134,7 +146,7 @@ def test_frozen_alpha_is_one_and_equals_plain_two_stage_training():
     )
     result = run(settings)
     torch.manual_seed(0)
-    model = tiny_bert()
+    model = small()
     inner, _ = split_train(NUM, 0.2, seed=5)
     rows = dataset()
     train(model, [rows[i] for i in inner], collate=collate, config=settings.search, seed=5, progress=False)
@@ -146,7 +158,7 @@ def test_frozen_alpha_is_one_and_equals_plain_two_stage_training():
 
 def test_alpha_is_fixed_in_the_final_stage():
     short = run(dataclasses.replace(config(), final=agwm.TrainingConfig(epochs=0)))
-    long = run(config())
+    long = usual()
     for name, alpha in short.alpha.items():
         assert torch.equal(alpha, long.alpha[name])
 
@@ -196,7 +208,7 @@ def test_stratified_splits_keep_the_share_of_labels():
 
 
 def test_errors_are_one_line_and_leave_the_model_plain():
-    model = tiny_bert()
+    model = small()
     bad = dataclasses.replace(config(), mixing=agwm.MixingConfig(include=["nothing.*"]))
     with pytest.raises(SelectionError, match="matches nothing"):
         agwm.finetune(model, dataset(), collate=collate, config=bad, progress=False)
@@ -219,7 +231,7 @@ def test_errors_are_one_line_and_leave_the_model_plain():
         (lambda: agwm.TrainingConfig(learning_rate="big"), "learning_rate.*a number >= 0, got 'big'"),
         (lambda: agwm.FinetuneConfig(search={}), "search is of the wrong type: expected SearchConfig"),
         (
-            lambda: agwm.finetune(tiny_bert(), dataset(), collate=collate, config={}),
+            lambda: agwm.finetune(small(), dataset(), collate=collate, config={}),
             "expected FinetuneConfig, got dict",
         ),
     ],
@@ -231,7 +243,7 @@ def test_settings_of_a_wrong_kind_are_errors_at_once(make, message):
 
 def test_a_precision_that_the_device_lacks_is_found_before_the_search():
     config = agwm.FinetuneConfig(final=agwm.TrainingConfig(precision="fp16"))
-    model = tiny_bert()
+    model = small()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     with pytest.raises(ConfigError, match="needs gradient scaling"):
         agwm.finetune(model, dataset(), collate=collate, config=config)
@@ -239,7 +251,7 @@ def test_a_precision_that_the_device_lacks_is_found_before_the_search():
 
 
 def test_no_decay_of_biases_and_norms_and_the_schedule_ends_at_zero():
-    model = tiny_bert()
+    model = small()
     settings = agwm.TrainingConfig(learning_rate=1.0, weight_decay=0.1)
     optimizer = make_optimizer(model, settings)
     names = {id(p): n for n, p in model.named_parameters()}
@@ -260,7 +272,7 @@ def test_no_decay_of_biases_and_norms_and_the_schedule_ends_at_zero():
 
 def test_training_lowers_the_loss():
     torch.manual_seed(0)
-    model = tiny_bert(dropout=0.0)
+    model = tiny_bert(dropout=0.0, num_layers=1)
     settings = agwm.TrainingConfig(batch_size=4, epochs=8, learning_rate=1e-2)
     history = train(model, dataset(), collate=collate, config=settings, seed=1, progress=False)
     assert history[-1]["loss"] < history[0]["loss"]

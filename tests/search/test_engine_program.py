@@ -20,7 +20,7 @@ def test_shortest_full_program():
         outer_loader,
         inner_optimizer=AdamW(model.parameters(), lr=2e-5),
         outer_optimizer=AdamW(mixup.attention.parameters(), lr=2e-3),
-        train_iters=100,
+        train_iters=20,
         hypergradient={"scheme": "central", "best_response": "identity", "epsilon": 0.01},
     )
     before = [parameter.detach().clone() for parameter in mixup.attention.parameters()]
@@ -28,7 +28,7 @@ def test_shortest_full_program():
     assert isinstance(engine.inner, agwm.TaskWeightProblem) and isinstance(
         engine.outer, agwm.AttentionProblem
     )
-    assert engine.step == 100
+    assert engine.step == 20
     assert any(not torch.equal(a, b) for a, b in zip(before, mixup.attention.parameters(), strict=True))
 
 
@@ -41,11 +41,11 @@ def test_run_prints_nothing(capsys):
 
 def test_bar_tells_phase_step_and_losses(capsys):
     # tqdm redraws ten times a second
-    search = Search(train_iters=60, phase="search 1/2")
+    search = Search(train_iters=15, phase="search 1/2")
     search.engine.progress = True
     search.run()
     shown = capsys.readouterr()
     assert shown.out == ""
     assert "search 1/2" in shown.err
-    assert "/60" in shown.err
+    assert "/15" in shown.err
     assert "inner=" in shown.err and "outer=" in shown.err

@@ -13,7 +13,7 @@ from tests.search_runs import Search, tiny_classifier, token_batches, vector_bat
 from tests.tiny_models import tiny_bert
 
 
-@pytest.mark.parametrize("steps", [100, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("steps", [30, pytest.param(1000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("scheme", ["central", "forward", "explicit"])
 def test_outer_steps_leave_weights_alone_for_many_steps(scheme, steps):
     """The watch compares W before and after every outer step; with alpha held still so does a twin."""

@@ -132,8 +132,16 @@ def run(make, first, second, peek=False):
     return before, tree, state, after, torch.get_rng_state()
 
 
-@pytest.mark.parametrize("stop", [0, 2, 4, 9])
-@pytest.mark.parametrize("kind", LOADERS)
+def marks(kind, stop):
+    """Processes take most of the time: with them, two stops are tried each time."""
+    return pytest.mark.slow if "workers" in kind and stop not in (2, 4) else ()
+
+
+# before the first batch, inside of an epoch, at the end of one, and in a later one
+@pytest.mark.parametrize(
+    ("kind", "stop"),
+    [pytest.param(kind, stop, marks=marks(kind, stop)) for kind in LOADERS for stop in (0, 2, 4, 9)],
+)
 def test_batches_of_a_resumed_run_are_those_of_the_uninterrupted_one(kind, stop, tmp_path):
     _, tree, state, wanted, end = run(LOADERS[kind], stop, 12)
     save_tree(tmp_path / "place", tree)

@@ -20,6 +20,7 @@ from agwm.recipe.config import FinetuneConfig
 from agwm.testing import batch, pretrained
 from agwm.testing.jobs import job_of
 from agwm.training.class_weights import balanced_weights, class_weighted, weighted_loss
+from tests.methods.cells import small_method
 
 WEIGHTS = torch.tensor([0.25, 3.0])
 
@@ -117,10 +118,16 @@ def weights_after(method: Method, class_weights: torch.Tensor | None) -> dict[st
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_feels_them(name):
-    plain = weights_after(METHODS[name](), None)
-    ones = weights_after(METHODS[name](), torch.ones(2))
-    found = weights_after(METHODS[name](), torch.tensor([0.2, 5.0]))
+    plain = weights_after(small_method(name, 1), None)
+    found = weights_after(small_method(name, 1), torch.tensor([0.2, 5.0]))
     assert any(not torch.allclose(found[key], plain[key], rtol=0, atol=1e-4) for key in plain)
+
+
+# The loss of each kind: the model's own, two passes at once, a wrapped model's, features alone, two levels.
+@pytest.mark.parametrize("name", ["vanilla", "r_drop", "lora", "probe", "agwm"])
+def test_equal_weights_are_as_none(name):
+    plain = weights_after(small_method(name, 1), None)
+    ones = weights_after(small_method(name, 1), torch.ones(2))
     far = max(float((ones[key] - plain[key]).abs().max()) for key in plain)
     assert far < 1e-3  # rounding, which Adam enlarges where a gradient is nearly 0
 

@@ -10,7 +10,6 @@ import pytest
 
 from agwm.errors import DataError
 from agwm.experiments.grid.claims import claim, is_stale, owner_of, release
-from agwm.experiments.grid.client import CellWorker
 from agwm.files import write_json
 from tests.experiments.grid.commands import dead_owner
 
@@ -138,15 +137,3 @@ def test_a_claim_of_a_newer_version_is_read(tmp_path):
     path = tmp_path / "c.json"
     path.write_text(json.dumps({**json.loads(dead_owner()), "more": 1}))
     assert owner_of(path) is not None and is_stale(path)
-
-
-def test_a_worker_imports_nothing_from_the_present_folder(tmp_path, monkeypatch):
-    """Nor with an empty part of PYTHONPATH, which stands for that folder."""
-    for name in ("random", "json", "torch", "site", "agwm", "numpy"):
-        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'EXECUTED')!r}, 'w')\n")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep + os.environ.get("PYTHONPATH", "") + os.pathsep)
-    with CellWorker() as worker:
-        worker.start()
-        assert worker.pid is not None
-    assert not (tmp_path / "EXECUTED").exists()

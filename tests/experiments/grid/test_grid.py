@@ -220,6 +220,10 @@ def test_a_record_without_a_label_is_named_by_its_method(tmp_path):
     assert record_path(tmp_path, config, "agwm", 5, "k5").name == "k5--rte--tiny--nall--seed5.json"
 
 
+# Methods with epochs of their own: twenty, if nothing is said.
+OWN_EPOCHS = ("lora", "prompt_tuning", "prefix_tuning")
+
+
 @contextmanager
 def counted_rows():
     """Count the rows that a BERT encoder reads in passes with gradient."""
@@ -248,7 +252,7 @@ def test_passes_are_those_that_a_run_makes(method, tiny_model, own_files):
             "device": "cpu",
             "data": data,
             "vanilla": fast,
-            "rivals": {"top_k": {"num_blocks": 1}},
+            "rivals": {"top_k": {"num_blocks": 1}, **{name: {"epochs": 2} for name in OWN_EPOCHS}},
             "final": fast,
             "search": {**fast, "num_resplits": 2, "evaluations": 0},
         }

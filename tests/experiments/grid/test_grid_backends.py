@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from agwm.errors import DataError
-from agwm.experiments.grid import backends
+from agwm.experiments.grid import backends, client
 from agwm.experiments.grid.cells import load_grid
 from agwm.experiments.grid.claims import is_stale, owner_of
 from agwm.experiments.grid.client import CellWorker
@@ -36,8 +36,19 @@ def test_no_jobs_are_in_this_process_whatever_the_backend(backend, grid_file, mo
     assert len(run_grid(cells, jobs=0, backend=backend, progress=False).records) == 1
 
 
+# Stands for the program of a worker, which takes ten seconds to start: of one label it works for a minute.
+WORKER = """
+import json, sys, time
+print(json.dumps({"ready": 0}), flush=True)
+for line in sys.stdin:
+    time.sleep(60 if json.loads(line)["label"] == "endless" else 0)
+    print(json.dumps({"record": {}}), flush=True)
+"""
+
+
 def test_an_error_of_one_loop_ends_the_others(grid_file, tmp_path, monkeypatch):
     """Such as a full disk: the command does not wait for cells whose records nobody will read."""
+    monkeypatch.setattr(client, "_START", WORKER)
     methods = {"vanilla": {}, "endless": {"method": "vanilla", "vanilla": {"epochs": 1000000}}}
     cells = load_grid(grid_file(methods=methods, seeds=1)).cells
     endless = tmp_path / "out" / CLAIMS / cells[1].path().name
@@ -47,9 +58,11 @@ def test_an_error_of_one_loop_ends_the_others(grid_file, tmp_path, monkeypatch):
         raise DataError("no room")
 
     monkeypatch.setattr(backends, "write_json", no_room)
+    start = time.monotonic()
     with pytest.raises(DataError, match="no room"):
         run_grid(cells, jobs=2, progress=False)
     assert not CellWorker._all and not list(endless.parent.glob("*.json"))
+    assert time.monotonic() - start < 50
 
 
 def is_alive(pid):

@@ -73,9 +73,21 @@ def test_mistakes_are_found_before_the_first_run_and_refusals_stop_nothing(grid_
     assert stored(tmp_path / "out") == before
 
 
+@pytest.fixture
+def traps(tmp_path, monkeypatch):
+    """Work in a folder of modules that nobody may import; an empty part of PYTHONPATH stands for it too."""
+    folder = tmp_path / "traps"
+    folder.mkdir()
+    for name in ("random", "json", "torch", "site", "agwm", "numpy"):
+        (folder / f"{name}.py").write_text(f"open({str(folder / 'EXECUTED')!r}, 'w')\n")
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep + os.environ.get("PYTHONPATH", "") + os.pathsep)
+    return folder
+
+
 @posix
-def test_a_killed_worker_is_a_failed_run_and_the_others_go_on(grid_file, tmp_path):
-    """Also: a run in a worker gives what the same run gives in this process."""
+def test_a_killed_worker_is_a_failed_run_and_the_others_go_on(grid_file, tmp_path, traps):
+    """A run in a worker gives what the same run gives here, and imports nothing from the present folder."""
     endless = {"method": "vanilla", "vanilla": {"epochs": 1000000}}
     cells = load_grid(grid_file(methods={"endless": endless, "vanilla": {}}, seeds=1)).cells
     victim = tmp_path / "out" / CLAIMS / f"{cells[0].path().stem}.json"
@@ -95,7 +107,7 @@ def test_a_killed_worker_is_a_failed_run_and_the_others_go_on(grid_file, tmp_pat
     assert "was ended by SIGKILL" in endless_record.failure
     assert endless_record.label == "endless" and result.num_failed == 1
     assert any("endless" in line and "SIGKILL" in line for line in lines)
-    assert not victim.exists()
+    assert not victim.exists() and not (traps / "EXECUTED").exists()
     cells[1].path().unlink()
     (again,) = [r for r in run_grid(cells, jobs=0).records if r.label == other.label]
     assert again.scores == other.scores and again.failure is None
@@ -104,7 +116,7 @@ def test_a_killed_worker_is_a_failed_run_and_the_others_go_on(grid_file, tmp_pat
 @posix
 def test_two_processes_share_the_cells_and_run_none_twice(grid_file, tmp_path):
     """One is this process, the other the command line; a third has died with a claim."""
-    path, longer = grid_file(seeds=3), "vanilla.epochs=40"
+    path, longer = grid_file(methods={"vanilla": {}}, seeds=6), "vanilla.epochs=20"
     claims, results = tmp_path / "out" / CLAIMS, tmp_path / "out" / "results"
     cells = load_grid(path, assignments=[longer]).cells
     claims.mkdir(parents=True)
@@ -114,7 +126,7 @@ def test_two_processes_share_the_cells_and_run_none_twice(grid_file, tmp_path):
     owners, first, end = set(), {}, threading.Event()
 
     def watch():
-        while not end.wait(0.01):
+        while not end.wait(0.05):
             owners.update(owner.pid for file in claims.glob("*.json") if (owner := owner_of(file)))
             for file in results.glob("*.json"):
                 first.setdefault(file, file.stat().st_mtime_ns)
