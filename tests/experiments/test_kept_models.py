@@ -109,7 +109,7 @@ def test_override_killed_anywhere_leaves_no_old_record_beside_a_new_model(is_all
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "tokenizer")
     path = tmp_path / "out" / "results" / "run.json"
     path.parent.mkdir(parents=True)
-    template = next((Path(__file__).parents[2] / "docs" / "results").rglob("*.json"))
+    template = next((Path(__file__).parents[2] / "docs" / "results").glob("*/results/*.json"))
     made = read_record(template)
     records = {seed: replace(made, run_info=replace(made.run_info, seed=seed)) for seed in (1, 2)}
 

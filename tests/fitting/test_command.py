@@ -44,7 +44,7 @@ def environment() -> dict[str, str]:
 
 
 def test_a_stopped_fit_ends_at_once_keeps_what_is_done_and_goes_on(place, monkeypatch, capsys):
-    line = command(place, "--methods", "vanilla", "--lr", "5e-3", "--epochs", "10", "--jobs", "2")
+    line = command(place, "--methods", "vanilla", "--lr", "5e-3", "--epochs", "20", "--jobs", "2")
     line += ["--output-dir", "stopped"]
     process = subprocess.Popen(
         line,
