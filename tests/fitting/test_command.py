@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -44,7 +45,7 @@ def environment() -> dict[str, str]:
 
 
 def test_a_stopped_fit_ends_at_once_keeps_what_is_done_and_goes_on(place, monkeypatch, capsys):
-    line = command(place, "--methods", "vanilla", "--lr", "5e-3", "--epochs", "20", "--jobs", "2")
+    line = command(place, "--methods", "vanilla", "--lr", "5e-3", "--epochs", "10", "--jobs", "2")
     line += ["--output-dir", "stopped"]
     process = subprocess.Popen(
         line,
@@ -54,6 +55,8 @@ def test_a_stopped_fit_ends_at_once_keeps_what_is_done_and_goes_on(place, monkey
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # a suite that a shell started in the background ignores SIGINT, and its children would too
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     kept = place / "stopped" / FOLDER
     deadline = time.monotonic() + TIMEOUT
