@@ -42,7 +42,7 @@ def section(folder: Path = RESULTS) -> str:
         parts.append(
             f"### {name}\n\n{_table(runs)}\n{len(every)} runs, {hours:.1f} hours in all, on {cards}.\n"
         )
-    return "\n".join(parts)
+    return "\n".join(parts) or "Nothing yet: no runs have been made with the settings above.\n"
 
 
 def page(folder: Path = RESULTS) -> str:
