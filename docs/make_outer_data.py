@@ -14,6 +14,11 @@ from agwm.files import read_json, write_text
 from agwm.markdown import put_between
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "examples"))
+
+from outer_data.methods import METHODS  # noqa: E402  the examples are no package
+from outer_data.table import table  # noqa: E402
+
 PAGE, RESULTS = ROOT / "docs" / "outer_data.md", ROOT / "docs" / "results" / "outer_data"
 NAMES = ("continual", "noisy_labels", "domain_shift")
 
@@ -23,7 +28,7 @@ def records(folder: Path) -> dict[str, list[dict[str, Any]]]:
     runs = [read_json(path) for path in folder.glob("*.json")]
     scored = sorted((run for run in runs if "test" in run), key=lambda run: run["seed"])
     found: dict[str, list[dict[str, Any]]] = {}
-    for method in _methods():
+    for method in METHODS:
         if own := [run for run in scored if run["method"] == method]:
             found[method] = own
     return found
@@ -40,7 +45,7 @@ def section(folder: Path = RESULTS) -> str:
         hours = sum(run["seconds"] for run in every) / 3600
         cards = " and ".join(sorted({run["card"] or "a CPU" for run in every}))
         parts.append(
-            f"### {name}\n\n{_table(runs)}\n{len(every)} runs, {hours:.1f} hours in all, on {cards}.\n"
+            f"### {name}\n\n{table(runs)}\n{len(every)} runs, {hours:.1f} hours in all, on {cards}.\n"
         )
     return "\n".join(parts) or "Nothing yet: no runs have been made with the settings above.\n"
 
@@ -48,26 +53,6 @@ def section(folder: Path = RESULTS) -> str:
 def page(folder: Path = RESULTS) -> str:
     """Return the page with its section made anew."""
     return put_between(PAGE.read_text(encoding="utf-8"), "results", section(folder))
-
-
-def _methods() -> tuple[str, ...]:
-    _find_examples()
-    from outer_data.methods import METHODS
-
-    return tuple(METHODS)
-
-
-def _table(runs: dict[str, list[dict[str, Any]]]) -> str:
-    _find_examples()
-    from outer_data.table import table
-
-    return table(runs)
-
-
-def _find_examples() -> None:
-    path = str(ROOT / "examples")
-    if path not in sys.path:
-        sys.path.insert(0, path)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from types import SimpleNamespace
 
 import torch
 from outer_data.ground import Ground, accuracy, draw, encode, padded, read_rows
-from outer_data.reviews import SENTIMENTS, pretrained
+from outer_data.reviews import SENTIMENTS, pretrained, review_rows
 from outer_data.runs import flags, main
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -78,7 +78,7 @@ def make(given: argparse.Namespace, seed: int) -> Ground:
     folder = Path(given.tasks_dir)
     loaded = pretrained(given.model)
     number = given.outer or OUTER
-    old = read_rows(folder / "uci-yelp", "train") + read_rows(folder / "uci-yelp", "test")
+    old = review_rows(folder, "uci-yelp")
     new = [row for row in read_rows(folder / "banking77", "train") if row[1] in INTENTS]
     tested = [row for row in read_rows(folder / "banking77", "test") if row[1] in INTENTS]
     old_parts = draw(old, (OLD_ROWS, number // 2, DEV, TEST), seed)

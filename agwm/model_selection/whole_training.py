@@ -59,8 +59,7 @@ def train_on_all(
     """
     metric, task = material.task.metric, material.task
     every = np.arange(len(material.examples))
-    sign = 1 if greater_is_better(metric) else -1
-    bound = row.low if greater_is_better(metric) else row.high
+    sign, bound = (1, row.low) if greater_is_better(metric) else (-1, row.high)
     found = []
     for seed in range(material.options.seed, material.options.seed + ATTEMPTS):
         outcome, loaded = train_on(material, row.name, settings, every, seed)

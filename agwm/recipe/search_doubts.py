@@ -1,4 +1,4 @@
-"""What looks like a mistake in the splits of a search."""
+"""Look for what seems a mistake in the splits of a search."""
 
 from __future__ import annotations
 

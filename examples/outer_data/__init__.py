@@ -1,1 +1,1 @@
-"""What the examples with outer data of their own share: the methods, the runs and the table."""
+"""Serve the examples with outer data of their own: methods, runs and the table."""

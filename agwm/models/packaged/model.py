@@ -1,4 +1,4 @@
-"""What is known of a model that comes in packages, and the folder to load it from."""
+"""Describe a model that comes in packages, and find or make the folder to load it from."""
 
 from __future__ import annotations
 
