@@ -7,14 +7,14 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 from joblib import Parallel, delayed
 
-from agwm.files import write_json
+from agwm.files import read_json, write_json
 from outer_data.ground import Ground
 from outer_data.methods import METHODS, Settings
 from outer_data.table import table
@@ -37,79 +37,107 @@ def flags(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--output-dir", required=True)
+    parser.add_argument(
+        "--tuned", help="folder of other runs of this example whose chosen settings are taken"
+    )
     parser.add_argument("--table", action="store_true", help="make no run, print what is there")
     return parser
 
 
-def _run(make: MakeGround, given: argparse.Namespace, method: str, settings: Settings, seed: int) -> None:
-    """Make a run unless its file is there."""
-    path = _path(given, method, settings, seed)
-    if path.is_file():
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A method with settings, on a draw."""
+
+    method: str
+    settings: Settings
+    seed: int
+
+    @property
+    def path(self) -> str:
+        """Name of the file of its record."""
+        text = json.dumps(dataclasses.asdict(self.settings), sort_keys=True)
+        return f"{self.method}-{hashlib.sha256(text.encode()).hexdigest()[:8]}-{self.seed}.json"
+
+
+def _sharing(runs: Iterable[Run]) -> list[list[Run]]:
+    """Put runs together that begin with the same training."""
+    found: dict[Any, list[Run]] = {}
+    for run in runs:
+        found.setdefault((run.seed, METHODS[run.method].training(run.settings)), []).append(run)
+    return list(found.values())
+
+
+def _make(make: MakeGround, given: argparse.Namespace, runs: list[Run]) -> None:
+    """Make the runs of one training whose records are not there."""
+    folder = Path(given.output_dir)
+    runs = [run for run in runs if not (folder / run.path).is_file()]
+    if not runs:
         return
     torch.set_num_threads(max(1, torch.get_num_threads() // given.jobs))
-    ground = make(given, seed)
+    train, settings = METHODS[runs[0].method].training(runs[0].settings)
+    ground = make(given, runs[0].seed)
     start = time.perf_counter()
-    model = METHODS[method][0](ground, settings, seed)
-    seconds = time.perf_counter() - start
-    record = {
-        "method": method,
-        "settings": dataclasses.asdict(settings),
-        "seed": seed,
-        "dev": ground.score(model, "dev"),
-        "seconds": round(seconds, 1),
-        "outer": len(ground.outer),
-        "inner": len(ground.inner),
-        "card": torch.cuda.get_device_name() if given.device.startswith("cuda") else None,
-    }
-    if seed not in TUNING:
-        record["test"] = ground.score(model, "test")
-    write_json(path, record)
-
-
-def _path(given: argparse.Namespace, method: str, settings: Settings, seed: int) -> Path:
-    text = json.dumps(dataclasses.asdict(settings), sort_keys=True)
-    return Path(given.output_dir) / f"{method}-{hashlib.sha256(text.encode()).hexdigest()[:8]}-{seed}.json"
-
-
-def _read(given: argparse.Namespace, method: str, settings: Settings, seed: int) -> dict[str, Any]:
-    return json.loads(_path(given, method, settings, seed).read_text(encoding="utf-8"))
+    tuned = train(ground, settings, runs[0].seed).state_dict()
+    trained = time.perf_counter() - start
+    for run in runs:
+        start = time.perf_counter()
+        model = METHODS[run.method].then(ground, tuned, run.settings, run.seed)
+        record = {
+            **dataclasses.asdict(run),
+            "dev": ground.score(model, "dev"),
+            "seconds": round(trained + time.perf_counter() - start, 1),
+            "outer": len(ground.outer),
+            "inner": len(ground.inner),
+            "card": torch.cuda.get_device_name() if given.device.startswith("cuda") else None,
+        }
+        if run.seed not in TUNING:
+            record["test"] = ground.score(model, "test")
+        write_json(folder / run.path, record)
 
 
 def _chosen(given: argparse.Namespace, method: str) -> Settings:
     """Return the settings of the best mean score on the dev rows of the draws for tuning."""
+    folder = Path(given.tuned or given.output_dir)
 
     def mean(settings: Settings) -> float:
-        scores = [_read(given, method, settings, seed)["dev"] for seed in TUNING]
+        scores = [_read(folder, Run(method, settings, seed))["dev"] for seed in TUNING]
         return sum(sum(score.values()) / len(score) for score in scores) / len(scores)
 
     return max(_settings(given, method), key=mean)
 
 
+def _read(folder: Path, run: Run) -> dict[str, Any]:
+    if not (folder / run.path).is_file():
+        raise SystemExit(f"A run is missing: expected {folder / run.path}. Make it without --table first.")
+    return read_json(folder / run.path)
+
+
 def _settings(given: argparse.Namespace, method: str) -> list[Settings]:
-    return [dataclasses.replace(one, epochs=given.epochs) for one in METHODS[method][1]]
+    return [dataclasses.replace(one, epochs=given.epochs) for one in METHODS[method].settings]
 
 
 def main(make: MakeGround, parser: argparse.ArgumentParser) -> None:
     """Make the runs that are missing, and print the table."""
     given = parser.parse_args()
     names = given.methods.split(",")
-    Path(given.output_dir).mkdir(parents=True, exist_ok=True)
+    if unknown := sorted(set(names) - set(METHODS)):
+        parser.error(f"--methods: expected some of {', '.join(METHODS)}, got {', '.join(unknown)}.")
+    folder, seeds = Path(given.output_dir), range(1, given.seeds + 1)
+    folder.mkdir(parents=True, exist_ok=True)
     pool = Parallel(n_jobs=given.jobs, verbose=0 if given.table else 5)
-    if not given.table:
-        pool(
-            delayed(make)(given, seed) for seed in (*TUNING, *range(1, given.seeds + 1))
-        )  # what they share
-        pool(
-            delayed(_run)(make, given, name, settings, seed)
-            for seed in TUNING
-            for name in names
-            for settings in _settings(given, name)
+
+    def finish(runs: list[Run]) -> None:
+        if not given.table:
+            pool(delayed(make)(given, seed) for seed in {run.seed for run in runs})  # what they share
+            pool(delayed(_make)(make, given, shared) for shared in _sharing(runs))
+
+    if not given.tuned:
+        finish(
+            [Run(name, one, seed) for seed in TUNING for name in names for one in _settings(given, name)]
         )
     chosen = {name: _chosen(given, name) for name in names}
-    seeds = range(1, given.seeds + 1)
-    if not given.table:
-        pool(delayed(_run)(make, given, name, chosen[name], seed) for seed in seeds for name in names)
-    records = {name: [_read(given, name, chosen[name], seed) for seed in seeds] for name in names}
-    text = table(records)
-    (Path(given.output_dir) / "table.md").write_text(text, encoding="utf-8")
+    finish([Run(name, chosen[name], seed) for seed in seeds for name in names])
+    found = {name: [_read(folder, Run(name, chosen[name], seed)) for seed in seeds] for name in names}
+    text = table(found)
+    (folder / "table.md").write_text(text, encoding="utf-8")
     print(text)

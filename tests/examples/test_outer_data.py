@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib
 import sys
 from functools import partial
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from agwm.files import read_json
 from tests.fitting.made_rows import made_rows, tiny_model
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -91,12 +93,13 @@ def test_a_draw_is_the_same_twice_and_its_parts_are_disjoint(ground_of, name):
 
 
 def test_every_method_learns_from_what_its_name_says(ground_of):
-    from outer_data.methods import METHODS, Settings
+    from outer_data.methods import METHODS
+    from outer_data.trainings import Settings
 
     ground, _ = ground_of("continual")
     start = weights(ground.make_model())
     settings = Settings(learning_rate=3e-3, attention_learning_rate=0.1, strength=100.0, epochs=2)
-    found = {name: weights(run(ground, settings, 1)) for name, (run, _) in METHODS.items()}
+    found = {name: weights(method.run(ground, settings, 1)) for name, method in METHODS.items()}
     assert all(distance(start, tuned) > 0 for tuned in found.values())
     old_head, new_head = "heads.0.weight", "heads.1.weight"
     for name in ("plain", "wise_ft", "decay_to_start", "after_scalar", "agwm_rank1"):
@@ -165,3 +168,35 @@ def test_settings_are_chosen_on_draws_of_their_own(folder, tmp_path, monkeypatch
     monkeypatch.setattr(sys, "argv", line)
     runs.main(module.make, parser)  # nothing is made again
     assert before == {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.json")}
+
+
+def test_runs_that_share_a_training_are_what_they_are_alone(folder, tmp_path, monkeypatch):
+    from outer_data import runs
+    from outer_data.methods import METHODS
+
+    module = importlib.import_module("domain_shift")
+    for constant, value in SMALL.items():
+        if hasattr(module, constant):
+            monkeypatch.setattr(module, constant, value)
+    given = argparse.Namespace(
+        tasks_dir=str(folder),
+        model=str(folder / "tiny"),
+        outer=None,
+        device="cpu",
+        jobs=1,
+        source="uci-amazon",
+        target="uci-imdb",
+    )
+    names = ("plain", "wise_ft", "after_scalar", "after_rank1", "union", "agwm_scalar")
+    settings = METHODS["after_scalar"].settings[0]
+    made = [runs.Run(name, dataclasses.replace(settings, epochs=1), 1) for name in names]
+    shared = runs._sharing(made)
+    assert sorted(map(len, shared)) == [1, 1, 4]
+    for where, groups in (("shared", shared), ("alone", [[run] for run in reversed(made)])):
+        given.output_dir = str(tmp_path / where)
+        (tmp_path / where).mkdir()
+        for group in groups:
+            runs._make(module.make, given, group)
+    for run in made:
+        first, second = (read_json(tmp_path / where / run.path) for where in ("shared", "alone"))
+        assert {**first, "seconds": 0} == {**second, "seconds": 0}
