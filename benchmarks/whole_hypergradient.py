@@ -144,7 +144,7 @@ def _search(ground: Ground, setting: Setting, scheme: str, machine: Machine) -> 
         ground.outer,
         optimizer,
         outer_optimizer,
-        train_iters=1,  # the steps are taken one by one, not by run()
+        train_iters=setting.unroll_steps,  # the steps are taken one by one, not by run()
         hypergradient={"scheme": scheme, "best_response": setting.best_response},
         unroll_steps=setting.unroll_steps,
         precision=machine.precision,
@@ -320,7 +320,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     packages = versions()
     packages.pop("processor")
     result = {
-        "command": f"python -m benchmarks.{NAME} --data-dir path/to/glue --output-dir docs/bench",
+        "command": f"python -m benchmarks.{NAME} --data-dir path/to/glue"
+        f" --rows {given.rows} --output-dir docs/bench",
         "model": given.model,
         "rows": given.rows,
         "card": machine.card,

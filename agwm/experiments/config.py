@@ -86,6 +86,11 @@ class RunConfig:
             all examples but the dev set, which is a seventh of them. "whole": all examples, and no dev set.
         seeds: The first so many of ``OFFICIAL_SEEDS``, or a list of seeds.
         stratified: Draw the training examples with the label proportions of the whole.
+        start_head: Start a new head at the constant answer of least loss on the training examples, and a
+            regression's in the spread of the scores (:func:`agwm.models.head_start.start_head`), for every
+            method. If not, its bias starts at 0, as transformers has it.
+        group_by_length: Put training examples of like length into a batch
+            (:class:`agwm.training.lengths.GroupedByLength`): less padding.
         max_length: Tokens of an example, longer ones are cut.
         test_limit: Score on the first so many test examples only; null: on all.
         device: ``"auto"`` (CUDA where there is one), or a name that PyTorch knows: ``"cpu"``, ``"cuda:1"``.
@@ -107,6 +112,8 @@ class RunConfig:
     train_size: Annotated[int, Interval(SMALLEST_SAMPLE)] | Literal["all", "whole"] = 300
     seeds: Annotated[int, Interval(1, len(OFFICIAL_SEEDS))] | list[Seed] = 3
     stratified: bool = False
+    start_head: bool = False
+    group_by_length: bool = False
     max_length: Annotated[int, Interval(8)] = 128
     test_limit: Count | None = None
     device: Name = "auto"

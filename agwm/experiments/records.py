@@ -30,7 +30,17 @@ __all__ = [
 
 FOLDER = "results"
 _LONGEST = 235  # bytes of a file name; 255 are allowed, and temporary names are longer
-_SHARED = ("task", "model", "trust_remote_code", "train_size", "stratified", "max_length", "test_limit")
+_SHARED = (
+    "task",
+    "model",
+    "trust_remote_code",
+    "train_size",
+    "stratified",
+    "start_head",
+    "group_by_length",
+    "max_length",
+    "test_limit",
+)
 _DATA = ("text_columns", "label_column", "label_names", "regression", "metric", "positive")
 
 

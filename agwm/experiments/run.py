@@ -7,6 +7,7 @@ from collections.abc import MutableMapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from torch import Tensor, nn
 
 from agwm.checks import check_precision
@@ -23,9 +24,11 @@ from agwm.experiments.record import Record, Scores, TrainInfo
 from agwm.experiments.records import run_info
 from agwm.experiments.told import told_lines
 from agwm.methods import METHODS, Job, Outcome, make_method
+from agwm.models.head_start import start_head
 from agwm.models.positions import max_tokens
 from agwm.models.pretrained import Pretrained, load_pretrained, pick_device
 from agwm.scores import finite_or_null
+from agwm.training.lengths import GroupedByLength
 
 __all__ = ["check_device", "check_method", "check_run", "run_one"]
 
@@ -127,6 +130,8 @@ def run_one(
         ]
     told = told_lines(config, [method], seed, examples, loaded, encoded[0])
     labels = [[] if part is None else list(part["label"]) for part in parts]
+    if config.start_head:
+        start_head(loaded, np.asarray(labels[0]))
     labels.append(list(examples.test["label"]) if scores_test else [])
     encoded.append(_encode_test(config, examples, loaded, encoded_tests) if scores_test else None)
     pad = DynamicPadding(loaded.tokenizer)
@@ -144,7 +149,7 @@ def run_one(
 
     job = Job(
         loaded=loaded,
-        examples=encoded[0],
+        examples=GroupedByLength(encoded[0]) if config.group_by_length else encoded[0],
         collate=pad,
         evaluate=None if encoded[1] is None else on_dev,
         seed=seed,

@@ -56,6 +56,7 @@ def told_lines(
         part_line(examples.sources[0], train, examples.sources[1], _cut(config, sum(cut), of)),
         part_line(examples.sources[1], test, examples.sources[0], _cut(config, examples.counted[key], "")),
         f"{loaded.origin}.",
+        *(["A new head starts at the constant answer of least loss."] if config.start_head else []),
         *examples.notes,
         *loaded.notes,
     ]

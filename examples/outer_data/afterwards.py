@@ -69,5 +69,10 @@ def alpha_after(form: str) -> Callable[[Ground, Mapping[str, Tensor], Settings, 
 @torch.no_grad()
 def _mean_loss(model: nn.Module, ground: Ground) -> float:
     device = next(model.parameters()).device
-    batch = {name: tensor.to(device) for name, tensor in ground.collate(ground.outer).items()}
-    return float(model.eval()(**batch).loss)
+    total, ordered = 0.0, sorted(ground.outer, key=lambda row: len(row["input_ids"]))  # little padding
+    model.eval()
+    for start in range(0, len(ordered), BATCH):
+        rows = ordered[start : start + BATCH]
+        batch = {name: tensor.to(device) for name, tensor in ground.collate(rows).items()}
+        total += float(model(**batch).loss) * len(rows)
+    return total / len(ordered)

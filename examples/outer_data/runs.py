@@ -33,7 +33,7 @@ def flags(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--outer", type=int, help="number of outer examples")
     parser.add_argument("--methods", default=",".join(METHODS), help="names with commas")
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=4, help="passes over the inner examples")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--output-dir", required=True)

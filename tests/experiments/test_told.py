@@ -9,6 +9,7 @@ import sys
 import threading
 
 import pytest
+from safetensors.torch import load_file
 
 from tests.programs import main
 
@@ -102,3 +103,21 @@ def test_runs_go_on_where_nobody_reads(mails, tiny_model, monkeypatch):
     reader.join()
     assert first[0].startswith("train.csv: 40 examples")
     assert len(list((mails / "out" / "results").glob("*.json"))) == 2
+
+
+@pytest.mark.parametrize("starts", [False, True])
+def test_a_regression_starts_at_the_mean_of_its_scores_where_that_is_asked_for(
+    tmp_path, tiny_model, capsys, starts
+):
+    for name, count in (("train.csv", 40), ("test.csv", 20)):
+        with open(tmp_path / name, "w", newline="", encoding="utf-8") as file:
+            rows = [(f"{name} word {number}", 50.5 + number % 7) for number in range(count)]
+            csv.writer(file).writerows([("text", "label"), *rows])
+    flags = ["--set", f"start_head={str(starts).lower()}", "--set", "data.regression=true"]
+    flags += ["--set", "vanilla.learning_rate=1e-12", "--set", "save_model=true"]
+    assert run(tmp_path, tiny_model, "--method", "vanilla", *flags) == 0
+    is_told = "A new head starts at the constant answer of least loss." in told(tmp_path)
+    assert is_told == starts
+    (path,) = (tmp_path / "out" / "models").rglob("model.safetensors")
+    bias = float(load_file(path)["classifier.bias"])
+    assert (50.5 < bias < 57.5) if starts else abs(bias) < 1e-6

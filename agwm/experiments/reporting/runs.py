@@ -23,7 +23,16 @@ __all__ = [
 ]
 
 # Scores on one task compare only if these settings are the same for all methods.
-_SHARED = ("model", "model_files", "stratified", "max_length", "test_limit", "data")
+_SHARED = (
+    "model",
+    "model_files",
+    "stratified",
+    "start_head",
+    "group_by_length",
+    "max_length",
+    "test_limit",
+    "data",
+)
 
 
 def has_own_alpha(run: Record) -> bool:
