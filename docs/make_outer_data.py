@@ -1,52 +1,47 @@
-"""Write the tables of the examples with outer data into ``docs/outer_data.md``.
+"""Write the tables of the examples with outer data into ``docs/outer_data.md``, and their pictures.
 
-Run from the root of the repository: ``python -m docs.make_outer_data``. The records are those that the
-examples wrote; a folder that is not there has no table.
+Run from the root of the repository: ``python -m docs.make_outer_data``. Each example writes ``runs.json``;
+here it stands as ``docs/results/outer_data/NAME.json``. With another number of outer examples the name has
+this number: ``NAME_30.json``. What is not there is left out.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from agwm.experiments.reporting.picture_parts import new_figure, save_figure, styles_of
 from agwm.files import read_json, write_text
 from agwm.markdown import put_between
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "examples"))
 
-from outer_data.methods import METHODS  # noqa: E402  the examples are no package
-from outer_data.table import table  # noqa: E402
+from outer_data.table import OWN, by_method, difference, scores, table  # noqa: E402  no package
 
 PAGE, RESULTS = ROOT / "docs" / "outer_data.md", ROOT / "docs" / "results" / "outer_data"
 NAMES = ("continual", "noisy_labels", "domain_shift")
+DIFFERENCES, NUMBERS = "differences.png", "numbers.png"
+Records = dict[str, list[dict[str, Any]]]
 
 
-def records(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """Return method -> its runs that have a test score, in the order of their draws."""
-    runs = [read_json(path) for path in folder.glob("*.json")]
-    scored = sorted((run for run in runs if "test" in run), key=lambda run: run["seed"])
-    found: dict[str, list[dict[str, Any]]] = {}
-    for method in METHODS:
-        if own := [run for run in scored if run["method"] == method]:
-            found[method] = own
-    return found
+def found(folder: Path = RESULTS) -> dict[str, list[dict[str, Any]]]:
+    """Return example -> all its runs, for those that were made."""
+    return {
+        name: read_json(folder / f"{name}.json") for name in NAMES if (folder / f"{name}.json").is_file()
+    }
 
 
 def section(folder: Path = RESULTS) -> str:
     """Return what stands between the marks of the page."""
     parts = []
-    for name in NAMES:
-        runs = records(folder / name)
-        if not runs:
-            continue
-        every = [read_json(path) for path in (folder / name).glob("*.json")]
-        hours = sum(run["seconds"] for run in every) / 3600
-        cards = " and ".join(sorted({run["card"] or "a CPU" for run in every}))
-        parts.append(
-            f"### {name}\n\n{table(runs)}\n{len(every)} runs, {hours:.1f} hours in all, on {cards}.\n"
-        )
+    for name, runs in found(folder).items():
+        hours = sum(run["seconds"] for run in runs) / 3600
+        cards = " and ".join(sorted({run["card"] or "a CPU" for run in runs}))
+        below = f"{len(runs)} runs, {hours:.1f} hours in all, on {cards}.\n"
+        parts.append(f"### {name}\n\n{table(by_method(runs))}\n{below}")
     return "\n".join(parts) or "Nothing yet: no runs have been made with the settings above.\n"
 
 
@@ -55,5 +50,65 @@ def page(folder: Path = RESULTS) -> str:
     return put_between(PAGE.read_text(encoding="utf-8"), "results", section(folder))
 
 
+def draw_differences(every: Mapping[str, list[dict[str, Any]]], path: Path) -> None:
+    """Draw, for each example, the paired differences of both forms of agwm to every control."""
+    figure = new_figure(4.2 * len(every) + 0.6, 3.6)
+    axes = figure.subplots(1, len(every), squeeze=False, sharey=True)[0]
+    styles = styles_of(OWN)
+    for axis, (name, runs) in zip(axes, every.items(), strict=True):
+        by_name = scores(by_method(runs))[1]
+        controls = [method for method in by_name if method not in OWN]
+        for shift, own in zip((-0.12, 0.12), OWN, strict=True):
+            for place, control in enumerate(controls):
+                mean, low, high = difference(by_name[own][:, -1] - by_name[control][:, -1])
+                color, marker = styles[own]
+                label = own if place == 0 else None
+                axis.plot([low, high], [place + shift] * 2, color=color, linewidth=1.5)
+                axis.plot(mean, place + shift, marker, color=color, markersize=6, label=label)
+        axis.axvline(0, color="black", linewidth=0.8)
+        axis.set_yticks(range(len(controls)), controls)
+        axis.set_title(name, fontsize=10)
+        axis.set_xlabel("points above the control")
+        axis.grid(axis="x", alpha=0.3)
+    axes[0].invert_yaxis()
+    axes[-1].legend(fontsize=8)
+    save_figure(figure, path)
+
+
+def numbers(name: str, folder: Path = RESULTS) -> dict[int, Records]:
+    """Return number of outer examples -> method -> the runs of an example."""
+    every = [read_json(path) for path in sorted(folder.glob(f"{name}*.json"))]
+    return dict(sorted((runs[0]["outer"], by_method(runs)) for runs in every))
+
+
+def draw_numbers(folder: Path, path: Path) -> None:
+    """Draw how the scores of the examples depend on the number of outer examples."""
+    every = {name: numbers(name, folder) for name in NAMES}
+    every = {name: runs for name, runs in every.items() if len(runs) > 1}
+    figure = new_figure(4.2 * len(every) + 1, 3.4)
+    axes = figure.subplots(1, len(every), squeeze=False)[0]
+    for axis, (name, by_number) in zip(axes, every.items(), strict=True):
+        shared = set.intersection(*(set(runs) for runs in by_number.values()))
+        methods = [method for method in next(iter(by_number.values())) if method in shared]
+        for method, (color, marker) in styles_of(methods).items():
+            ends = [difference(scores(runs)[1][method][:, -1]) for runs in by_number.values()]
+            means, lows, highs = zip(*ends, strict=True)
+            axis.plot(list(by_number), means, marker=marker, color=color, label=method, markersize=5)
+            axis.fill_between(list(by_number), lows, highs, color=color, alpha=0.08)
+        axis.set_xscale("log")
+        axis.set_xticks(list(by_number), [str(number) for number in by_number])
+        axis.minorticks_off()
+        axis.set_title(name, fontsize=10)
+        axis.set_xlabel("outer examples")
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("test score, percent")
+    axes[-1].legend(fontsize=7)
+    save_figure(figure, path)
+
+
 if __name__ == "__main__":
     write_text(PAGE, page())
+    if every := found():
+        draw_differences(every, RESULTS / DIFFERENCES)
+    if any(len(numbers(name)) > 1 for name in NAMES):
+        draw_numbers(RESULTS, RESULTS / NUMBERS)

@@ -17,8 +17,9 @@ from joblib import Parallel, delayed
 from agwm.files import read_json, write_json
 from outer_data.ground import Ground
 from outer_data.methods import METHODS, Settings
-from outer_data.table import table
+from outer_data.table import by_method, table
 
+RECORDS = "runs.json"  # all runs of a table
 TUNING = (101, 102)  # draws on which the settings are chosen, by the score on dev rows
 MakeGround = Callable[[argparse.Namespace, int], Ground]
 
@@ -131,13 +132,15 @@ def main(make: MakeGround, parser: argparse.ArgumentParser) -> None:
             pool(delayed(make)(given, seed) for seed in {run.seed for run in runs})  # what they share
             pool(delayed(_make)(make, given, shared) for shared in _sharing(runs))
 
-    if not given.tuned:
-        finish(
-            [Run(name, one, seed) for seed in TUNING for name in names for one in _settings(given, name)]
-        )
+    tried = [Run(name, one, seed) for seed in TUNING for name in names for one in _settings(given, name)]
+    if given.tuned:
+        tried = []
+    finish(tried)
     chosen = {name: _chosen(given, name) for name in names}
-    finish([Run(name, chosen[name], seed) for seed in seeds for name in names])
-    found = {name: [_read(folder, Run(name, chosen[name], seed)) for seed in seeds] for name in names}
-    text = table(found)
+    compared = [Run(name, chosen[name], seed) for name in names for seed in seeds]
+    finish(sorted(compared, key=lambda run: run.seed))  # a seed of all methods before the next
+    records = [_read(folder, run) for run in (*tried, *compared)]
+    write_json(folder / RECORDS, records)
+    text = table(by_method(records))
     (folder / "table.md").write_text(text, encoding="utf-8")
     print(text)

@@ -2,14 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
 from agwm.markdown import table as markdown_table
+from outer_data.methods import METHODS
 
 OWN = ("agwm_scalar", "agwm_rank1")
+
+
+def by_method(records: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Return method -> its runs that have test scores, seed by seed."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for record in sorted((one for one in records if "test" in one), key=lambda one: one["seed"]):
+        found.setdefault(record["method"], []).append(record)
+    return {name: found[name] for name in METHODS if name in found}
+
+
+def scores(records: dict[str, list[dict[str, Any]]]) -> tuple[list[str], dict[str, np.ndarray]]:
+    """Return the names of the test scores, and method -> seeds x scores; several have their mean last."""
+    names = list(next(iter(records.values()))[0]["test"])
+    found = {
+        method: np.array([[run["test"][name] for name in names] for run in runs])
+        for method, runs in records.items()
+    }
+    if len(names) > 1:
+        names = [*names, "mean"]
+        found = {m: np.column_stack([one, one.mean(axis=1)]) for m, one in found.items()}
+    return names, found
+
+
+def difference(values: np.ndarray) -> tuple[float, float, float]:
+    """Return the mean of paired differences, and the ends of the 95 % interval of Student's t."""
+    if not values.std():
+        return (float(values.mean()),) * 3
+    low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    return float(values.mean()), float(low), float(high)
 
 
 def table(records: dict[str, list[dict[str, Any]]]) -> str:
@@ -18,18 +49,11 @@ def table(records: dict[str, list[dict[str, Any]]]) -> str:
     Args:
         records: Method -> its runs, seed by seed.
     """
-    names = list(next(iter(records.values()))[0]["test"])
-    scores = {
-        method: np.array([[run["test"][name] for name in names] for run in runs])
-        for method, runs in records.items()
-    }
-    if len(names) > 1:
-        names = [*names, "mean"]
-        scores = {m: np.column_stack([found, found.mean(axis=1)]) for m, found in scores.items()}
-    own = [name for name in OWN if name in scores]
+    names, by_name = scores(records)
+    own = [name for name in OWN if name in by_name]
     heads = ["", "rate", "rate of alpha", "seconds", *names, *(f"{name} minus it" for name in own)]
     rows = []
-    for method, found in scores.items():
+    for method, found in by_name.items():
         settings = records[method][0]["settings"]
         has_alpha = method.startswith(("agwm", "after"))
         rows.append(
@@ -42,13 +66,10 @@ def table(records: dict[str, list[dict[str, Any]]]) -> str:
                     f"{mean:.1f} ± {std:.1f}"
                     for mean, std in zip(found.mean(axis=0), found.std(axis=0, ddof=1), strict=True)
                 ),
-                *(
-                    "" if name == method else _difference(scores[name][:, -1] - found[:, -1])
-                    for name in own
-                ),
+                *("" if name == method else _text(by_name[name][:, -1] - found[:, -1]) for name in own),
             ]
         )
-    seeds = len(next(iter(scores.values())))
+    seeds = len(next(iter(by_name.values())))
     text = markdown_table(heads, rows)
     return (
         f"{text}\nMean and standard deviation of {seeds} seeds, in percent. Differences are paired seed by"
@@ -56,8 +77,6 @@ def table(records: dict[str, list[dict[str, Any]]]) -> str:
     )
 
 
-def _difference(values: np.ndarray) -> str:
-    if not values.std():
-        return f"{values.mean():+.1f}"
-    low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
-    return f"{values.mean():+.1f} [{low:+.1f}, {high:+.1f}]"
+def _text(values: np.ndarray) -> str:
+    mean, low, high = difference(values)
+    return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"

@@ -162,12 +162,18 @@ def test_settings_are_chosen_on_draws_of_their_own(folder, tmp_path, monkeypatch
     runs.main(module.make, parser)
     out = capsys.readouterr().out
     assert "agwm_scalar minus it" in out and "of 3 seeds" in out
-    files = sorted(path.name for path in tmp_path.glob("*.json"))
+    files = sorted(path.name for path in tmp_path.glob("*-*.json"))
     assert len(files) == 2 * (2 * 4 + 3)  # two draws of four settings, then three of the chosen ones
-    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.json")}
+    assert len(read_json(tmp_path / "runs.json")) == len(files)
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*-*.json")}
     monkeypatch.setattr(sys, "argv", line)
     runs.main(module.make, parser)  # nothing is made again
-    assert before == {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.json")}
+    assert before == {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*-*.json")}
+    other = [*line[:-4], "--outer", "4", "--tuned", str(tmp_path), "--output-dir", str(tmp_path / "four")]
+    monkeypatch.setattr(sys, "argv", [*other, "--device", "cpu"])
+    runs.main(module.make, parser)  # with the settings that were chosen for eight outer examples
+    made = read_json(tmp_path / "four" / "runs.json")
+    assert len(made) == 6 and {run["outer"] for run in made} == {4}
 
 
 def test_runs_that_share_a_training_are_what_they_are_alone(folder, tmp_path, monkeypatch):
