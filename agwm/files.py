@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from agwm.errors import AgwmError, DataError, border, reason, shown
+from agwm.temporary_files import sweep, temporary_file
 
 __all__ = [
     "check_regular",
@@ -39,6 +40,8 @@ _STRUCTURE, _CHECKSUM = "structure", "sha256"  # keys in the metadata of a tree'
 def make_folder(directory: str | Path) -> Path:
     """Make a folder and its parents, and check that a file can be written in it.
 
+    Files that killed writers left half written in it are removed.
+
     Raises:
         DataError: If it cannot be made or written.
     """
@@ -47,6 +50,7 @@ def make_folder(directory: str | Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
+        sweep(folder)
     except (OSError, ValueError) as error:
         raise DataError(
             f"Output folder is not writable: expected a folder to write in, got {shown(folder)}"
@@ -67,9 +71,7 @@ def write_whole(path: str | Path, write: Callable[[str], object]) -> None:
     """
     path = Path(path)
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(handle)
-        try:
+        with temporary_file(path) as temporary:
             write(temporary)
             with open(temporary, "rb+") as file:
                 os.fsync(file.fileno())  # a name may reach the disk before its content: an empty file
@@ -77,9 +79,6 @@ def write_whole(path: str | Path, write: Callable[[str], object]) -> None:
             os.umask(mask)
             os.chmod(temporary, 0o666 & ~mask)
             os.replace(temporary, path)
-        finally:
-            if os.path.exists(temporary):
-                os.unlink(temporary)
     except Exception as error:  # whatever a library raises where there is no room
         refuse_to_write(path, error)
 

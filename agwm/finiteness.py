@@ -42,6 +42,14 @@ class StepCheck:
         self._tolerated = max(1, min(_TOLERATED, num_steps))
         self._bad = 0
 
+    def to_tree(self) -> int:
+        """Return the number of steps in a row whose loss was not finite, for a checkpoint."""
+        return self._bad
+
+    def load_tree(self, tree: int) -> None:
+        """Take back the state of :meth:`to_tree`."""
+        self._bad = tree
+
     def look(
         self,
         step: int,

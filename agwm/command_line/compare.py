@@ -29,8 +29,8 @@ from agwm.experiments.grid.execution import GridResult, describe_owners, run_gri
 from agwm.experiments.grid.local_models import local_models
 from agwm.experiments.grid.plan import pass_times, plan_rows, plan_summary, plan_table
 from agwm.experiments.grid.planned_runs import check_folder, check_planned
+from agwm.experiments.grid.stores import Stores
 from agwm.experiments.grid.tuning import load_tuning
-from agwm.experiments.grid.worker import Stores
 from agwm.experiments.refusals import read_refusals
 from agwm.experiments.reporting.overview import write_overview
 from agwm.files import make_folder, write_text
@@ -47,6 +47,7 @@ def run_all(arguments: argparse.Namespace) -> None:
     Raises:
         AgwmError: If something is wrong with the input.
     """
+    arguments.has_failed = False
     if arguments.tune is not None:
         _tune(arguments)
         return
@@ -67,6 +68,7 @@ def run_all(arguments: argparse.Namespace) -> None:
         _say(arguments, cells)
         records = run_experiment(config, arguments.override, report=report, notice=notice)
         folder = Path(config.output_dir)
+    arguments.has_failed |= any(record.failure is not None for record in records)
     table, lines = write_overview(folder, records)
     write_lines(f"\n{table}", *lines)
 
@@ -116,9 +118,12 @@ def _run_cells(
     write_lines(
         f"{len(result.records)} runs have ended, {result.num_failed} of them failed and"
         f" {result.num_degenerate} degenerate; {len(result.refused)} refusals;"
-        f" {len(result.elsewhere)} cells left to other processes.",
+        f" {len(result.elsewhere)} cells left to other processes, {len(result.lost)} to be run again.",
         *describe_owners(result.elsewhere),
+        *(f"no record of {path.stem}: {line}" for path, line in result.lost.items()),
+        *(["The same command runs what has no record."] if result.lost else []),
     )
+    arguments.has_failed |= bool(result.num_failed or result.lost)
     return result
 
 

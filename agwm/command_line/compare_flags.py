@@ -44,6 +44,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--separator", metavar="MARK", help="mark between the cells of own CSV files (default: found)")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="any setting, e.g. search.epochs=5")
     add("--override", action="store_true", help="run finished runs again")
+    add(
+        "--no-resume",
+        action="store_true",
+        help="start runs that were stopped anew, not at their checkpoints",
+    )
     several = parser.add_argument_group("several at once; flags above that name cells choose a part")
     add = several.add_argument
     add("--grid", metavar="FILE", help="YAML file of methods x tasks x sizes x seeds x models")
@@ -53,7 +58,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--backend",
         metavar="NAME",
         default="threading",
-        help="threading, loky, multiprocessing or ray (default: threading)",
+        help="threading, or ray for several machines (default: threading)",
     )
     add("--threads", metavar="N", default="1", help="torch threads of a worker (default: 1)")
     add("--retry-failed", action="store_true", help="run failed runs again")

@@ -50,6 +50,8 @@ def assignments_of(arguments: argparse.Namespace) -> list[str]:
         values["max_length"] = read_number("--max-length", arguments.max_length)
     if arguments.device is not None:
         values["device"] = arguments.device
+    if arguments.no_resume:
+        values["resume"] = False
     flat = flat_settings(checked(RunConfig, values, "the command line", form=_FORM))
     return [*(f"{key}={json.dumps(value)}" for key, value in flat.items()), *arguments.set]
 

@@ -33,12 +33,13 @@ def run_command(
 
     Args:
         command: Called with the arguments. It may set ``output_dir`` of them, the folder for details of a
-            failure, and ``goes_on``: False where the same command starts anew after Ctrl-C.
+            failure, ``goes_on``: False where the same command starts anew after Ctrl-C, and ``has_failed``:
+            True if a part of its work failed, and was told.
         parser: The parser.
         argv: Arguments; None: those of the process.
 
     Returns:
-        The exit code of :func:`guarded`.
+        The exit code of :func:`guarded`; 1 where a part of the work failed.
     """
     arguments = argparse.Namespace()
 
@@ -46,9 +47,10 @@ def run_command(
         parser.parse_args(argv, arguments)
         command(arguments)
 
-    return guarded(
+    code = guarded(
         call, lambda: getattr(arguments, "output_dir", None), lambda: getattr(arguments, "goes_on", True)
     )
+    return code or int(getattr(arguments, "has_failed", False))
 
 
 def guarded(

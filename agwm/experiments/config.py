@@ -24,7 +24,13 @@ from agwm.experiments.yaml_files import (
 )
 from agwm.hypergradient.settings import Hypergradient
 from agwm.methods import METHODS, RivalsConfig
-from agwm.recipe.config import FinetuneConfig, MixingConfig, SearchConfig, plain_dict
+from agwm.recipe.config import (
+    FinetuneConfig,
+    MixingConfig,
+    SearchConfig,
+    cheap_hypergradient,
+    plain_dict,
+)
 from agwm.training.config import TrainingConfig
 
 __all__ = [
@@ -96,6 +102,8 @@ class RunConfig:
         device: ``"auto"`` (CUDA where there is one), or a name that PyTorch knows: ``"cpu"``, ``"cuda:1"``.
         output_dir: Folder of results and pictures.
         save_model: Keep the finetuned models.
+        checkpoint_step: Steps between checkpoints of a run; null: as many as keep writing short.
+        resume: Take up runs that were stopped at their checkpoints.
         data: Source of the examples.
         vanilla: The training of vanilla, and of every method on one level.
         rivals: Own settings of these methods, each under the method's name.
@@ -119,11 +127,13 @@ class RunConfig:
     device: Name = "auto"
     output_dir: PathText = "output"
     save_model: bool = False
+    checkpoint_step: Annotated[int, Interval(1)] | None = None
+    resume: bool = True
     data: DataConfig = field(default_factory=DataConfig)
     vanilla: TrainingConfig = field(default_factory=TrainingConfig)
     rivals: RivalsConfig = field(default_factory=RivalsConfig)
     mixing: MixingConfig = field(default_factory=MixingConfig)
-    hypergradient: Hypergradient = field(default_factory=Hypergradient)
+    hypergradient: Hypergradient = field(default_factory=cheap_hypergradient)
     search: SearchConfig = field(default_factory=SearchConfig)
     final: TrainingConfig = field(default_factory=TrainingConfig)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -14,6 +15,7 @@ from agwm.experiments.kept_models import keep_model, lacking_line, lacks_model
 from agwm.experiments.record import Record
 from agwm.experiments.records import FOLDER, find_finished, record_path, run_settings
 from agwm.experiments.run import check_run, run_one
+from agwm.experiments.unfinished_runs import check_unfinished, forget
 from agwm.files import make_folder, write_json
 
 __all__ = ["describe", "run_experiment"]
@@ -61,6 +63,9 @@ def run_experiment(
             records[seed, method] = record
             num_lacking += config.save_model and lacks_model(path, record)
     missing = [run for run in runs if run not in records]
+    if not override:
+        for seed, method in missing:
+            check_unfinished(config, method, seed, examples.fingerprint)
     if records:
         say(f"{len(records)} of {len(runs)} runs are finished already.")
     if num_lacking:
@@ -72,11 +77,13 @@ def run_experiment(
     hidden = None if progress is None else not progress
     for seed, method in (bar := tqdm(missing, "runs", unit="run", disable=hidden, dynamic_ncols=True)):
         bar.set_postfix_str(f"{method}, seed {seed}")
-        record, outcome = run_one(config, method, seed, examples, progress)
+        own = replace(config, resume=config.resume and not override)
+        record, outcome = run_one(own, method, seed, examples, progress, tell=notice or say)
         path = record_path(config.output_dir, config, method, seed)
         if config.save_model and outcome is not None:
             record = keep_model(outcome, path, record)
         write_json(path, record.to_dict())
+        forget(path)
         records[seed, method] = record
         say(f"[{len(records)}/{len(runs)}] {describe(record)}")
     return [records[run] for run in runs]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +23,7 @@ from agwm.experiments.readable import check_readable, longest_example
 from agwm.experiments.record import Record, Scores, TrainInfo
 from agwm.experiments.records import run_info
 from agwm.experiments.told import told_lines
+from agwm.experiments.unfinished_runs import checkpoints_of
 from agwm.methods import METHODS, Job, Outcome, make_method
 from agwm.models.head_start import start_head
 from agwm.models.positions import max_tokens
@@ -97,8 +98,12 @@ def run_one(
     label: str | None = None,
     scores_test: bool = True,
     encoded_tests: MutableMapping[tuple, list] | None = None,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> tuple[Record, Outcome | None]:
     """Finetune and score one model.
+
+    The run goes on from its checkpoints. Whoever writes the record calls
+    :func:`agwm.experiments.unfinished_runs.forget` afterwards.
 
     Args:
         config: The experiment.
@@ -110,6 +115,7 @@ def run_one(
         scores_test: Score on the test examples. If not, they are not even encoded, and whether the run is
             degenerate is told by the dev examples.
         encoded_tests: Encoded test examples, kept for later runs; None: they are encoded anew.
+        tell: Called with what the user should know of checkpoints, a line each.
 
     Returns:
         The record, and what to save; None where numbers were not finite: the record then says so and has
@@ -147,6 +153,7 @@ def run_one(
     def on_dev(model: nn.Module) -> dict[str, float]:
         return {f"dev_{task.metric}": evaluate(model, task, encoded[1], labels[1], pad)}
 
+    checkpoints = checkpoints_of(config, method, seed, examples.fingerprint, label, tell)
     job = Job(
         loaded=loaded,
         examples=GroupedByLength(encoded[0]) if config.group_by_length else encoded[0],
@@ -156,11 +163,13 @@ def run_one(
         training=config.vanilla,
         recipe=config.finetune_config(seed),
         progress=progress,
+        checkpoints=checkpoints,
     )
     start, outcome, failure = time.perf_counter(), None, None
     test = dev = None
     try:
-        outcome = make_method(method, config.rivals).run(job)
+        with checkpoints:
+            outcome = make_method(method, config.rivals).run(job)
         seconds = time.perf_counter() - start
         found = answers(outcome.model, 1), answers(outcome.model, 2)
         dev, test = score(found[0], 1), score(found[1], 2)

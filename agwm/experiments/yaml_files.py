@@ -151,13 +151,20 @@ def build(cls: type[_T], values: Any, source: str, prefix: str = "", form: Form 
     return construct(cls, checked(cls, values, source, prefix, form))
 
 
-def construct(cls: type[_T], values: Mapping[str, Any]) -> _T:
-    """Make a dataclass of nested dataclasses from nested mappings that are checked already."""
-    sections = _sections(cast(Any, cls))
+def construct(cls: type[_T], values: Mapping[str, Any], default: _T | None = None) -> _T:
+    """Make a dataclass of nested dataclasses from nested mappings that are checked already.
+
+    Args:
+        cls: The dataclass.
+        values: Key -> value; sections are mappings.
+        default: Holds the values of missing keys; None: they are those of the class.
+    """
+    sections, defaults = _sections(cast(Any, cls)), _default_sections(cast(Any, cls))
     arguments = {
-        key: construct(sections[key], value) if key in sections else value for key, value in values.items()
+        key: construct(sections[key], value, defaults.get(key)) if key in sections else value
+        for key, value in values.items()
     }
-    return cls(**arguments)
+    return cls(**arguments) if default is None else dataclasses.replace(cast(Any, default), **arguments)
 
 
 def checked(cls: Any, values: Any, source: str, prefix: str = "", form: Form = CONFIG) -> dict[str, Any]:
@@ -208,6 +215,17 @@ def checked(cls: Any, values: Any, source: str, prefix: str = "", form: Form = C
 def _sections(cls: Any) -> dict[str, Any]:
     """Return the fields that are dataclasses themselves, with their classes."""
     return {key: kind for key, kind in annotations_of(cls).items() if dataclasses.is_dataclass(kind)}
+
+
+@functools.cache
+def _default_sections(cls: Any) -> dict[str, Any]:
+    """Return what a dataclass puts into its fields of dataclasses, by their names."""
+    factories: dict[str, Any] = {entry.name: entry.default_factory for entry in dataclasses.fields(cls)}
+    return {
+        key: factories[key]()
+        for key in _sections(cls)
+        if factories[key] not in (dataclasses.MISSING, _sections(cls)[key])
+    }
 
 
 @functools.cache

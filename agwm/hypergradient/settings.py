@@ -49,11 +49,14 @@ class Hypergradient:
 
     def __post_init__(self) -> None:
         check_fields(self, "hypergradient")
-        if self.scheme == "explicit" and self.batch_fraction < 1:
-            raise ConfigError(
-                "Settings of the hypergradient do not fit each other: expected batch_fraction 1 with scheme"
-                f" 'explicit', which makes no pass, got {self.batch_fraction}. Leave batch_fraction out."
-            )
+        of_difference = {"batch_fraction": (self.batch_fraction, 1), "epsilon": (self.epsilon, None)}
+        for name, (value, unused) in of_difference.items():
+            if self.scheme == "explicit" and value != unused:
+                raise ConfigError(
+                    f"Settings of the hypergradient do not fit each other: expected no {name} with scheme"
+                    f" 'explicit', which takes no difference, got {value}. Leave it out, or choose scheme"
+                    " 'central' or 'forward'."
+                )
 
     @classmethod
     def of(cls, value: Hypergradient | Mapping[str, Any] | None) -> Hypergradient:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from agwm.checks import Interval
 from agwm.methods.masks import Masks
 from agwm.methods.method import OneLevelMethod, Settings
 from agwm.models.pretrained import Pretrained
+from agwm.rng import generator_state, set_generator_state
 
 __all__ = ["ChildF", "ChildFSettings"]
 
@@ -53,6 +54,14 @@ class ChildF(OneLevelMethod):
         device = next(loaded.model.parameters()).device
         self.generator = torch.Generator(device).manual_seed((seed + _STREAM) % 2**63)
         self.masks = Masks()
+
+    def to_tree(self) -> Any:
+        """Return the state of the generator of masks; a step leaves no mask for the next."""
+        return {"generator": generator_state(self.generator)}
+
+    def load_tree(self, tree: Any) -> None:
+        """Take back the state of :meth:`to_tree`."""
+        set_generator_state(self.generator, tree["generator"])
 
     def _draw(self, like: Tensor) -> Tensor:
         draw = torch.rand(like.shape, generator=self.generator, device=like.device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -63,8 +63,11 @@ class Dps(OneLevelMethod):
     Attributes:
         step: Number of steps taken. A step with a gradient that is not finite does not count.
         masks: Masks of the second stage; empty in the first.
+        weights: The weight matrices that masks are of.
         squares: Sums of squared gradients, one tensor per weight matrix.
     """
+
+    weights: list[nn.Parameter]
 
     def start(self, loaded: Pretrained) -> None:
         """Reset the step count and the sums, and switch dropout off if the settings ask for it."""
@@ -78,6 +81,22 @@ class Dps(OneLevelMethod):
     ) -> None:
         """Set the length of the windows."""
         self.length = window_length(num_steps, self.settings.update_ratio)
+
+    def to_tree(self) -> Any:
+        """Return the steps that count, the sums and the masks."""
+        return {
+            "step": self.step,
+            "squares": self.squares,
+            "masks": [mask for _, mask in self.masks.pairs],
+        }
+
+    def load_tree(self, tree: Any) -> None:
+        """Take back the state of :meth:`to_tree`."""
+        device = self.weights[0].device
+        self.step = tree["step"]
+        self.squares = [tensor.to(device) for tensor in tree["squares"]]
+        masks = [mask.to(device) for mask in tree["masks"]]
+        self.masks = Masks(list(zip(self.weights, masks, strict=True)) if masks else [])
 
     def choose(self, weights: list[nn.Parameter], scores: list[Tensor]) -> None:
         """Mask all but the weights of largest score in each matrix, and drop the sums."""

@@ -114,6 +114,23 @@ class DpsMix(Dps):
         self.counts: list[Tensor] = []
         return loaded.model
 
+    def to_tree(self) -> Any:
+        """Return the state of the first method too, the counts, and what masked entries fall back to."""
+        pairs = zip(self.mixed.weights, self.pretrained, strict=True)
+        targets = [weight.target for weight, pretrained in pairs if weight.target is not pretrained]
+        own = {"counts": self.counts, "targets": targets, "generator": self.mixed.to_tree()}
+        return {**super().to_tree(), **own}
+
+    def load_tree(self, tree: Any) -> None:
+        """Take back the state of :meth:`to_tree`."""
+        super().load_tree(tree)
+        device = self.weights[0].device
+        self.counts = [tensor.to(device) for tensor in tree["counts"]]
+        targets = [tensor.to(device) for tensor in tree["targets"]] or self.pretrained
+        for weight, target in zip(self.mixed.weights, targets, strict=True):
+            weight.target = target
+        self.mixed.load_tree(tree["generator"])
+
     def loss(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
         """Return the loss. First switch stages if a window begins, and set the masks of this step."""
         # a skipped step did not count, so this one begins it anew

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from agwm.cards import CardFacts
+from agwm.checkpoints import Checkpoints
 from agwm.folders import whole_folder
 from agwm.models.pretrained import Pretrained
 from agwm.recipe.config import FinetuneConfig
@@ -34,6 +35,7 @@ class Job:
         progress: True to show bars; None: only on a terminal.
         class_weights: Weights of the classes in the loss of every training, shape (classes,); None: all 1.
             See :func:`agwm.training.class_weights.class_weighted`.
+        checkpoints: Those of this run, which its trainings are taken up from; None: there are none.
     """
 
     loaded: Pretrained
@@ -45,6 +47,7 @@ class Job:
     recipe: FinetuneConfig
     progress: bool | None = None
     class_weights: Tensor | None = None
+    checkpoints: Checkpoints | None = None
 
 
 @dataclass(frozen=True)

@@ -266,6 +266,7 @@ class OneLevelMethod(TrainingHooks, Method[S]):
             progress=job.progress,
             hooks=self,
             rate_section=f"rivals.{self.name}" if "learning_rate" in self._own() else None,
+            stage=None if job.checkpoints is None else job.checkpoints.stage(self.name + phase),
         )
 
     def fit(self, model: nn.Module, job: Job) -> list[dict[str, Any]]:

@@ -85,6 +85,14 @@ class Mixout(OneLevelMethod):
         self.weights.draw()
         return super().loss(model, batch)
 
+    def to_tree(self) -> Any:
+        """Return the state of the generator of masks."""
+        return self.weights.to_tree()
+
+    def load_tree(self, tree: Any) -> None:
+        """Take back the state of :meth:`to_tree`."""
+        self.weights.load_tree(tree)
+
     def edit_gradients(self, model: nn.Module) -> None:
         """Remove the step's masks, so that evaluation sees W."""
         self.weights.clear()

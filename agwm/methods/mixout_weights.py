@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from agwm.errors import SelectionError
 from agwm.mixing.hook import install, uninstall
 from agwm.mixing.selection import Candidate, select
 from agwm.models.pretrained import Pretrained
+from agwm.rng import generator_state, set_generator_state
 
 __all__ = ["MixoutGradient", "MixoutWeight", "MixoutWeights", "column_shape", "mixable", "mixout"]
 
@@ -131,6 +132,14 @@ class MixoutWeights:
         for weight in self.weights:
             draw = torch.rand(weight.shape, generator=self._generator, device=self._device)
             weight.mask = draw >= self.p
+
+    def to_tree(self) -> Any:
+        """Return the state of the generator of masks."""
+        return generator_state(self._generator)
+
+    def load_tree(self, tree: Any) -> None:
+        """Take back the state of :meth:`to_tree`."""
+        set_generator_state(self._generator, tree)
 
     def clear(self) -> None:
         """Remove all masks, so that the model reads W."""

@@ -59,7 +59,7 @@ class Agwm(Method):
     sections: ClassVar[tuple[str, ...]] = ("mixing", "hypergradient", "search", "final")
     learns_alpha = True
     control: ClassVar[str | None] = "frozen"
-    passes_per_step: ClassVar[int | str] = "3 or 4 in the search, then 1"
+    passes_per_step: ClassVar[int | str] = "2 to 4 in the search, then 1"
 
     def recipe(self, config: FinetuneConfig) -> FinetuneConfig:
         """Return the recipe's settings for this method."""
@@ -89,6 +89,7 @@ class Agwm(Method):
                 evaluate=job.evaluate,
                 config=config,
                 progress=job.progress,
+                checkpoint_dir=job.checkpoints,
             )
 
         def write(folder: Path, facts: CardFacts) -> None:

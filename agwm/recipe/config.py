@@ -12,7 +12,16 @@ from agwm.mixing.alpha import Alpha, AlphaForm, alpha_class
 from agwm.mixing.functions import Formula
 from agwm.training.config import TrainingConfig
 
-__all__ = ["FinetuneConfig", "MixingConfig", "SearchConfig", "plain_dict"]
+__all__ = ["FinetuneConfig", "MixingConfig", "SearchConfig", "cheap_hypergradient", "plain_dict"]
+
+
+def cheap_hypergradient() -> Hypergradient:
+    """Return the recipe's default: scheme ``explicit``, half the passes of the ``central`` difference.
+
+    Its cosine to the exact hypergradient is measured in ``docs/bench/whole_hypergradient.md``. A
+    ``Hypergradient()`` of one's own has ``central``.
+    """
+    return Hypergradient(scheme="explicit")
 
 
 @dataclass(frozen=True)
@@ -81,14 +90,14 @@ class FinetuneConfig:
 
     Attributes:
         mixing: The weights mixup.
-        hypergradient: Settings of the hypergradient.
+        hypergradient: Settings of the hypergradient; see :func:`cheap_hypergradient`.
         search: First stage.
         final: Second stage: W on the whole training set, alpha fixed.
         seed: Decides splits, alpha, data order and dropout; on a CPU a run repeats bit for bit.
     """
 
     mixing: MixingConfig = field(default_factory=MixingConfig)
-    hypergradient: Hypergradient = field(default_factory=Hypergradient)
+    hypergradient: Hypergradient = field(default_factory=cheap_hypergradient)
     search: SearchConfig = field(default_factory=SearchConfig)
     final: TrainingConfig = field(default_factory=TrainingConfig)
     seed: Seed = 1017

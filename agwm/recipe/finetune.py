@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import time
 import warnings
 from collections.abc import Sequence
-from typing import Any, cast
+from functools import partial
+from pathlib import Path
+from typing import Any
 
-import torch
 from torch import nn
 
 from agwm.cards import label_counts
+from agwm.checkpoints import Checkpoints
 from agwm.checks import check_precision
 from agwm.errors import AgwmWarning, ConfigError
-from agwm.mixing.alpha import Attention
-from agwm.mixing.injection import check_plain, inject, mixup_of
-from agwm.mixing.mixup import Mixup
+from agwm.mixing.injection import check_plain, mixup_of
 from agwm.processing import fit_padding
-from agwm.recipe.averaging import Mean, averaged
 from agwm.recipe.config import FinetuneConfig
 from agwm.recipe.inner_loss import InnerLoss, MeanLoss, check_problem
 from agwm.recipe.padding import batching
 from agwm.recipe.result import FinetuneResult
+from agwm.recipe.run_checkpoints import checkpoints_of_run, run_facts
 from agwm.recipe.search_doubts import DOUBTFUL, search_doubts
+from agwm.recipe.searches import Search, search_all
 from agwm.recipe.snapshot import Snapshot
-from agwm.recipe.splits import check_outer, draw_parts, num_search_steps
-from agwm.rng import seed_everything
-from agwm.scores import plain_scores
-from agwm.search.engine import MixupEngine
+from agwm.recipe.splits import check_outer
 from agwm.search.problems import AttentionProblem, TaskWeightProblem
-from agwm.search.wiring import build_engine
-from agwm.training.hooks import make_optimizer
-from agwm.training.loop import Collate, Evaluate, make_loader, make_scheduler, train
+from agwm.training.loop import Collate, Evaluate, train
 
 __all__ = ["finetune"]
 
@@ -51,6 +46,9 @@ def finetune(
     progress: bool | None = None,
     inner: type[TaskWeightProblem] = TaskWeightProblem,
     outer: type[AttentionProblem] = AttentionProblem,
+    checkpoint_dir: str | Path | Checkpoints | None = None,
+    checkpoint_step: int | None = None,
+    resume: bool = True,
 ) -> FinetuneResult:
     r"""Finetune a pretrained model by attention-guided weights mixup.
 
@@ -78,13 +76,20 @@ def finetune(
         inner: ``TaskWeightProblem`` or a subclass of it. Its ``loss`` is the loss of both stages, and of
             ``eval_dataset``.
         outer: ``AttentionProblem`` or a subclass of it, for the search.
+        checkpoint_dir: Folder of this run alone, for checkpoints: the same call goes on there after it was
+            stopped or killed, and ends with the same bits. They are removed at the end. None: none.
+            What a subclass of a problem keeps beside W and alpha is not in them. A caller that makes more
+            trainings than this passes its own :class:`agwm.checkpoints.Checkpoints`.
+        checkpoint_step: Steps between checkpoints; None: as many as keep the time of writing small.
+        resume: Go on from the checkpoints in the folder; if not, they are removed.
 
     Returns:
         The result, with the model as a plain one. A run that fails or is interrupted leaves the model as it
         was given: weights, buffers, gradients, flags and the mode of each module.
 
     Raises:
-        ConfigError: If a setting is wrong or without effect, or the tokenizer does not fit the model.
+        ConfigError: If a setting is wrong or without effect, the tokenizer does not fit the model, or the
+            checkpoints are of other settings, examples, weights or versions; names the first that differs.
         DataError: If ``processing_class`` cannot pad the examples, or ``outer_dataset`` is empty.
         SelectionError: If no weight can be mixed.
         SplitError: If the training set cannot be split, or the split is not disjoint.
@@ -95,6 +100,7 @@ def finetune(
         Somayajula et al., NAACL 2024: search and finetuning phases, K resplits averaged.
 
     Example:
+        >>> import torch
         >>> from agwm.recipe.config import SearchConfig
         >>> from agwm.testing import examples, pretrained
         >>> config = FinetuneConfig(search=SearchConfig(epochs=1, num_resplits=2))
@@ -116,24 +122,36 @@ def finetune(
         evaluate = mean_loss = MeanLoss(eval_dataset, collate, config.final.batch_size)
     for line in search_doubts(train_dataset, config, outer_dataset=outer_dataset):
         warnings.warn(f"{DOUBTFUL}: {line}", AgwmWarning, stacklevel=2)
-    given = Snapshot(model)
-    search = _Search(
-        train_dataset, outer_dataset, collate, evaluate, mean_loss, config, progress, inner, outer, given
-    )
-    fit_padding(model, processing_class)
-    try:
-        result = _finetune(model, search)
-        labels = label_counts(train_dataset, model)
-        return dataclasses.replace(result, processing_class=processing_class, labels=labels)
-    except BaseException:
-        mixup = mixup_of(model)
-        if mixup is not None:
-            mixup.remove()
-        given.restore()
-        raise
+    facts = partial(run_facts, model, config, (train_dataset, outer_dataset), (inner, outer))
+    with checkpoints_of_run(checkpoint_dir, facts, checkpoint_step, resume) as checkpoints:
+        given = Snapshot(model)
+        search = Search(
+            dataset=train_dataset,
+            outer_dataset=outer_dataset,
+            collate=collate,
+            evaluate=evaluate,
+            mean_loss=mean_loss,
+            config=config,
+            progress=progress,
+            inner=inner,
+            outer=outer,
+            given=given,
+            checkpoints=checkpoints,
+        )
+        fit_padding(model, processing_class)
+        try:
+            result = _finetune(model, search)
+            labels = label_counts(train_dataset, model)
+        except BaseException:
+            mixup = mixup_of(model)
+            if mixup is not None:
+                mixup.remove()
+            given.restore()
+            raise
+    return dataclasses.replace(result, processing_class=processing_class, labels=labels)
 
 
-def _finetune(model: nn.Module, given: _Search) -> FinetuneResult:
+def _finetune(model: nn.Module, given: Search) -> FinetuneResult:
     config = given.config
     seconds: dict[str, float] = {}
     history: list[dict[str, Any]] = []
@@ -141,7 +159,7 @@ def _finetune(model: nn.Module, given: _Search) -> FinetuneResult:
         if parameter.requires_grad:
             parameter.grad = None  # the first step would add what an earlier backward left
     start = time.perf_counter()
-    problem, initial, num_search = _search_all(model, given, history)
+    problem, initial, num_search = search_all(model, given, history)
     mixup = problem.mixup
     seconds["search"] = time.perf_counter() - start
     start = time.perf_counter()
@@ -157,6 +175,7 @@ def _finetune(model: nn.Module, given: _Search) -> FinetuneResult:
         progress=given.progress,
         hooks=InnerLoss(problem),
         section="final",
+        stage=None if given.checkpoints is None else given.checkpoints.stage("final"),
     )
     seconds["final"] = time.perf_counter() - start
     mixup.merge()
@@ -188,110 +207,3 @@ def _check(model: nn.Module, config: object, inner: object, outer: object) -> No
     check_problem("inner", inner, TaskWeightProblem)
     check_problem("outer", outer, AttentionProblem)
     check_plain(model)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Search:
-    """Arguments that all K searches share; see :func:`finetune`."""
-
-    dataset: Any
-    outer_dataset: Any
-    collate: Collate
-    evaluate: Evaluate | None
-    mean_loss: MeanLoss | None
-    config: FinetuneConfig
-    progress: bool | None
-    inner: type[TaskWeightProblem]
-    outer: type[AttentionProblem]
-    given: Snapshot
-
-
-def _search_all(
-    model: nn.Module, search: _Search, history: list[dict[str, Any]]
-) -> tuple[TaskWeightProblem, Attention, int]:
-    """Search K times, and leave the averages in the model and the mixup.
-
-    Returns:
-        The inner problem of the last search, the average start of alpha, and the number of inner steps.
-    """
-    config = search.config
-    weights, factors, starts = Mean(), Mean(), Mean()
-    num_steps = 0
-    problem: TaskWeightProblem | None = None
-    for k in range(config.search.num_resplits):
-        if problem is not None:
-            problem.mixup.remove()
-            search.given.restore_tensors()
-        mixup = inject(model, **dataclasses.asdict(config.mixing), seed=config.seed + k)
-        starts.add(mixup.attention.parameters())
-        with warnings.catch_warnings():  # it was said before the first search
-            warnings.filterwarnings("ignore", DOUBTFUL, AgwmWarning)
-            engine = _build(mixup, search, k)
-        problem = engine._inner
-        if search.mean_loss is not None:
-            search.mean_loss.problem = problem
-        engine.run()
-        num_steps += engine.step
-        history += [{"phase": engine.phase, **record} for record in engine.history]
-        for optimizer in (engine._inner.optimizer, engine._outer.optimizer):
-            optimizer.state.clear()  # the problem is kept for its loss; moments are twice as large as W
-        weights.add(averaged(model))
-        factors.add(mixup.attention.parameters())
-    problem = cast(TaskWeightProblem, problem)  # there is at least one search
-    attention = problem.mixup.attention
-    weights.write(averaged(model))
-    factors.write(attention.parameters())
-    initial = copy.deepcopy(attention)
-    starts.write(initial.parameters())
-    return problem, initial, num_steps
-
-
-def _build(mixup: Mixup, given: _Search, k: int) -> MixupEngine:
-    """Build the engine of one search: its split, loaders, optimizers and schedules."""
-    config, evaluate = given.config, given.evaluate
-    search, seed = config.search, config.seed + k
-    inner, outer = draw_parts(given.dataset, config, k, given.outer_dataset)
-    seed_everything(seed)
-    inner_loader = make_loader(inner, search.batch_size, given.collate, seed)
-    outer_loader = make_loader(outer, search.batch_size, given.collate, seed + 1)
-    num_steps = num_search_steps(search, len(inner))
-    num_outer_steps = max(1, num_steps // search.unroll_steps)
-    inner_optimizer = make_optimizer(mixup.model, search)
-    outer_optimizer = torch.optim.AdamW(
-        mixup.attention.parameters(),
-        lr=search.attention_learning_rate,
-        weight_decay=search.attention_weight_decay,
-    )
-    return build_engine(
-        mixup,
-        inner_loader,
-        outer_loader,
-        inner_optimizer,
-        outer_optimizer,
-        num_steps,
-        config.hypergradient,
-        inner_scheduler=make_scheduler(inner_optimizer, search.schedule, num_steps, search.warmup_ratio),
-        outer_scheduler=make_scheduler(
-            outer_optimizer, search.attention_schedule, num_outer_steps, search.warmup_ratio
-        ),
-        inner=given.inner,
-        outer=given.outer,
-        unroll_steps=search.unroll_steps,
-        gradient_clipping=search.clipping,
-        precision=search.precision,
-        roll_back=search.roll_back,
-        validate=_validation(evaluate) if evaluate is not None and search.evaluations else None,
-        valid_step=max(1, num_steps // max(1, search.evaluations)),
-        phase=f"search {k + 1}/{search.num_resplits}",
-        progress=given.progress,
-    )
-
-
-def _validation(evaluate: Evaluate) -> Any:
-    def validate(engine: MixupEngine) -> dict[str, float]:
-        losses = {"inner_loss": float(engine._inner.last_loss)}
-        if hasattr(engine._outer, "last_loss"):
-            losses["outer_loss"] = float(engine._outer.last_loss)
-        return {**losses, **plain_scores(evaluate(engine._inner.model), "evaluate")}
-
-    return validate

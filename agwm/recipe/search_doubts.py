@@ -47,6 +47,12 @@ def search_doubts(
             f"search.num_resplits is {search.num_resplits}, with {num_outer} outer examples of"
             f" {len(dataset)} each: the searches are on nearly the same examples."
         )
+    rule = config.hypergradient
+    if (rule.scheme, rule.best_response, rule.order) == ("explicit", "identity", "second"):
+        lines.append(
+            "hypergradient.scheme is 'explicit' with best_response 'identity': what it leaves out grows"
+            " with the steps of W; 'forward' takes it along."
+        )
     given = [data for data in (dataset, outer_dataset) if data is not None]
     if not all(isinstance(data, list | tuple | datasets.Dataset) for data in given):
         return lines

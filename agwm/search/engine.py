@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from agwm.checkpoints import Stage
 from agwm.errors import ConfigError
 from agwm.files import save_tree
 from agwm.finiteness import check_weights
@@ -45,6 +46,7 @@ class MixupEngine(Engine):
         inner: The inner problem.
         outer: The outer problem.
         history: Results of the validations, each with ``step``, the number of inner steps taken.
+        stage: Where :meth:`run` writes checkpoints and takes the search up from; None: nowhere.
 
     Raises:
         ConfigError: If the problems cannot be wired, or the config asks for what is not supported.
@@ -69,6 +71,7 @@ class MixupEngine(Engine):
         self.progress = progress
         self.checkpoint = checkpoint
         self.checkpoint_step = checkpoint_step
+        self.stage: Stage | None = None
         self._validate = validate
         self._due: list[str] = []
         self._inner, self._outer = inner, outer
@@ -103,6 +106,8 @@ class MixupEngine(Engine):
             DivergenceError: If a loss or a gradient is not finite, before the weights are changed, or a
                 weight is not at the end.
         """
+        if self.stage is not None and self.stage.take_up(self):
+            return
         self.train()
         gas = self._inner.gas
         with Progress(self.phase, self.train_iters // gas, self.progress, self.step) as bar:
@@ -116,6 +121,8 @@ class MixupEngine(Engine):
             self.cleanup()
         for module in (self._inner.module, self._outer.module):
             check_weights(module, f" at the end of phase {self.phase!r}", "Lower the learning rates.")
+        if self.stage is not None:
+            self.stage.finish(self)
 
     def _step_once(self) -> None:
         """Take a step, or the rest of one that was interrupted."""
@@ -134,6 +141,9 @@ class MixupEngine(Engine):
         self._due = [name for name in self._due if name != "validate"]
         if "checkpoint" in self._due and self.checkpoint is not None and self._is_checkpoint_due():
             self.save_checkpoint(self.checkpoint)
+        if "checkpoint" in self._due and self.stage is not None and not self.global_step % self._window:
+            self._due = []
+            self.stage.after_step(self)
         self._due = []
 
     @property
@@ -190,16 +200,7 @@ class MixupEngine(Engine):
                 f"Checkpoint inside an outer step: expected a step divisible by {self._window}, got {got}."
                 " Save after a whole outer step."
             )
-        save_tree(
-            path,
-            {
-                "global_step": self.global_step,
-                "history": self.history,
-                "inner": self._inner.to_tree(),
-                "outer": self._outer.to_tree(),
-                "rng": RngState.capture(self.device).to_tree(),
-            },
-        )
+        save_tree(path, self.to_tree())
 
     def resume(self, path: str | Path) -> None:
         """Go on from a checkpoint that an engine built the same way wrote.
@@ -213,8 +214,49 @@ class MixupEngine(Engine):
         """
         tree = read_checkpoint(path, {"inner": self._inner, "outer": self._outer})
         with resuming(path):
-            self._inner.load_tree(tree["inner"])
-            self._outer.load_tree(tree["outer"])
-            RngState.from_tree(tree["rng"]).restore()
-            self.global_step, self._due = tree["global_step"], []
-            self.history = tree["history"]
+            self.load_tree(tree)
+
+    def to_tree(self) -> dict[str, Any]:
+        """Return everything that the next step depends on, at the end of an outer step."""
+        return {
+            "global_step": self.global_step,
+            "history": self.history,
+            "inner": self._inner.to_tree(),
+            "outer": self._outer.to_tree(),
+            "rng": RngState.capture(self.device).to_tree(),
+        }
+
+    def load_tree(self, tree: Mapping[str, Any]) -> None:
+        """Take back the state of :meth:`to_tree`."""
+        self._inner.load_tree(tree["inner"])
+        self._outer.load_tree(tree["outer"])
+        RngState.from_tree(tree["rng"]).restore()
+        self.global_step, self._due = tree["global_step"], []
+        self.history = tree["history"]
+
+    def result_tree(self) -> dict[str, Any]:
+        """Return what the search leaves: W, buffers, alpha, the history."""
+        return {
+            "global_step": self.global_step,
+            "history": self.history,
+            "tensors": self._tensors(),
+            "rng": RngState.capture(self.device).to_tree(),
+        }
+
+    @torch.no_grad()
+    def load_result(self, tree: Mapping[str, Any]) -> None:
+        """Take back the state of :meth:`result_tree`."""
+        for name, tensor in self._tensors().items():
+            tensor.copy_(tree["tensors"][name])
+        RngState.from_tree(tree["rng"]).restore()
+        self.global_step, self._due = tree["global_step"], []
+        self.history = tree["history"]
+
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        """Return the tensors that a search changes, by name: the tensors themselves."""
+        model, attention = self._inner.module, self._outer.module
+        return {
+            **{f"W {name}": p.detach() for name, p in model.named_parameters() if p.requires_grad},
+            **{f"buffer {name}": buffer for name, buffer in model.named_buffers()},
+            **{f"alpha {name}": p.detach() for name, p in attention.named_parameters()},
+        }

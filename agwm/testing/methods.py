@@ -17,6 +17,7 @@ from agwm.methods import PLACES, Method, Outcome
 from agwm.methods.virtual_tokens import count_from_first_token
 from agwm.recipe.config import FinetuneConfig
 from agwm.testing.jobs import job_of, side_of, unmoved_head
+from agwm.testing.resuming import check_resuming
 from agwm.testing.tiny_models import FAMILIES, batch, pretrained
 
 __all__ = [
@@ -40,7 +41,8 @@ def check_method(
     """Raise unless a method keeps every rule, on tiny models with random weights.
 
     A method states its attributes truly, refuses a model before any training or learns on it, trains every
-    part of the head, counts its passes beforehand, repeats by seed, and saves a model that loads again.
+    part of the head, counts its passes beforehand, repeats by seed, saves a model that loads again, and
+    goes on where it was stopped.
 
     Args:
         method: A subclass of :class:`agwm.methods.Method`; it need not be in ``METHODS``.
@@ -74,6 +76,7 @@ def check_method(
                 check_learning(make, family, num_labels, epochs)
         check_repetition(make, family)
         check_saving(make, family)
+        check_resuming(make, family)
     return reasons
 
 

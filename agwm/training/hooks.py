@@ -107,6 +107,16 @@ class TrainingHooks:
         """
         return model_loss(model, batch)
 
+    def to_tree(self) -> Any:
+        """Return what steps change in the hooks, for a checkpoint: tensors, numbers, texts, lists, dicts.
+
+        What :meth:`before_training` makes of the weights before the first step is made anew.
+        """
+        return {}
+
+    def load_tree(self, tree: Any) -> None:
+        """Take back the state of :meth:`to_tree`. The loop calls this after :meth:`before_training`."""
+
     def edit_gradients(self, model: nn.Module) -> None:
         """Change ``.grad`` in place. The loop calls this after unscaling and before clipping."""
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from agwm.batches import BatchSource, to_device
+from agwm.checkpoints import Stage
 from agwm.checks import Schedule, check_precision
 from agwm.finiteness import StepCheck, check_weights, largest_gradient
 from agwm.progress import Progress
@@ -20,6 +21,7 @@ from agwm.scores import plain_scores
 from agwm.training.config import TrainingConfig
 from agwm.training.hooks import TrainingHooks
 from agwm.training.lengths import length_batches
+from agwm.training.state import TrainingState
 
 __all__ = ["Collate", "Evaluate", "make_loader", "make_scheduler", "measure", "train"]
 
@@ -86,6 +88,7 @@ def train(
     hooks: TrainingHooks | None = None,
     section: str = "vanilla",
     rate_section: str | None = None,
+    stage: Stage | None = None,
 ) -> list[dict[str, Any]]:
     """Finetune the parameters of a model in place, by AdamW unless ``hooks`` make another optimizer.
 
@@ -101,6 +104,7 @@ def train(
         hooks: The method's changes to the training; None: vanilla finetuning.
         section: Name that the user knows ``config`` by, for the advice in messages.
         rate_section: The section that the learning rate is from; None: the same.
+        stage: Where checkpoints are written, and the training is taken up from; None: nowhere.
 
     Returns:
         One record per epoch: ``phase``, ``step``, ``loss`` (mean of the epoch) and the scores from
@@ -127,17 +131,18 @@ def train(
     others = _others(optimizer, parameters)
     remedy = _remedy(section, rate_section or section, config)
     check = StepCheck(phase, remedy, num_steps)
-    source, step = BatchSource(loader), 0
-    history: list[dict[str, Any]] = []
+    source = BatchSource(loader)
+    state = TrainingState(model, optimizer, scheduler, scaler, source, hooks, check)
     optimizer.zero_grad()  # the first step would add what an earlier backward left
     model.train()
     ahead = make_loader(train_dataset, config.batch_size, collate, seed)
     hooks.before_training(model, (to_device(batch, device) for batch in ahead), num_steps)
-    with Progress(phase, num_steps, progress) as bar:
-        for epoch in range(1, config.epochs + 1):
-            losses = []
-            for batch in source:
-                step += 1
+    is_finished = stage is not None and stage.take_up(state)
+    epochs = range(len(state.history) + 1, 0 if is_finished else config.epochs + 1)
+    with Progress(phase, num_steps, progress, state.step) as bar:
+        for epoch in epochs:
+            for batch in state.batches():
+                state.step += 1
                 with autocast:
                     loss = hooks.loss(model, to_device(batch, device))
                 scaler.scale(loss).backward()
@@ -149,8 +154,8 @@ def train(
                     norm = largest_gradient(parameters)
                 if others:
                     norm = norm + largest_gradient(others).to(norm.device)
-                if check.look(step, [loss], norm, [source.place], scaler.is_enabled()):
-                    losses.append(loss.detach())
+                if check.look(state.step, [loss], norm, [source.place], scaler.is_enabled()):
+                    state.losses.append(loss.detach())
                 hooks.before_step(optimizer)
                 scaler.step(optimizer)
                 scaler.update()
@@ -158,16 +163,21 @@ def train(
                 optimizer.zero_grad()
                 scheduler.step()
                 bar.step(loss=loss.detach())
+                if stage is not None:
+                    stage.after_step(state)
             record = {
                 "phase": phase,
                 "step": epoch * len(loader),
-                "loss": float(torch.stack(losses).mean()) if losses else math.nan,
+                "loss": float(torch.stack(state.losses).mean()) if state.losses else math.nan,
             }
-            history.append(record | (measure(model, evaluate) if evaluate is not None else {}))
-    if step:
+            state.losses = []
+            state.history.append(record | (measure(model, evaluate) if evaluate is not None else {}))
+    if state.step:
         check_weights(model, f" at the end of phase {phase!r}", remedy)
     model.eval()
-    return history
+    if stage is not None and not is_finished:
+        stage.finish(state)
+    return state.history
 
 
 def _others(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> list[nn.Parameter]:

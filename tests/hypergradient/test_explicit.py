@@ -218,7 +218,7 @@ def test_a_foreign_program_that_asks_for_it_gets_one_line():
 
 
 def test_part_of_a_batch_does_not_fit():
-    with pytest.raises(ConfigError, match="expected batch_fraction 1 with scheme 'explicit'"):
+    with pytest.raises(ConfigError, match="expected no batch_fraction with scheme 'explicit'"):
         agwm.Hypergradient(scheme="explicit", batch_fraction=0.5)
 
 

@@ -17,6 +17,7 @@ from agwm.methods import METHODS, PLACES, OneLevelMethod
 from agwm.methods.vanilla import Vanilla
 from agwm.testing import check_method
 from agwm.testing.methods import check_class, check_learning, check_repetition, check_saving, refusal
+from agwm.testing.resuming import check_resuming
 from agwm.testing.tiny_models import FAMILIES
 from tests.methods.cells import CELLS, WORKING, refusal_of, small_method
 
@@ -90,6 +91,11 @@ def test_learns_and_trains_the_head(name, family, num_labels):
 @pytest.mark.parametrize("name", METHODS)
 def test_repeats_by_seed(name):
     check_repetition(partial(small_method, name, 1), "bert")
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_goes_on_where_it_was_stopped(name):
+    check_resuming(partial(small_method, name, 2), "bert")
 
 
 @pytest.mark.parametrize(("name", "family"), WORKING_CASES)
@@ -193,6 +199,18 @@ class Loser(Own):
         return dataclasses.replace(outcome, write=write)
 
 
+class Forgetful(Own):
+    """Halves the gradient in every second step, and keeps no account of it."""
+
+    steps = 0
+
+    def edit_gradients(self, model):
+        self.steps += 1
+        for parameter in model.parameters():
+            if parameter.grad is not None and self.steps % 2:
+                parameter.grad.mul_(0.5 + self.steps)
+
+
 def test_an_own_method_is_checked_without_being_registered():
     assert check_method(Own, families=["bert", "bart"], epochs=4) == {"bert": None, "bart": None}
 
@@ -209,6 +227,7 @@ def test_an_own_method_is_checked_without_being_registered():
         (Moody, "expected one model from one seed, got another model"),
         (Deaf, "got the same model from another seed"),
         (Miser, "as passes.. says, got 1000"),
+        (Forgetful, "expected a run that was stopped after step 2 of 6 to go on .* got another model"),
         (Loser, "expected the same outputs from the saved model"),
     ],
 )

@@ -1,28 +1,26 @@
-"""Run loops that hand cells to workers, in threads or in a backend of joblib."""
+"""Run loops that hand cells to workers, in threads or on the machines of Ray."""
 
 from __future__ import annotations
 
 import ipaddress
 import os
-import time
+import warnings
 from collections.abc import Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import joblib
 
 from agwm.checks import Interval, check_value
 from agwm.errors import AgwmError, ConfigError, MissingExtraError, close_names, shown
-from agwm.experiments.grid.claims import claim, release
-from agwm.experiments.grid.client import CellWorker, InProcess
-from agwm.experiments.grid.orphans import ending_with
+from agwm.experiments.grid.client import InProcess, OneWorker
 from agwm.experiments.grid.tickets import Ticket
-from agwm.files import write_json
 
 __all__ = ["BACKENDS", "check_workers", "run_loops"]
 
-BACKENDS: tuple[str, ...] = ("threading", "loky", "multiprocessing", "ray")
+_ROOT = Path(__file__).resolve().parents[3]
+BACKENDS: tuple[str, ...] = ("threading", "ray")
 
 
 def check_workers(jobs: int, backend: str, threads: int) -> None:
@@ -40,86 +38,79 @@ def check_workers(jobs: int, backend: str, threads: int) -> None:
         )
 
 
-def run_loops(tickets: Sequence[Ticket], jobs: int, backend: str, threads: int) -> bool:
-    """Run the cells that no other process holds, several at once.
+def run_loops(tickets: Sequence[Ticket], jobs: int, backend: str, threads: int) -> dict[Path, str]:
+    """Run the cells that no other process runs, several at once.
 
     Every loop walks through all cells and runs those that it is first to claim: it makes no difference
     whether the others are its own process's or another's.
 
     Args:
         tickets: The cells.
-        jobs: Number of loops; 0: one in this process, that runs the cells itself.
-        backend: One of ``BACKENDS``, for ``jobs`` of 1 and more.
+        jobs: Number of loops, each with a worker process; 0: one in this process, without a worker.
+        backend: Where the loops run, one of ``BACKENDS``: threads of this process, or Ray.
         threads: Torch threads of a worker.
 
     Returns:
-        True if the loops came to their end; False if one of them was killed, and all ended with it.
-        Of ``multiprocessing`` a loop that was killed is not noticed, but waited for.
+        Record's file -> why it was not written, for cells that are to be run again.
 
     Raises:
-        ConfigError: If the backend or the number is wrong.
+        ConfigError: If the backend or a number is wrong.
         MissingExtraError: If Ray is asked for and not installed.
         AgwmError: If workers cannot start, or claims and records cannot be written.
-        KeyboardInterrupt: After Ctrl-C, when the loops have ended.
+        KeyboardInterrupt: After Ctrl-C, when the workers have ended.
     """
     check_workers(jobs, backend, threads)
-    leader = os.getpid()
-    if jobs == 0 or (jobs == 1 and backend == "threading"):
-        _loop(tickets, jobs, threads, leader)
-        return True
+    if jobs == 0:
+        return _loop(tickets, jobs, threads)
+    try:
+        with _away_from_here(), warnings.catch_warnings():
+            # of a process whose memory grew, which loky starts anew; the cells are all run
+            warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
+            return _run_loops(tickets, jobs, backend, threads)
+    except (KeyboardInterrupt, AgwmError):
+        OneWorker.stop_all()
+        raise
+
+
+def _run_loops(tickets: Sequence[Ticket], jobs: int, backend: str, threads: int) -> dict[Path, str]:
+    num_loops = min(jobs, len(tickets))
     if backend == "ray":
         _start_ray(jobs)
-    num_loops = max(1, min(jobs, len(tickets)))
-    try:
-        with _away_from_here(), joblib.parallel_config(backend):
-            joblib.Parallel(n_jobs=num_loops, batch_size=1)(
-                joblib.delayed(_loop)(tickets, jobs, threads, leader) for _ in range(num_loops)
-            )
-    except (KeyboardInterrupt, AgwmError):
-        CellWorker.stop_all()
-        raise
-    except BrokenProcessPool:
-        return False
-    return True
+    elif num_loops == 1:
+        return _loop(tickets, jobs, threads)
+    with joblib.parallel_config(backend):
+        found = joblib.Parallel(n_jobs=num_loops, batch_size=1)(
+            joblib.delayed(_loop)(tickets, jobs, threads) for _ in range(num_loops)
+        )
+    return {path: line for lost in found for path, line in lost.items()}
 
 
 @contextmanager
 def _away_from_here() -> Iterator[None]:
-    """Context manager: processes import nothing from the present folder, from Python 3.11 on."""
-    name = "PYTHONSAFEPATH"
-    before = os.environ.get(name)
-    os.environ[name] = "1"
+    """Context manager: processes that start import nothing from the present folder, as of Python 3.11.
+
+    An empty part of ``PYTHONPATH``, as in ``/a:``, stands for that folder too.
+    """
+    before = {name: os.environ.get(name) for name in ("PYTHONSAFEPATH", "PYTHONPATH")}
+    paths = filter(None, (before["PYTHONPATH"] or "").split(os.pathsep))
+    os.environ |= {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join((str(_ROOT), *paths))}
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
-def _loop(tickets: Sequence[Ticket], jobs: int, threads: int, leader: int) -> None:
-    with ending_with(leader), CellWorker(threads) if jobs else InProcess() as worker:
+def _loop(tickets: Sequence[Ticket], jobs: int, threads: int) -> dict[Path, str]:
+    lost = {}
+    with OneWorker(threads) if jobs else InProcess() as worker:
         for ticket in tickets:
-            if ticket.is_done():
-                continue
-            worker.start()
-            if not claim(ticket.claim, worker.pid):
-                continue
-            try:
-                if not ticket.is_done():  # another may have finished it before the claim
-                    _run(ticket, worker, threads)
-            finally:
-                release(ticket.claim)
-
-
-def _run(ticket: Ticket, worker: CellWorker | InProcess, threads: int) -> None:
-    start = time.perf_counter()
-    reply = worker.run(ticket.request())
-    record = reply.get("record")
-    if record is None:
-        record = ticket.failed(reply["error"], time.perf_counter() - start, threads).to_dict()
-    write_json(ticket.path, record)
+            if not ticket.is_done() and (line := worker.run(ticket).lost):
+                lost[ticket.path] = line
+    return lost
 
 
 def _start_ray(jobs: int) -> None:
@@ -138,7 +129,7 @@ def _start_ray(jobs: int) -> None:
     except ImportError:
         raise MissingExtraError(
             "Backend 'ray' is not installed: expected the extra 'ray', got none."
-            " Run: pip install 'agwm[ray]', or choose --backend loky."
+            " Run: pip install 'agwm[ray]', or choose --backend threading."
         ) from None
     if not ray.is_initialized():
         ray.init(num_cpus=jobs, include_dashboard=False, _node_ip_address="127.0.0.1")

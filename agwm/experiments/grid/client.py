@@ -1,47 +1,40 @@
-"""Start a worker process, send it cells, and survive its crash; see :mod:`agwm.experiments.grid.worker`."""
+"""Hand cells to a process of their own, which may be killed without harm to the others."""
 
 from __future__ import annotations
 
-import json
 import os
+import re
 import signal
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Sequence
+from concurrent.futures import Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from types import TracebackType
-from typing import IO, Any, ClassVar, cast
+from typing import ClassVar
 
-from agwm.errors import AgwmError, border, one_line
-from agwm.experiments.grid.worker import Stores, answer
+from joblib.externals.loky import ProcessPoolExecutor
 
-__all__ = ["CellWorker", "InProcess"]
+from agwm.errors import AgwmError
+from agwm.experiments.grid.orphans import end_with_parent
+from agwm.experiments.grid.stores import Stores
+from agwm.experiments.grid.tickets import Ticket
+from agwm.experiments.grid.worker import Ended, ready, run_cell
 
-_PATIENCE = 5.0  # seconds
-# Not "-m": that puts the present folder first on the path, and a random.py in it would be executed.
-_START = (
-    "import sys; sys.path[:] = [path for path in sys.path if path];"
-    " from agwm.experiments.grid.worker import main; main()"
-)
-_ROOT = Path(__file__).resolve().parents[3]
+__all__ = ["InProcess", "OneWorker"]
+
+_TRIES = 2  # of a cell whose process is killed
+_PATIENCE = 10.0  # seconds for a checkpoint, before a worker is killed
 
 
 class InProcess:
     """Run cells in this process: for debugging, and without protection against crashes."""
 
-    pid: int | None = None
-
     def __init__(self) -> None:
         self._stores = Stores()
 
-    def start(self) -> None:
-        """Do nothing: this process runs already."""
-
-    def run(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Run one cell; see :func:`agwm.experiments.grid.worker.answer`."""
-        return answer(request, self._stores, progress=None)
+    def run(self, ticket: Ticket) -> Ended:
+        """Run a cell; see :func:`agwm.experiments.grid.worker.run_cell`."""
+        return run_cell(ticket, None, self._stores, progress=None)
 
     def __enter__(self) -> InProcess:
         return self
@@ -50,110 +43,69 @@ class InProcess:
         return None
 
 
-class CellWorker:
-    """A process that runs cells; after a crash, a new process runs the next cell.
+class OneWorker:
+    """A process that runs one cell after another; a new one takes its place when it is killed.
 
     Args:
         threads: Torch threads of the process.
     """
 
-    _all: ClassVar[set[CellWorker]] = set()
+    _all: ClassVar[set[OneWorker]] = set()
 
     def __init__(self, threads: int = 1) -> None:
         self._threads = threads
         self._is_stopped = False
-        self._process: subprocess.Popen[str] | None = None
-        with border(
-            "the temporary folder",
-            "room for a worker's messages",
-            "Set TMPDIR to a folder that you can write in.",
-            problem="Cannot write in",
-            error=AgwmError,
-        ):
-            self._log = tempfile.TemporaryFile()
+        self._pid: int | None = None
+        self._pool: ProcessPoolExecutor | None = None
+        self._future: Future[Ended] | None = None
 
-    @property
-    def pid(self) -> int | None:
-        """Number of the process; None if it does not run."""
-        return self._process.pid if self._process else None
-
-    def start(self) -> None:
-        """Start the process, unless it runs.
+    def run(self, ticket: Ticket) -> Ended:
+        """Run a cell. One whose process is killed is tried once more.
 
         Raises:
-            AgwmError: If it cannot start: no cell could be run.
+            AgwmError: If no process can be started, the record cannot be written, or :meth:`stop_all` was
+                called.
         """
-        if self._process is not None and self._process.poll() is None:
-            return
-        # an empty part of it, as in "/a:", stands for the present folder
-        paths = [str(_ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(paths),
-            "PYTHONSAFEPATH": "1",  # for its own processes; from Python 3.11 on
-            "OMP_NUM_THREADS": str(self._threads),
-            "TOKENIZERS_PARALLELISM": "false",
-        }
-        with border(sys.executable, "a Python to run", problem="Cannot start", error=AgwmError):
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _START],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._log,
-                env=environment,
-                encoding="utf-8",
-                start_new_session=True,  # Ctrl-C is for the process that leads
-            )
-        if "ready" not in (self._read() or {}):
-            reason = self._end()
-            raise AgwmError(
-                f"Cannot start a worker: expected a Python that can import agwm, got: {one_line(reason)}."
-                " Run python -m agwm.experiments.grid.worker to see more."
-            )
+        ended = ""
+        for _ in range(_TRIES):
+            try:
+                self._future = self._started().submit(run_cell, ticket, self._threads)
+                found = self._future.result()
+            except BrokenProcessPool as error:
+                self._end()
+                if self._is_stopped:
+                    raise AgwmError("Worker stopped: expected to run on, got an interruption.") from None
+                ended = f"its process was ended by {_cause(error)}, {_TRIES} times"
+                continue
+            if not found.is_clean:
+                self._end()
+            return found
+        return Ended(ended, is_clean=False)
 
-    def run(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Run one cell.
-
-        Args:
-            request: See :func:`agwm.experiments.grid.worker.answer`.
-
-        Returns:
-            Its answer, or ``{"error": ...}`` that says how the process ended.
-
-        Raises:
-            AgwmError: If the process cannot start, or :meth:`stop_all` ended it.
-        """
-        self.start()
-        stdin = cast(IO[str], cast("subprocess.Popen[str]", self._process).stdin)
+    def _started(self) -> ProcessPoolExecutor:
+        if self._pool is not None:
+            return self._pool
+        environment = {"OMP_NUM_THREADS": str(self._threads), "TOKENIZERS_PARALLELISM": "false"}
+        self._pool = ProcessPoolExecutor(1, initializer=end_with_parent, env=environment)
         try:
-            stdin.write(json.dumps(request) + "\n")
-            stdin.flush()
-        except BrokenPipeError:
-            return {"error": self._end()}
-        reply = self._read()
-        if self._is_stopped:
-            raise AgwmError("Worker stopped: expected to run on, got an interruption. Start again.")
-        if reply is None:
-            return {"error": self._end()}
-        if "error" in reply:
-            self._end()  # memory, or a device, may be in no state for the next cell
-        return reply
+            self._pid = self._pool.submit(ready).result()
+        except BrokenProcessPool as error:
+            self._end()
+            raise AgwmError(
+                f"Cannot start a worker: expected a Python that can import agwm, got its end by"
+                f" {_cause(error)}. Run with --jobs 0 to see more."
+            ) from None
+        return self._pool
 
     @classmethod
     def stop_all(cls) -> None:
-        """Kill the workers of this process; callers that wait for an answer get an error.
+        """End the workers of this process; they write a checkpoint first.
 
-        Returns when those have given up as well, or after some seconds.
+        Who waits for a cell gets an error. Returns when the processes are gone.
         """
-        for worker in list(cls._all):
-            worker._is_stopped = True
-            if worker._process is not None:
-                worker._process.kill()
-        end = time.monotonic() + _PATIENCE
-        while cls._all and time.monotonic() < end:
-            time.sleep(0.05)
+        _stop(list(cls._all))
 
-    def __enter__(self) -> CellWorker:
+    def __enter__(self) -> OneWorker:
         self._all.add(self)
         return self
 
@@ -164,32 +116,31 @@ class CellWorker:
         trace: TracebackType | None,
     ) -> None:
         self._all.discard(self)
+        if kind is not None:
+            _stop([self])
         self._end()
-        self._log.close()
 
-    def _read(self) -> dict[str, Any] | None:
-        line = cast(IO[str], cast("subprocess.Popen[str]", self._process).stdout).readline()
-        return json.loads(line) if line.endswith("\n") else None
+    def _end(self) -> None:
+        pool, self._pool, self._pid = self._pool, None, None
+        if pool is not None:
+            pool.shutdown(wait=True, kill_workers=True)
 
-    def _end(self) -> str:
-        """Close the process and say how it ended."""
-        process, self._process = self._process, None
-        if process is None:
-            return "not started"
-        for pipe in (process.stdin, process.stdout):
-            try:
-                cast(IO[str], pipe).close()
-            except BrokenPipeError:  # what was not sent to a dead process
-                pass
-        code = process.wait()
-        if code < 0:
-            name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
-            hint = " (the system may have run out of memory)" if name == "SIGKILL" else ""
-            return f"worker process {process.pid} was ended by {name}{hint}"
-        return f"worker process {process.pid} ended with exit code {code}: {self._last_words()}"
 
-    def _last_words(self) -> str:
-        self._log.seek(0)
-        lines = self._log.read().decode("utf-8", "replace").split("\n")
-        written = [line.strip() for line in lines if line.strip()]
-        return written[-1] if written else "no message"
+def _stop(workers: Sequence[OneWorker]) -> None:
+    for worker in workers:
+        worker._is_stopped = True
+        if worker._pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(worker._pid, signal.SIGTERM)
+    wait([worker._future for worker in workers if worker._future is not None], _PATIENCE)
+    for worker in workers:
+        worker._end()
+
+
+def _cause(error: BaseException) -> str:
+    """Return what ended a process: the name of the signal, or its exit code."""
+    found = re.search(r"\{(\w+)\((-?\d+)\)", str(error))
+    if found is None:
+        return "an unknown cause"
+    name = found[1] if int(found[2]) < 0 else f"exit code {found[2]}"
+    return f"{name} (the system may have run out of memory)" if name == "SIGKILL" else name

@@ -6,13 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agwm.errors import AgwmError, one_line
 from agwm.experiments.grid.backends import run_loops
 from agwm.experiments.grid.cells import Cell
-from agwm.experiments.grid.claims import is_stale, owner_of
+from agwm.experiments.grid.claims import holder_of
 from agwm.experiments.grid.monitor import Monitor
+from agwm.experiments.grid.stores import Stores
 from agwm.experiments.grid.tickets import CLAIMS, Ticket, make_tickets
-from agwm.experiments.grid.worker import Stores
 from agwm.experiments.kept_models import lacking_line
 from agwm.experiments.record import Record
 from agwm.experiments.records import FOLDER
@@ -21,7 +20,6 @@ from agwm.files import make_folder
 
 __all__ = ["GridResult", "describe_owners", "run_grid"]
 
-_CHANCES = 3  # times that the loops may be killed without a cell finished
 Report = Callable[[str], None]
 
 
@@ -33,11 +31,13 @@ class GridResult:
         records: Records of finished and failed runs, in the order of the cells.
         refused: Cells that their method refuses, one for all seeds, in the order of the cells.
         elsewhere: Cells that another process holds.
+        lost: Record's file -> why it was not written, for cells that the same command runs again.
     """
 
     records: list[Record] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
     elsewhere: list[Cell] = field(default_factory=list)
+    lost: dict[Path, str] = field(default_factory=dict)
 
     @property
     def num_failed(self) -> int:
@@ -67,15 +67,16 @@ def run_grid(
     """Run the cells that have no record yet.
 
     Mistakes in data, models or settings of any cell are found before the first run. Cells whose method
-    refuses their model are listed, also in the folder, and left out. Each of the others runs in a worker
-    process, so that its crash ends no other: it is recorded as failed, as is a run whose numbers are not
-    finite. Several processes may run the same grid, also on several machines that share the folder: no cell
-    runs twice.
+    refuses their model are listed, also in the folder, and left out. Each of the others runs in a
+    worker process, so that its crash ends no other. One whose process is killed is run once more; if it
+    is killed again, or memory is too small, it has no record, and the same command runs it. A run whose
+    numbers are not finite has failed, and stays so. Several processes may run the same grid, also on
+    several machines that share the folder: no cell runs twice.
 
     Args:
         cells: All of one output folder.
         jobs: Workers at once; 0: no worker and no backend, the cells run in this process.
-        backend: Backend of joblib for the loops that lead the workers. ``"ray"`` needs the extra ``ray``.
+        backend: Where the loops that lead the workers run: ``"threading"`` or ``"ray"`` (extra ``ray``).
         threads: Torch threads of a worker.
         override: Run everything again, replacing records.
         retry_failed: Run failed cells again.
@@ -86,7 +87,7 @@ def run_grid(
         stores: May hold the examples already; None: they are loaded.
 
     Returns:
-        Records, refusals, and the cells that other processes hold.
+        Records, refusals, the cells that other processes hold, and those that are to be run again.
 
     Raises:
         AgwmError: If something is wrong with the input, or another process made a record with other
@@ -107,38 +108,28 @@ def run_grid(
         say(line)
     pending = [ticket for ticket in tickets if not ticket.is_done()]
     with Monitor(pending, say, progress):
-        chances = _CHANCES
-        while free := [ticket for ticket in pending if _is_free(ticket)]:
-            have_ended = run_loops(free, jobs, backend, threads)
-            if any(ticket.is_done() for ticket in free):
-                continue
-            if have_ended:
-                break  # all of them were taken by others in the meantime
-            chances -= 1
-            if chances == 0:
-                raise AgwmError(
-                    "The loops that lead the workers are killed again and again: expected them to end by"
-                    " themselves. Choose --backend threading, or fewer --jobs."
-                )
+        lost: dict[Path, str] = {}
+        while free := [ticket for ticket in pending if ticket.path not in lost and _is_free(ticket)]:
+            lost |= run_loops(free, jobs, backend, threads)
     # A record that another process made in the meantime counts only if it has the same settings.
     found = {ticket.path: ticket.record() if ticket.is_done() else None for ticket in tickets}
     return GridResult(
         [record for record in found.values() if record is not None],
         refused,
-        [ticket.cell for ticket in tickets if found[ticket.path] is None],
+        [ticket.cell for ticket in tickets if found[ticket.path] is None and ticket.path not in lost],
+        {path: line for path, line in lost.items() if found[path] is None},
     )
 
 
 def _is_free(ticket: Ticket) -> bool:
-    return not ticket.is_done() and (not ticket.claim.exists() or is_stale(ticket.claim))
+    return not ticket.is_done() and holder_of(ticket.claim) is None
 
 
 def describe_owners(cells: Sequence[Cell]) -> list[str]:
-    """Name the process and the claim of each cell that another process holds."""
+    """Name the process that holds each cell which another process runs."""
     lines = []
     for cell in cells:
-        path = Path(cell.config.output_dir) / CLAIMS / cell.path().name
-        owner = owner_of(path)
-        who = "nobody any more" if owner is None else f"process {owner.pid} on {one_line(owner.host)}"
-        lines.append(f"left to {who}: {cell.path().stem} (if that is gone, remove {path})")
+        path = cell.path()
+        holder = holder_of(Path(cell.config.output_dir) / CLAIMS / f"{path.stem}.lock")
+        lines.append(f"left to {holder or 'nobody any more'}: {path.stem}")
     return lines

@@ -1,38 +1,28 @@
-"""End a process when its parent is killed: the parent has no time to end it."""
+"""End a worker process when its parent is killed: the parent has no time to end it."""
 
 from __future__ import annotations
 
 import os
+import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
 
-__all__ = ["ending_with"]
+__all__ = ["end_with_parent"]
 
-_SECONDS_BETWEEN_LOOKS = 1.0
+_SECONDS_BETWEEN_LOOKS = 0.5
 
 
-@contextmanager
-def ending_with(leader: int) -> Iterator[None]:
-    """Context manager: end this process at once if its parent dies, because nobody waits for its results.
+def end_with_parent() -> None:
+    """Watch the parent of this process from now on, and end at once when it is gone.
 
-    A worker of this process ends with it, and the claims that it held count as left behind.
-
-    Args:
-        leader: The process that leads; if it is this one, nothing is watched: it may outlive its shell.
+    Ctrl-C, which reaches all processes of a terminal, is left to the parent.
     """
-    if os.getpid() == leader:
-        yield
-        return
-    parent, end = os.getppid(), threading.Event()
+    parent = os.getppid()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:
-        while not end.wait(_SECONDS_BETWEEN_LOOKS):
-            if os.getppid() != parent:
-                os._exit(1)
+        while os.getppid() == parent:
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-    try:
-        yield
-    finally:
-        end.set()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from agwm.experiments.examples import num_train
 from agwm.experiments.grid.cells import Cell
-from agwm.experiments.grid.worker import Stores
+from agwm.experiments.grid.stores import Stores
 from agwm.experiments.record import Record, failed_record, read_record
 from agwm.experiments.records import FOLDER, find_finished, run_info, run_settings
 from agwm.experiments.reporting.runs import check_runs, check_settings

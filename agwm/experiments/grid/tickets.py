@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from agwm.errors import ConfigError, MethodError, SelectionError, shown
+from agwm.experiments.config import RunConfig
 from agwm.experiments.examples import num_train
 from agwm.experiments.grid.cells import Cell
 from agwm.experiments.grid.estimate import planned_passes
-from agwm.experiments.grid.worker import Stores
+from agwm.experiments.grid.stores import Stores
 from agwm.experiments.kept_models import lacks_model
 from agwm.experiments.readable import check_readable
 from agwm.experiments.record import Record, failed_record
@@ -20,6 +21,7 @@ from agwm.experiments.records import find_finished, run_info, run_settings
 from agwm.experiments.refusals import Place, Refusal, refusal_of
 from agwm.experiments.run import check_device, check_method
 from agwm.experiments.told import told_lines
+from agwm.experiments.unfinished_runs import check_unfinished
 from agwm.models.files import model_name
 from agwm.models.pretrained import load_pretrained
 
@@ -59,8 +61,14 @@ class Ticket:
 
     @property
     def claim(self) -> Path:
-        """The claim's file."""
-        return self.path.parent.parent / CLAIMS / self.path.name
+        """The file whose lock is the right to run the cell."""
+        return self.path.parent.parent / CLAIMS / f"{self.path.stem}.lock"
+
+    @property
+    def config(self) -> RunConfig:
+        """The cell's settings; what is run again is not taken up at a checkpoint."""
+        config = self.cell.config
+        return replace(config, resume=config.resume and self.stamp is None)
 
     def refusal(self, reason: str) -> Refusal:
         """Return the refusal to store if the method refuses the cell."""
@@ -92,23 +100,11 @@ class Ticket:
         record = self.record()
         return record is not None and lacks_model(self.path, record)
 
-    def request(self) -> dict[str, Any]:
-        """Return the request to a worker."""
-        config = self.cell.config
-        return {
-            "config": config.to_dict(),
-            "method": self.cell.method,
-            "label": self.cell.label,
-            "seed": self.cell.seed,
-            "scores_test": self.scores_test,
-            "kept_record": str(self.path) if config.save_model else None,
-        }
-
-    def failed(self, failure: str, seconds: float, threads: int) -> Record:
-        """Return the record of a cell whose worker died."""
+    def failed(self, failure: str, seconds: float) -> Record:
+        """Return the record of a cell that an error ended."""
         cell = self.cell
         info = run_info(cell.config, cell.method, cell.seed, self.data, self.num_train, cell.label)
-        return failed_record(replace(info, threads=threads), self.metric, failure, seconds)
+        return failed_record(info, self.metric, failure, seconds)
 
 
 def make_tickets(
@@ -142,6 +138,8 @@ def make_tickets(
         examples = stores.examples(config)
         settings = run_settings(config, cell.method, cell.seed)
         record = None if override else find_finished(path, settings, examples.fingerprint)
+        if record is None and not override:
+            check_unfinished(config, cell.method, cell.seed, examples.fingerprint, cell.label)
         again = override or (retry_failed and record is not None and record.failure is not None)
         size = num_train(config, examples)
         tickets.append(

@@ -1,42 +1,66 @@
-"""Claims: whose they are, and what is left of one that cannot be written."""
+"""Claims: one process at a time has a cell, and nobody has that of a process that is dead."""
 
 from __future__ import annotations
 
 import json
 import os
+import signal
+import socket
+import subprocess
 import sys
+import time
 
 import pytest
 
 from agwm.errors import DataError
-from agwm.experiments.grid.claims import claim, is_stale, owner_of, release
+from agwm.experiments.grid.claims import claimed, holder_of
 from agwm.files import write_json
-from tests.experiments.grid.commands import dead_owner
 
-linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+HOLD = """
+import sys, time
+from pathlib import Path
+from agwm.experiments.grid.claims import claimed
 
-
-@linux
-@pytest.mark.parametrize("key", ["boot", "pid_space"])
-def test_another_machine_of_the_same_name_is_another(tmp_path, key):
-    """Its processes have numbers of their own: that none here has one says nothing."""
-    path = tmp_path / "a.json"
-    assert claim(path)
-    mine = json.loads(path.read_text())
-    assert len(mine["boot"]) == 36 and mine["pid_space"].startswith("pid:[")
-    dead = {**mine, **{name: json.loads(dead_owner())[name] for name in ("pid", "started")}}
-    path.write_text(json.dumps(dead))
-    assert is_stale(path)
-    path.write_text(json.dumps({**dead, key: "another"}))
-    assert not is_stale(path) and not claim(path)
+with claimed(Path(sys.argv[1])) as is_mine:
+    print(is_mine, flush=True)
+    time.sleep(600)
+"""
 
 
-@pytest.mark.skipif(os.name != "posix", reason="dead processes are told apart on POSIX alone")
-def test_a_claim_without_boot_and_pid_space_is_read(tmp_path):
-    path = tmp_path / "a.json"
-    path.write_text(dead_owner())
-    assert owner_of(path).boot is None and is_stale(path) and claim(path)
-    release(path)
+@pytest.fixture
+def other(tmp_path):
+    """Another process that holds the claim."""
+    path = tmp_path / "a.lock"
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "True\n"
+    yield process, path
+    process.kill()
+    process.communicate()
+
+
+def test_a_claim_is_for_one(tmp_path):
+    path = tmp_path / "a.lock"
+    assert holder_of(path) is None
+    with claimed(path) as first, claimed(path) as second:
+        assert first and not second and path.exists()
+        assert holder_of(path) == f"process {os.getpid()} on {socket.gethostname()}"
+    assert not path.exists()
+    with claimed(path) as again:
+        assert again
+
+
+def test_another_process_is_named_and_a_dead_one_has_nothing(other):
+    process, path = other
+    with claimed(path) as is_mine:
+        assert not is_mine
+    assert holder_of(path) == f"process {process.pid} on {socket.gethostname()}"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    start = time.monotonic()
+    assert holder_of(path) is None
+    with claimed(path) as is_mine:
+        assert is_mine and time.monotonic() - start < 1
+    assert not path.exists()
 
 
 @pytest.fixture
@@ -56,11 +80,11 @@ def no_room():
     resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def test_a_claim_that_cannot_be_written_blocks_nobody(tmp_path, no_room):
-    path = tmp_path / "a.json"
-    with no_room, pytest.raises(DataError, match=r"Cannot write '.*a\.json': expected .*, got") as error:
-        claim(path)
-    assert "\n" not in str(error.value) and not path.exists() and claim(path)
+def test_a_claim_needs_no_room(tmp_path, no_room):
+    path = tmp_path / "a.lock"
+    with no_room, claimed(path) as is_mine, claimed(path) as other:
+        assert is_mine and not other and holder_of(path) == "another process"
+    assert not path.exists()
 
 
 def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path, no_room):
@@ -82,58 +106,12 @@ def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
     assert order == ["fsync", "replace"]
 
 
-def test_a_stale_claim_is_taken_over_through_no_link(tmp_path):
+@pytest.mark.skipif(os.name != "posix", reason="links")
+def test_a_claim_follows_no_link(tmp_path):
     """Others may write into a shared folder: a link that they lay leads to nothing that is changed."""
-    folder = tmp_path / "claims"
-    folder.mkdir()
-    victim = tmp_path / "victim"
+    victim, path = tmp_path / "victim", tmp_path / "a.lock"
     victim.write_text("precious")
-    (folder / ".takeover").symlink_to(victim)
-    path = folder / "c.json"
-    path.write_text(dead_owner())
-    assert claim(path) and victim.read_text() == "precious"
-    path.unlink()
     path.symlink_to(victim)
-    assert not claim(path)
-    path.unlink()
-    path.symlink_to(tmp_path / "nowhere")
-    assert not claim(path) and not (tmp_path / "nowhere").exists()
-    os.utime(path, (1, 1), follow_symlinks=False)
-    assert claim(path) and not path.is_symlink()  # the link was left by a process that died
+    with pytest.raises(DataError, match=r"Cannot write '.*a\.lock'"), claimed(path):
+        pass
     assert victim.read_text() == "precious"
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"pid": "x"},
-        {"pid": -1},
-        {"pid": 10**30},
-        {"pid": None},
-        {"host": 3},
-        {"worker": "y"},
-        {"started": 0.5},
-    ],
-    ids=str,
-)
-def test_a_claim_of_odd_values_names_nobody(change, tmp_path):
-    path = tmp_path / "c.json"
-    path.write_text(json.dumps({**json.loads(dead_owner()), **change}))
-    assert owner_of(path) is None and not is_stale(path) and not claim(path)
-    os.utime(path, (1, 1))
-    assert is_stale(path) and claim(path)
-
-
-@pytest.mark.parametrize(
-    "content", ["[" * 100_000, "[]", "3", '"x"', "{", "\xff", '{"pid": 1e400}', "9" * 5000]
-)
-def test_a_claim_of_other_content_names_nobody(content, tmp_path):
-    path = tmp_path / "c.json"
-    path.write_bytes(content.encode("latin-1"))
-    assert owner_of(path) is None and not claim(path)
-
-
-def test_a_claim_of_a_newer_version_is_read(tmp_path):
-    path = tmp_path / "c.json"
-    path.write_text(json.dumps({**json.loads(dead_owner()), "more": 1}))
-    assert owner_of(path) is not None and is_stale(path)

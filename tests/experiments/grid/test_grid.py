@@ -254,6 +254,7 @@ def test_passes_are_those_that_a_run_makes(method, tiny_model, own_files):
             "vanilla": fast,
             "rivals": {"top_k": {"num_blocks": 1}, **{name: {"epochs": 2} for name in OWN_EPOCHS}},
             "final": fast,
+            "hypergradient": {"scheme": "central"},
             "search": {**fast, "num_resplits": 2, "evaluations": 0},
         }
     )
@@ -289,7 +290,7 @@ def test_the_plan_counts_what_is_left_and_says_what_it_assumes(tmp_path):
     assert evaluation_passes(grid.cells[0].config) == pytest.approx(test)
     assert (vanilla.num_cells, vanilla.num_finished, vanilla.passes) == (5, 1, 57)
     assert vanilla.passes_left == pytest.approx(4 * (57 + test))
-    assert agwm.passes == 5 * 45 * 4 + 57  # K searches of 45 steps of 1 + 1 + 2 passes
+    assert agwm.passes == 5 * 45 * 2 + 57  # K searches of 45 steps of 1 + 1 + 2 passes
     done.unlink()
     rows = plan_rows(grid.cells)
     times = pass_times(rows, tmp_path / "out", grid.seconds_per_pass)

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from agwm.errors import DataError
-from agwm.experiments.grid import backends, client
+from agwm.experiments.grid import backends
 from agwm.experiments.grid.cells import load_grid
-from agwm.experiments.grid.claims import is_stale, owner_of
-from agwm.experiments.grid.client import CellWorker
+from agwm.experiments.grid.claims import holder_of
+from agwm.experiments.grid.client import OneWorker
 from agwm.experiments.grid.execution import run_grid
 from agwm.experiments.grid.tickets import CLAIMS
-from tests.experiments.grid.commands import ENVIRONMENT
+from tests.experiments.grid.commands import ENVIRONMENT, holders
 from tests.programs import GLUE_LOWRES
 
 pytestmark = [
@@ -29,40 +29,23 @@ pytestmark = [
 
 @pytest.mark.parametrize("backend", backends.BACKENDS)
 def test_no_jobs_are_in_this_process_whatever_the_backend(backend, grid_file, monkeypatch):
-    monkeypatch.setattr(backends, "CellWorker", None)  # no process of a worker either
+    monkeypatch.setattr(backends, "OneWorker", None)  # no process of a worker either
     monkeypatch.setattr(backends.joblib, "Parallel", None)
     monkeypatch.setattr(backends, "_start_ray", None)
     cells = load_grid(grid_file(methods={"vanilla": {}}, seeds=1)).cells
     assert len(run_grid(cells, jobs=0, backend=backend, progress=False).records) == 1
 
 
-# Stands for the program of a worker, which takes ten seconds to start: of one label it works for a minute.
-WORKER = """
-import json, sys, time
-print(json.dumps({"ready": 0}), flush=True)
-for line in sys.stdin:
-    time.sleep(60 if json.loads(line)["label"] == "endless" else 0)
-    print(json.dumps({"record": {}}), flush=True)
-"""
-
-
-def test_an_error_of_one_loop_ends_the_others(grid_file, tmp_path, monkeypatch):
+def test_an_error_of_one_loop_ends_the_others(grid_file, tmp_path):
     """Such as a full disk: the command does not wait for cells whose records nobody will read."""
-    monkeypatch.setattr(client, "_START", WORKER)
     methods = {"vanilla": {}, "endless": {"method": "vanilla", "vanilla": {"epochs": 1000000}}}
     cells = load_grid(grid_file(methods=methods, seeds=1)).cells
-    endless = tmp_path / "out" / CLAIMS / cells[1].path().name
-
-    def no_room(path, record):
-        wait_for(lambda: endless.exists() and owner_of(endless))
-        raise DataError("no room")
-
-    monkeypatch.setattr(backends, "write_json", no_room)
-    start = time.monotonic()
-    with pytest.raises(DataError, match="no room"):
+    (vanilla,) = (cell for cell in cells if cell.label == "vanilla")
+    first = tmp_path / "out" / CLAIMS / f"{vanilla.path().stem}.lock"
+    first.mkdir(parents=True)  # no file can be there
+    with pytest.raises(DataError, match="Cannot write .*lock"):
         run_grid(cells, jobs=2, progress=False)
-    assert not CellWorker._all and not list(endless.parent.glob("*.json"))
-    assert time.monotonic() - start < 50
+    assert not OneWorker._all
 
 
 def is_alive(pid):
@@ -82,29 +65,39 @@ def wait_for(condition, seconds=60):
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("backend", ["loky", "multiprocessing"])
-def test_nothing_goes_on_when_the_command_is_killed(backend, grid_file, tmp_path):
+def test_nothing_goes_on_when_the_command_is_killed(grid_file, tmp_path):
     endless = {"method": "vanilla", "vanilla": {"epochs": 1000000}}
     path = grid_file(methods={"endless": endless}, seeds=2)
-    command = [sys.executable, str(GLUE_LOWRES), "--grid", str(path), "--jobs", "2", "--backend", backend]
+    command = [sys.executable, str(GLUE_LOWRES), "--grid", str(path), "--jobs", "2"]
     pipe = subprocess.DEVNULL
     leader = subprocess.Popen(command, env=ENVIRONMENT, stdout=pipe, stderr=pipe)
-    folder = tmp_path / "out" / CLAIMS
-
-    def owners():
-        return [owner for file in folder.glob("*.json") if (owner := owner_of(file))]
-
-    found = set()
+    folder, found = tmp_path / "out" / CLAIMS, set()
     try:
-        wait_for(lambda: len(owners()) == 2)
-        found = {pid for owner in owners() for pid in (owner.pid, owner.worker)}
-        assert len(found) == 4 and leader.pid not in found and all(map(is_alive, found))
+        wait_for(lambda: len(holders(folder)) == 2)
+        found = set(holders(folder).values())
+        assert len(found) == 2 and leader.pid not in found and all(map(is_alive, found))
         leader.kill()
         leader.wait()
-        wait_for(lambda: not any(map(is_alive, found)), 20)
+        wait_for(lambda: not any(map(is_alive, found)), 5)
     finally:
         for pid in filter(is_alive, (leader.pid, *found)):
             os.kill(pid, signal.SIGKILL)
-    claims = list(folder.glob("*.json"))
-    assert len(claims) == 2 and all(map(is_stale, claims))
+    assert all(holder_of(path) is None for path in folder.iterdir())
     assert list((tmp_path / "out" / "results").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_ctrl_c_writes_checkpoints_and_the_same_command_goes_on(grid_file, tmp_path):
+    path = grid_file(methods={"long": {"method": "vanilla", "vanilla": {"epochs": 800}}}, seeds=1)
+    command = [sys.executable, str(GLUE_LOWRES), "--grid", str(path), "--set", "checkpoint_step=1000000"]
+    leader = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wait_for(lambda: holders(tmp_path / "out" / CLAIMS))
+    time.sleep(2)
+    leader.send_signal(signal.SIGINT)
+    _, err = leader.communicate(timeout=60)
+    assert leader.returncode == 130 and b"goes on from here" in err
+    (checkpoint,) = (tmp_path / "out" / "checkpoints").rglob("*.safetensors")
+    assert "done" not in checkpoint.name
+    again = subprocess.run(command, env=ENVIRONMENT, capture_output=True, timeout=300)
+    assert again.returncode == 0, again.stderr
+    assert not (tmp_path / "out" / "checkpoints").exists()

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from agwm.errors import ConfigError, MethodError
-from agwm.experiments.grid import backends, execution
+from agwm.experiments.grid import execution, worker
 from agwm.experiments.grid.cells import load_grid
 from agwm.experiments.grid.tickets import make_tickets
 from agwm.experiments.grid.tuning import load_tuning
@@ -139,12 +139,10 @@ def test_workers_that_cannot_be_are_told_before_the_plan(grid_file, capsys, wron
     assert out == "" and message in err
 
 
-@pytest.mark.parametrize("where", ["claims", "results"])
-def test_a_full_disk_ends_the_command_with_one_line(grid_file, tmp_path, monkeypatch, capsys, where):
+def test_a_full_disk_ends_the_command_with_one_line(grid_file, tmp_path, monkeypatch, capsys):
     resource = pytest.importorskip("resource")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    name = "claim" if where == "claims" else "write_json"
-    real = getattr(backends, name)
+    real = worker.write_json
 
     def without_room(*arguments):
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
@@ -153,9 +151,9 @@ def test_a_full_disk_ends_the_command_with_one_line(grid_file, tmp_path, monkeyp
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
-    monkeypatch.setattr(backends, name, without_room)
+    monkeypatch.setattr(worker, "write_json", without_room)
     assert main(["--grid", str(grid_file(seeds=1)), "--jobs", "0"]) == 2
     err = capsys.readouterr().err
     assert [line for line in err.splitlines() if "error" in line] == err.splitlines()[-1:]
-    assert f"Cannot write '{tmp_path}/out/{where}/" in err
-    assert list((tmp_path / "out" / "claims").glob("*.json")) == []
+    assert f"Cannot write '{tmp_path}/out/results/" in err
+    assert list((tmp_path / "out" / "claims").iterdir()) == []

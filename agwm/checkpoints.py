@@ -1,0 +1,276 @@
+"""Checkpoints of a run: every training in it is taken up where it was stopped, killed or cut off.
+
+A run makes its trainings in an order that settings, data and seeds decide, so a run that is started again
+goes the same way: a training that was finished takes back what it ended with, the one that was interrupted
+goes on at its newest good checkpoint, and those behind it begin.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+from filelock import FileLock, Timeout
+
+from agwm.errors import ConfigError, DataError, shown
+from agwm.files import load_tree, make_folder, read_json, save_tree, write_json
+
+__all__ = ["Checkpoints", "Resumable", "Stage"]
+
+_FACTS, _LOCK = "run.json", ".lock"
+_KEPT = 2  # of the training that is going on
+_SHARE = 1 / 30  # of the time that writing may take where no number of steps is given
+_FIRST = 10.0  # seconds before the first checkpoint, whose time is not known
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Resumable(Protocol):
+    """State of a training."""
+
+    step: int
+
+    def to_tree(self) -> Any:
+        """Return everything that the next step depends on."""
+
+    def load_tree(self, tree: Any) -> None:
+        """Take back the state of :meth:`to_tree`."""
+
+    def result_tree(self) -> Any:
+        """Return what the training left for the rest of the run."""
+
+    def load_result(self, tree: Any) -> None:
+        """Take back the state of :meth:`result_tree`."""
+
+
+class Checkpoints:
+    """The checkpoints of one run, in a folder that is its own.
+
+    As a context manager it holds the folder, so that no other process writes there, and lets Ctrl-C and
+    SIGTERM write a checkpoint at the end of the step before they do what they do; a second one does it at
+    once. That needs the main thread; handlers are put back afterwards.
+
+    Args:
+        folder: Made where it is missing.
+        facts: What decides the run's outcome: settings, fingerprints of data and model, versions. JSON.
+        step: Steps between checkpoints; None: as many as keep the time of writing below a thirtieth.
+        resume: Go on from what is there; if not, it is removed.
+        tell: Called with what the user should know, a line each.
+        remedy: What to do about checkpoints of another run.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        facts: Mapping[str, Any],
+        *,
+        step: int | None = None,
+        resume: bool = True,
+        tell: Callable[[str], None] = lambda line: None,
+        remedy: str = "Pass another checkpoint_dir, or resume=False to start anew.",
+    ) -> None:
+        self.folder, self.step = Path(folder), step
+        self.facts = json.loads(json.dumps(facts))  # as it is read again
+        self.resume, self.tell, self.remedy = resume, tell, remedy
+        self.seconds = 0.0  # that the last checkpoint took to write
+        self._count = 0
+        self._asked: int | None = None
+        self._handlers: dict[int, Any] = {}
+        self._lock = FileLock(self.folder / _LOCK)
+
+    def __enter__(self) -> Checkpoints:
+        """Take the folder.
+
+        Raises:
+            ConfigError: If another process has it, or what is there is of another run.
+            DataError: If it cannot be written.
+        """
+        make_folder(self.folder)
+        try:
+            self._lock.acquire(blocking=False)
+        except Timeout:
+            raise ConfigError(
+                f"Checkpoints in {shown(self.folder)} are in use: expected a run of its own, got another"
+                " process that writes there. Wait for it, or give another folder."
+            ) from None
+        try:
+            if not self.resume:
+                self._clear()
+            self.refuse_others()
+            write_json(self.folder / _FACTS, self.facts)
+        except BaseException:
+            self._lock.release()
+            raise
+        if threading.current_thread() is threading.main_thread():
+            for number in _SIGNALS:
+                if callable(old := signal.getsignal(number)) or old == signal.SIG_DFL:
+                    self._handlers[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._put_handlers_back()
+        self._lock.release()
+        if self._asked is not None and kind is None:
+            signal.raise_signal(self._asked)
+
+    def stage(self, name: str) -> Stage:
+        """Return the checkpoints of the next training."""
+        self._count += 1
+        return Stage(self, self._count, name)
+
+    def discard(self) -> None:
+        """Remove all checkpoints, and the folder unless it holds something else: the run is done."""
+        self._clear()
+        for name in (_FACTS, _LOCK):
+            (self.folder / name).unlink(missing_ok=True)
+        with suppress(OSError):
+            self.folder.rmdir()
+
+    def stop_if_asked(self) -> None:
+        """Do what a signal asked for that came since the last step."""
+        if self._asked is None:
+            return
+        number, self._asked = self._asked, None
+        handlers = dict(self._handlers)
+        self._put_handlers_back()
+        signal.raise_signal(number)
+        for own in handlers:  # the user's own handler took it: the run goes on
+            self._handlers[own] = signal.signal(own, self._note)
+
+    @property
+    def is_stopping(self) -> bool:
+        """True if a signal came since the last step."""
+        return self._asked is not None
+
+    def _note(self, number: int, frame: Any) -> None:
+        is_second, self._asked = self._asked is not None, number
+        if is_second:
+            self.stop_if_asked()
+
+    def _put_handlers_back(self) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers = {}
+
+    def refuse_others(self) -> None:
+        """Raise if the folder holds checkpoints of another run, which are not to be removed.
+
+        Raises:
+            ConfigError: If it does; names the first key that differs.
+        """
+        if self.resume and any(self.folder.glob("*.safetensors")):
+            with suppress(DataError):  # each checkpoint has the facts too
+                self.check_same(read_json(self.folder / _FACTS))
+
+    def check_same(self, found: Any) -> None:
+        """Raise unless what was found is of this run.
+
+        Raises:
+            ConfigError: If it is not; names the first key that differs.
+        """
+        found = found if isinstance(found, dict) else {}
+        for key in (*self.facts, *found):
+            if self.facts.get(key) != found.get(key):
+                raise ConfigError(
+                    f"Checkpoints in {shown(self.folder)} are of another run: expected {key}"
+                    f" {shown(self.facts.get(key))}, got {shown(found.get(key))}. {self.remedy}"
+                )
+
+    def _clear(self) -> None:
+        for path in self.folder.glob("*.safetensors"):
+            path.unlink(missing_ok=True)
+
+
+class Stage:
+    """The checkpoints of one training of a run.
+
+    Args:
+        run: The run's checkpoints.
+        number: Its place in the run, from 1.
+        name: Its name, for messages.
+    """
+
+    def __init__(self, run: Checkpoints, number: int, name: str) -> None:
+        self.run, self.number, self.name = run, number, name
+        self._last = time.monotonic()
+        self._last_step = 0
+
+    def take_up(self, state: Resumable) -> bool:
+        """Load the newest good checkpoint, if there is one.
+
+        Returns:
+            True if the training was finished.
+
+        Raises:
+            ConfigError: If a checkpoint is of another run.
+        """
+        done = self._path("done")
+        for path in (*([done] if done.is_file() else []), *reversed(self._steps())):
+            try:
+                tree = load_tree(path)
+            except DataError as error:
+                self.run.tell(f"{error} The checkpoint before it is used.")
+                continue
+            self.run.check_same(tree["facts"])
+            if path == done:
+                state.load_result(tree["state"])
+            else:
+                state.load_tree(tree["state"])
+                self.run.tell(f"Going on from step {state.step} of phase {self.name!r}.")
+            self._last, self._last_step = time.monotonic(), state.step
+            return path == done
+        return False
+
+    def after_step(self, state: Resumable) -> None:
+        """Write a checkpoint where one is due or a signal asks for it; then do what the signal asks for."""
+        if self.run.is_stopping or self._is_due(state.step):
+            self._write(f"{state.step:08d}", state.to_tree())
+            self._last_step = state.step
+            for path in self._steps()[:-_KEPT]:
+                path.unlink(missing_ok=True)
+        if self.run.is_stopping:
+            self.run.tell(
+                f"Stopped after step {state.step} of phase {self.name!r}; the checkpoint is written."
+            )
+            self.run.stop_if_asked()
+
+    def finish(self, state: Resumable) -> None:
+        """Keep what the training ended with, unless making it again is cheaper than writing it."""
+        if self.run.step is not None or self._has_time():
+            self._write("done", state.result_tree())
+            for path in self._steps():
+                path.unlink(missing_ok=True)
+        self.run.stop_if_asked()
+
+    def _is_due(self, step: int) -> bool:
+        if self.run.step is not None:
+            return step - self._last_step >= self.run.step
+        return self._has_time()
+
+    def _has_time(self) -> bool:
+        return time.monotonic() - self._last > (self.run.seconds / _SHARE or _FIRST)
+
+    def _write(self, what: str, state: Any) -> None:
+        start = time.monotonic()
+        save_tree(self._path(what), {"facts": self.run.facts, "name": self.name, "state": state})
+        self._last = time.monotonic()
+        self.run.seconds = self._last - start
+
+    def _steps(self) -> list[Path]:
+        found = self.run.folder.glob(f"{self.number:02d}-*.safetensors")
+        return sorted(path for path in found if re.fullmatch(r"\d+-\d{8}\.safetensors", path.name))
+
+    def _path(self, what: str) -> Path:
+        return self.run.folder / f"{self.number:02d}-{what}.safetensors"

@@ -1,0 +1,137 @@
+"""The checkpoints of one call of ``finetune``: by what it is known, and where they are."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from agwm._version import __version__
+from agwm.checkpoints import Checkpoints
+from agwm.errors import DataError
+from agwm.recipe.config import FinetuneConfig, plain_dict
+from agwm.rng import RngState
+
+__all__ = ["checkpoints_of_run", "run_facts"]
+
+Facts = dict[str, Any]
+
+
+@contextmanager
+def checkpoints_of_run(
+    given: str | Path | Checkpoints | None, facts: Callable[[], Facts], step: int | None, resume: bool
+) -> Iterator[Checkpoints | None]:
+    """Context manager: hold the checkpoints in a folder, and remove them after a body without an error.
+
+    Args:
+        given: The folder; None: there are none. Checkpoints are the caller's own, and stay as they are.
+        facts: Returns what decides the outcome of the run.
+        step: Steps between checkpoints; None: as many as keep the time of writing small.
+        resume: Go on from what is in the folder.
+    """
+    if given is None or isinstance(given, Checkpoints):
+        yield given
+        return
+    with Checkpoints(given, facts(), step=step, resume=resume, tell=_tell) as found:
+        yield found
+        found.discard()
+
+
+def run_facts(
+    model: nn.Module,
+    config: FinetuneConfig,
+    datasets: tuple[Sequence[Any], Sequence[Any] | None],
+    problems: tuple[type, type],
+) -> Facts:
+    """Return what decides the outcome of a run: settings, digests of data and model, device, versions.
+
+    Args:
+        model: The model, as it was given.
+        config: All settings.
+        datasets: Training examples, and the outer ones or None.
+        problems: Classes of the inner and of the outer problem.
+    """
+    return {
+        **dict(_flat(plain_dict(config))),
+        "train_dataset": _digest_of_rows(datasets[0]),
+        "outer_dataset": None if datasets[1] is None else _digest_of_rows(datasets[1]),
+        "model": _digest_of_weights(model),
+        "device": str(next(model.parameters()).device),
+        **{
+            name: f"{kind.__module__}.{kind.__qualname__}"
+            for name, kind in zip(("inner", "outer"), problems, strict=True)
+        },
+        "agwm": __version__,
+        "torch": torch.__version__,
+    }
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _digest_of_weights(model: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(_bytes(tensor))
+    return digest.hexdigest()[:16]
+
+
+def _digest_of_rows(rows: Sequence[Any]) -> str:
+    """Return a digest of all rows. What they draw while they are read does not count."""
+    digest = hashlib.sha256()
+    state = RngState.capture()
+    try:
+        for number in range(len(rows)):
+            _add(digest, rows[number])
+    finally:
+        state.restore()
+    return digest.hexdigest()[:16]
+
+
+def _add(digest: Any, value: Any) -> None:
+    """Add a value of a row to a digest.
+
+    Raises:
+        DataError: If it is of a kind that has no bytes of its own.
+    """
+    if isinstance(value, Mapping):
+        for key in sorted(value, key=str):
+            digest.update(f"{key}:".encode())
+            _add(digest, value[key])
+    elif isinstance(value, Tensor):
+        digest.update(f"{value.dtype} {tuple(value.shape)}".encode() + _bytes(value))
+    elif isinstance(value, np.ndarray) and value.dtype != object:
+        digest.update(f"{value.dtype} {value.shape}".encode() + value.tobytes())
+    elif isinstance(value, list | tuple):
+        digest.update(f"[{len(value)}".encode())
+        for item in value:
+            _add(digest, item)
+    elif value is None or isinstance(value, str | bytes | bool | int | float | np.generic):
+        digest.update(f"{type(value).__name__} {value!r};".encode())
+    else:
+        raise DataError(
+            "Examples have no fingerprint: expected tensors, arrays, numbers and texts, got"
+            f" {type(value).__name__}. Leave out checkpoint_dir, or encode the examples first."
+        )
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+
+
+def _tell(line: str) -> None:
+    tqdm.write(line, file=sys.stderr)
