@@ -29,7 +29,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test lint bench clean
+.PHONY: help venv demo test lint bench survive clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -47,6 +47,9 @@ lint: $(INSTALLED) ## Check style, formatting and types
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+
+survive: $(INSTALLED) ## Kill runs and damage their files at random: docs/reliability.md
+	$(RUN) -m benchmarks.survival
 
 bench: $(INSTALLED) ## Measure time, memory and fidelity of a search step beside vanilla and stock Betty
 	$(RUN) -m benchmarks

@@ -119,6 +119,7 @@ def _steady(value: Any) -> Any:
 def kill_row(kind: str, run: Run, tries: int, work: Path, seed: int = 1) -> Row:
     """Kill a run ``tries`` times, each in a new folder, and let the same call end what was begun."""
     row, draw = Row(kind, went_on=0), random.Random(seed)
+    make_folder(work)
     _wait(_forked(run, work / "warm", work / "log"))
     start = time.perf_counter()
     _wait(_forked(run, work / "reference", work / "log"))
@@ -273,7 +274,7 @@ def render(result: dict[str, Any]) -> str:
             f"* agwm {result['versions']['agwm']}, torch {result['versions']['torch']}",
             f"* Took {result['minutes']:.1f} minutes",
             "",
-            table(heads, cells, right=(1, 2, 3, 4, 5)),
+            table(heads, cells, right=(1, 2, 3, 4, 5), is_padded=False),
         ]
     )
 

@@ -130,7 +130,7 @@ def test_other_data_under_the_same_name_is_refused(arguments, own_files, capsys)
 
 def test_a_run_that_diverges_is_recorded_as_failed(arguments, tmp_path, capsys):
     ruin = ["--set", "vanilla.learning_rate=1e9", "--set", "vanilla.warmup_ratio=0"]
-    assert main([*arguments, "--method", "vanilla", *ruin]) == 0
+    assert main([*arguments, "--method", "vanilla", *ruin]) == 1
     (record,) = records(tmp_path / "out").values()
     assert record["scores"]["test"] is None and "not finite" in record["train_info"]["failure"]
     assert "failed" in capsys.readouterr().out
@@ -178,7 +178,8 @@ def test_help(capsys):
 
 
 def test_pass_counts():
-    config = load_config(assignments=["search.num_resplits=5", "search.roll_back=true"])
+    given = ["search.num_resplits=5", "search.roll_back=true", "hypergradient.scheme=central"]
+    config = load_config(assignments=given)
     settings = config.finetune_config(1)
     # n = 300: 240 inner examples are 15 steps an epoch, 45 in all; each 2 inner + 1 outer + 2 differences
     assert finetune_passes(settings, 300) == 5 * 45 * 5 + 57

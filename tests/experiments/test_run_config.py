@@ -12,7 +12,9 @@ from agwm.errors import ConfigError, SelectionError
 from agwm.experiments.config import OFFICIAL_SEEDS, RunConfig, load_config
 from agwm.experiments.run import check_method
 from agwm.experiments.yaml_files import lay_over
+from agwm.hypergradient.settings import Hypergradient
 from agwm.methods.two_level import Frozen
+from agwm.recipe.config import FinetuneConfig
 from agwm.testing.tiny_models import pretrained
 
 CONFIGS = Path(__file__).resolve().parents[2] / "agwm" / "configs"
@@ -104,8 +106,17 @@ def test_merge_changes_neither():
 
 
 def test_to_dict_and_back():
-    config = load_config(assignments=["hypergradient.epsilon=0.5", "mixing.include=[a, b]", "seeds=[1, 2]"])
+    given = ["hypergradient={scheme: central, epsilon: 0.5}", "mixing.include=[a, b]", "seeds=[1, 2]"]
+    config = load_config(assignments=given)
     assert RunConfig.from_dict(config.to_dict()) == config
+
+
+def test_a_part_of_a_section_keeps_the_defaults_of_the_rest():
+    """The recipe's default scheme is not that of a Hypergradient of one's own."""
+    config = load_config(assignments=["hypergradient={best_response: sgd}"])
+    assert (config.hypergradient.scheme, config.hypergradient.best_response) == ("explicit", "sgd")
+    assert RunConfig.from_dict({"hypergradient": {"order": "first"}}).hypergradient.scheme == "explicit"
+    assert FinetuneConfig().hypergradient == RunConfig().hypergradient == Hypergradient(scheme="explicit")
 
 
 @pytest.mark.parametrize("text", ["2e-5", "0.00002", "2.0e-5", "'2e-5'"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from agwm.hypergradient.settings import Hypergradient
 from agwm.methods.two_level import AsDrawn, Frozen
 from agwm.methods.vanilla import VanillaLong, VanillaSteps
 from agwm.recipe.config import FinetuneConfig, SearchConfig
@@ -37,7 +38,9 @@ def other(name: str, value: object) -> object:
 
 
 def test_passes_and_steps_depend_on_these_settings_and_on_no_others():
-    config = FinetuneConfig()
+    config = FinetuneConfig(
+        hypergradient=Hypergradient()
+    )  # explicit has neither epsilon nor batch_fraction
     found, steps, known = set(), set(), set()
     for section in ("mixing", "hypergradient", "search", "final"):
         part = getattr(config, section)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -104,6 +105,9 @@ class OneWorker:
         Who waits for a cell gets an error. Returns when the processes are gone.
         """
         _stop(list(cls._all))
+        end = time.monotonic() + _PATIENCE
+        while cls._all and time.monotonic() < end:  # the loops give up
+            time.sleep(0.05)
 
     def __enter__(self) -> OneWorker:
         self._all.add(self)
