@@ -67,6 +67,8 @@ def run_all(arguments: argparse.Namespace) -> None:
         check_planned(cells, arguments.override)
         _say(arguments, cells)
         records = run_experiment(config, arguments.override, report=report, notice=notice)
+        if not records:
+            return
         folder = Path(config.output_dir)
     arguments.has_failed |= any(record.failure is not None for record in records)
     table, lines = write_overview(folder, records)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 from tqdm import tqdm
 
+from agwm.experiments.claims import CLAIMS, claim_of, claimed, holder_of
 from agwm.experiments.config import RunConfig
 from agwm.experiments.examples import load_examples
 from agwm.experiments.kept_models import keep_model, lacking_line, lacks_model
@@ -34,7 +36,7 @@ def run_experiment(
 
     Mistakes in data, model or settings are found before the first run. A run is finished when its record
     is there, also when it failed: a seed repeats its failure. The record must be of the same settings
-    and the same examples.
+    and the same examples. Several processes may share a folder: no run is made twice.
 
     Args:
         config: The experiment.
@@ -44,13 +46,15 @@ def run_experiment(
         notice: Called with each line on data and weights, before the first run; the records hold them too.
 
     Returns:
-        One record a seed and method, seed by seed.
+        One record a seed and method, seed by seed; without those of runs that another process makes.
 
     Raises:
         AgwmError: If something is wrong with the input; records of earlier runs stay.
     """
     say = report or (lambda line: None)
-    make_folder(Path(config.output_dir) / FOLDER)
+    folder = Path(config.output_dir)
+    for name in ("", FOLDER, CLAIMS):
+        make_folder(folder / name)
     examples = load_examples(config)
     runs = [(seed, method) for seed in config.seed_list for method in config.methods]
     records: dict[tuple[int, str], Record] = {}
@@ -77,16 +81,29 @@ def run_experiment(
     hidden = None if progress is None else not progress
     for seed, method in (bar := tqdm(missing, "runs", unit="run", disable=hidden, dynamic_ncols=True)):
         bar.set_postfix_str(f"{method}, seed {seed}")
-        own = replace(config, resume=config.resume and not override)
-        record, outcome = run_one(own, method, seed, examples, progress, tell=notice or say)
         path = record_path(config.output_dir, config, method, seed)
-        if config.save_model and outcome is not None:
-            record = keep_model(outcome, path, record)
-        write_json(path, record.to_dict())
-        forget(path)
+        with claimed(claim_of(path)) as is_mine:
+            if not is_mine:
+                continue
+            settings = run_settings(config, method, seed)
+            # another command may have made it in the meantime
+            record = None if override else find_finished(path, settings, examples.fingerprint)
+            if record is None:
+                own = replace(config, resume=config.resume and not override)
+                record, outcome = run_one(own, method, seed, examples, progress, tell=notice or say)
+                if config.save_model and outcome is not None:
+                    record = keep_model(outcome, path, record)
+                write_json(path, record.to_dict())
+                forget(path)
         records[seed, method] = record
         say(f"[{len(records)}/{len(runs)}] {describe(record)}")
-    return [records[run] for run in runs]
+    for seed, method in runs:
+        if (seed, method) not in records:
+            path = record_path(config.output_dir, config, method, seed)
+            say(f"left to {holder_of(claim_of(path)) or 'nobody any more'}: {path.stem}")
+    with suppress(OSError):
+        (folder / CLAIMS).rmdir()  # unless another command works here
+    return [records[run] for run in runs if run in records]
 
 
 def describe(record: Record, also: Sequence[str] = ()) -> str:

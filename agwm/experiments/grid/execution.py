@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agwm.experiments.claims import CLAIMS, claim_of, holder_of
 from agwm.experiments.grid.backends import run_loops
 from agwm.experiments.grid.cells import Cell
-from agwm.experiments.grid.claims import holder_of
 from agwm.experiments.grid.monitor import Monitor
 from agwm.experiments.grid.stores import Stores
-from agwm.experiments.grid.tickets import CLAIMS, Ticket, make_tickets
+from agwm.experiments.grid.tickets import Ticket, make_tickets
 from agwm.experiments.kept_models import lacking_line
 from agwm.experiments.record import Record
 from agwm.experiments.records import FOLDER
@@ -130,6 +130,6 @@ def describe_owners(cells: Sequence[Cell]) -> list[str]:
     lines = []
     for cell in cells:
         path = cell.path()
-        holder = holder_of(Path(cell.config.output_dir) / CLAIMS / f"{path.stem}.lock")
+        holder = holder_of(claim_of(path))
         lines.append(f"left to {holder or 'nobody any more'}: {path.stem}")
     return lines

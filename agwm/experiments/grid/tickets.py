@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from agwm.errors import ConfigError, MethodError, SelectionError, shown
+from agwm.experiments.claims import claim_of
 from agwm.experiments.config import RunConfig
 from agwm.experiments.examples import num_train
 from agwm.experiments.grid.cells import Cell
@@ -25,9 +26,7 @@ from agwm.experiments.unfinished_runs import check_unfinished
 from agwm.models.files import model_name
 from agwm.models.pretrained import load_pretrained
 
-__all__ = ["CLAIMS", "Ticket", "make_tickets"]
-
-CLAIMS = "claims"
+__all__ = ["Ticket", "make_tickets"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class Ticket:
     @property
     def claim(self) -> Path:
         """The file whose lock is the right to run the cell."""
-        return self.path.parent.parent / CLAIMS / f"{self.path.stem}.lock"
+        return claim_of(self.path)
 
     @property
     def config(self) -> RunConfig:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from agwm.errors import one_line
-from agwm.experiments.grid.claims import claimed
+from agwm.experiments.claims import claimed
 from agwm.experiments.grid.stores import Stores
 from agwm.experiments.grid.tickets import Ticket
 from agwm.experiments.kept_models import keep_model

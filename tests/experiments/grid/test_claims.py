@@ -13,13 +13,13 @@ import time
 import pytest
 
 from agwm.errors import DataError
-from agwm.experiments.grid.claims import claimed, holder_of
+from agwm.experiments.claims import claimed, holder_of
 from agwm.files import write_json
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from agwm.experiments.grid.claims import claimed
+from agwm.experiments.claims import claimed
 
 with claimed(Path(sys.argv[1])) as is_mine:
     print(is_mine, flush=True)

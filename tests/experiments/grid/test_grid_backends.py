@@ -12,12 +12,11 @@ from pathlib import Path
 import pytest
 
 from agwm.errors import DataError
+from agwm.experiments.claims import CLAIMS, holder_of
 from agwm.experiments.grid import backends
 from agwm.experiments.grid.cells import load_grid
-from agwm.experiments.grid.claims import holder_of
 from agwm.experiments.grid.client import OneWorker
 from agwm.experiments.grid.execution import run_grid
-from agwm.experiments.grid.tickets import CLAIMS
 from tests.experiments.grid.commands import ENVIRONMENT, holders
 from tests.programs import GLUE_LOWRES
 

@@ -13,11 +13,11 @@ import time
 import pytest
 
 from agwm.errors import ConfigError, MissingExtraError
+from agwm.experiments.claims import CLAIMS, claimed
 from agwm.experiments.grid import worker
 from agwm.experiments.grid.cells import load_grid
-from agwm.experiments.grid.claims import claimed
 from agwm.experiments.grid.execution import describe_owners, run_grid
-from agwm.experiments.grid.tickets import CLAIMS, make_tickets
+from agwm.experiments.grid.tickets import make_tickets
 from agwm.experiments.record import read_record
 from tests.experiments.grid.commands import ENVIRONMENT, holders
 from tests.programs import GLUE_LOWRES

@@ -1,4 +1,4 @@
-"""Claims: whoever holds the lock of a cell runs it. The system frees the lock when its process dies."""
+"""Claims: whoever holds the lock of a run makes it. The system frees the lock when its process dies."""
 
 from __future__ import annotations
 
@@ -12,9 +12,16 @@ from filelock import FileLock, Timeout
 
 from agwm.files import refuse_to_write
 
-__all__ = ["claimed", "holder_of"]
+__all__ = ["CLAIMS", "claim_of", "claimed", "holder_of"]
+
+CLAIMS = "claims"  # folder in an output folder
 
 _PATIENCE = 0.2  # seconds: who asks for the holder has the lock for a moment
+
+
+def claim_of(record: Path) -> Path:
+    """Return the file whose lock is the right to make a run, from the file of its record."""
+    return record.parent.parent / CLAIMS / f"{record.stem}.lock"
 
 
 @contextmanager
