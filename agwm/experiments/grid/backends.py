@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import signal
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import joblib
 
@@ -62,14 +64,15 @@ def run_loops(tickets: Sequence[Ticket], jobs: int, backend: str, threads: int) 
     check_workers(jobs, backend, threads)
     if jobs == 0:
         return _loop(tickets, jobs, threads)
-    try:
-        with _away_from_here(), warnings.catch_warnings():
-            # of a process whose memory grew, which loky starts anew; the cells are all run
-            warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
-            return _run_loops(tickets, jobs, backend, threads)
-    except (KeyboardInterrupt, AgwmError):
-        OneWorker.stop_all()
-        raise
+    with _ending_as_by_ctrl_c(signal.SIGTERM):
+        try:
+            with _away_from_here(), warnings.catch_warnings():
+                # of a process whose memory grew, which loky starts anew; the cells are all run
+                warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
+                return _run_loops(tickets, jobs, backend, threads)
+        except (KeyboardInterrupt, AgwmError):
+            OneWorker.stop_all()
+            raise
 
 
 def _run_loops(tickets: Sequence[Ticket], jobs: int, backend: str, threads: int) -> dict[Path, str]:
@@ -83,6 +86,28 @@ def _run_loops(tickets: Sequence[Ticket], jobs: int, backend: str, threads: int)
             joblib.delayed(_loop)(tickets, jobs, threads) for _ in range(num_loops)
         )
     return {path: line for lost in found for path, line in lost.items()}
+
+
+@contextmanager
+def _ending_as_by_ctrl_c(number: int) -> Iterator[None]:
+    """Context manager: a signal first ends the body as Ctrl-C does, and then does what it does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    has_come = False
+
+    def end(*_: object) -> NoReturn:
+        nonlocal has_come
+        has_come = True
+        raise KeyboardInterrupt
+
+    before = signal.signal(number, end)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+        if has_come:
+            signal.raise_signal(number)
 
 
 @contextmanager

@@ -86,15 +86,19 @@ def test_nothing_goes_on_when_the_command_is_killed(grid_file, tmp_path):
 
 
 @pytest.mark.slow
-def test_ctrl_c_writes_checkpoints_and_the_same_command_goes_on(grid_file, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_workers_write_checkpoints_and_the_same_command_goes_on(number, grid_file, tmp_path):
     path = grid_file(methods={"long": {"method": "vanilla", "vanilla": {"epochs": 800}}}, seeds=1)
     command = [sys.executable, str(GLUE_LOWRES), "--grid", str(path), "--set", "checkpoint_step=1000000"]
     leader = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     wait_for(lambda: holders(tmp_path / "out" / CLAIMS))
     time.sleep(2)
-    leader.send_signal(signal.SIGINT)
+    leader.send_signal(number)
     _, err = leader.communicate(timeout=60)
-    assert leader.returncode == 130 and b"goes on from here" in err
+    if number == signal.SIGINT:
+        assert leader.returncode == 130 and b"goes on from here" in err
+    else:
+        assert leader.returncode == -signal.SIGTERM
     (checkpoint,) = (tmp_path / "out" / "checkpoints").rglob("*.safetensors")
     assert "done" not in checkpoint.name
     again = subprocess.run(command, env=ENVIRONMENT, capture_output=True, timeout=300)
