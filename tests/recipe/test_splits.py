@@ -126,3 +126,18 @@ def test_sets_of_labels_are_the_strata_where_an_example_has_several(make):
     _, outer = draw_split(data, config(stratified=True), 0)
     assert sorted(index % 3 for index in outer) == [0] * 4 + [1] * 4 + [2] * 4
     assert doubts(data, ("a", "b")) == []
+
+
+@pytest.mark.parametrize(
+    ("scheme", "response", "order", "is_told"),
+    [
+        ("explicit", "identity", "second", True),
+        ("forward", "identity", "second", False),
+        ("explicit", "optimizer", "second", False),
+        ("explicit", "identity", "first", False),
+    ],
+)
+def test_the_explicit_scheme_with_a_response_that_it_does_not_fit_is_told(scheme, response, order, is_told):
+    rule = agwm.Hypergradient(scheme=scheme, best_response=response, order=order)
+    lines = search_doubts(rows(40), agwm.FinetuneConfig(hypergradient=rule))
+    assert any("'forward' takes it along" in line for line in lines) == is_told
