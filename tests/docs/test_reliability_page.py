@@ -1,0 +1,17 @@
+"""The page of what runs survive is made of its result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from agwm.files import read_json
+from benchmarks.survival import NAME, render
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def test_the_page_is_up_to_date_and_nothing_is_silently_wrong():
+    result = read_json(DOCS / f"{NAME}.json")
+    assert (DOCS / f"{NAME}.md").read_text(encoding="utf-8") == render(result)
+    assert len(result["rows"]) == 4
+    assert all(row["wrong"] == 0 and row["survived"] == row["tried"] > 0 for row in result["rows"])
