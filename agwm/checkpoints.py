@@ -18,8 +18,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
+import torch
 from filelock import FileLock, Timeout
 
+from agwm._version import __version__
 from agwm.errors import ConfigError, DataError, shown
 from agwm.files import load_tree, make_folder, read_json, save_tree, write_json
 
@@ -59,7 +61,8 @@ class Checkpoints:
 
     Args:
         folder: Made where it is missing.
-        facts: What decides the run's outcome: settings, fingerprints of data and model, versions. JSON.
+        facts: What decides the run's outcome beside the versions of agwm and torch: settings, fingerprints
+            of data and model, device. JSON.
         step: Steps between checkpoints; None: as many as keep the time of writing below a thirtieth.
         resume: Go on from what is there; if not, it is removed.
         tell: Called with what the user should know, a line each.
@@ -77,7 +80,8 @@ class Checkpoints:
         remedy: str = "Pass another checkpoint_dir, or resume=False to start anew.",
     ) -> None:
         self.folder, self.step = Path(folder), step
-        self.facts = json.loads(json.dumps(facts))  # as it is read again
+        versions = {"agwm": __version__, "torch": str(torch.__version__)}
+        self.facts = json.loads(json.dumps({**facts, **versions}))  # as it is read again
         self.resume, self.tell, self.remedy = resume, tell, remedy
         self.seconds = 0.0  # that the last checkpoint took to write
         self._count = 0

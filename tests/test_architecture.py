@@ -88,7 +88,7 @@ DOORS = {"agwm", "__main__"}
 GROUND = {
     "_version", "batches", "betty_programs", "betty_release", "cards", "checkpoints", "checks",
     "durations", "errors", "files", "finiteness", "folders", "forward_pass", "late_names", "markdown",
-    "model_loss", "out_of_memory", "processes", "processing", "progress", "rng", "scores",
+    "model_loss", "nested", "out_of_memory", "processes", "processing", "progress", "rng", "scores",
     "temporary_files", "versions",
 }  # fmt: skip
 

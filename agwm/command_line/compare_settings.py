@@ -11,7 +11,8 @@ from agwm.command_line.flags import read_list, read_lists, read_number, read_see
 from agwm.configs.packaged import config_file
 from agwm.experiments.config import RunConfig, load_config
 from agwm.experiments.grid.cells import Cell, select_cells
-from agwm.experiments.yaml_files import Form, checked, flat_settings
+from agwm.experiments.yaml_files import Form, checked
+from agwm.nested import flat_settings
 
 __all__ = ["assignments_of", "config_of", "delta_of", "methods_of", "notes_of", "part_of", "places_of"]
 

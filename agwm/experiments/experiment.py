@@ -57,10 +57,10 @@ def run_experiment(
         make_folder(folder / name)
     examples = load_examples(config)
     runs = [(seed, method) for seed in config.seed_list for method in config.methods]
+    paths = {run: record_path(config.output_dir, config, run[1], run[0]) for run in runs}
     records: dict[tuple[int, str], Record] = {}
     num_lacking = 0
-    for seed, method in runs:
-        path = record_path(config.output_dir, config, method, seed)
+    for (seed, method), path in paths.items():
         settings = run_settings(config, method, seed)
         record = None if override else find_finished(path, settings, examples.fingerprint)
         if record is not None:
@@ -81,7 +81,7 @@ def run_experiment(
     hidden = None if progress is None else not progress
     for seed, method in (bar := tqdm(missing, "runs", unit="run", disable=hidden, dynamic_ncols=True)):
         bar.set_postfix_str(f"{method}, seed {seed}")
-        path = record_path(config.output_dir, config, method, seed)
+        path = paths[seed, method]
         with claimed(claim_of(path)) as is_mine:
             if not is_mine:
                 continue
@@ -97,9 +97,8 @@ def run_experiment(
                 forget(path)
         records[seed, method] = record
         say(f"[{len(records)}/{len(runs)}] {describe(record)}")
-    for seed, method in runs:
-        if (seed, method) not in records:
-            path = record_path(config.output_dir, config, method, seed)
+    for run, path in paths.items():
+        if run not in records:
             say(f"left to {holder_of(claim_of(path)) or 'nobody any more'}: {path.stem}")
     with suppress(OSError):
         (folder / CLAIMS).rmdir()  # unless another command works here

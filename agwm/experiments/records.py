@@ -12,10 +12,10 @@ import torch
 from agwm.errors import ConfigError, DataError, shown
 from agwm.experiments.config import RunConfig
 from agwm.experiments.record import Record, RunInfo, read_record
-from agwm.experiments.yaml_files import flat_settings
 from agwm.methods import METHODS, make_method
 from agwm.models.files import folder_name, model_files, model_name
 from agwm.models.pretrained import pick_device
+from agwm.nested import flat_settings
 from agwm.versions import versions
 
 __all__ = [

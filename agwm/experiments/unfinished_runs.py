@@ -7,14 +7,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-import torch
-
-from agwm._version import __version__
 from agwm.checkpoints import Checkpoints
 from agwm.experiments.config import RunConfig
 from agwm.experiments.records import record_path, run_settings
-from agwm.experiments.yaml_files import flat_settings
 from agwm.models.pretrained import pick_device
+from agwm.nested import flat_settings
 
 __all__ = ["UNFINISHED", "check_unfinished", "checkpoints_of", "forget"]
 
@@ -43,8 +40,6 @@ def checkpoints_of(
         **flat_settings(run_settings(config, method, seed)),
         "examples": data,
         "device": str(pick_device(config.device)),
-        "agwm": __version__,
-        "torch": torch.__version__,
     }
     return Checkpoints(
         _folder(record_path(config.output_dir, config, method, seed, label)),

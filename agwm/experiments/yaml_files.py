@@ -22,7 +22,6 @@ __all__ = [
     "build",
     "checked",
     "construct",
-    "flat_settings",
     "lay_over",
     "parse_assignment",
     "read_yaml",
@@ -119,17 +118,6 @@ def lay_over(base: Mapping[str, Any], delta: Mapping[str, Any]) -> dict[str, Any
         else:
             merged[key] = value
     return merged
-
-
-def flat_settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested settings as one dict with dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat.update(flat_settings(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def build(cls: type[_T], values: Any, source: str, prefix: str = "", form: Form = CONFIG) -> _T:

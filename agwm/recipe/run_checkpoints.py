@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from agwm._version import __version__
 from agwm.checkpoints import Checkpoints
 from agwm.errors import DataError
+from agwm.nested import flat_settings
 from agwm.recipe.config import FinetuneConfig, plain_dict
 from agwm.rng import RngState
 
@@ -51,7 +51,7 @@ def run_facts(
     datasets: tuple[Sequence[Any], Sequence[Any] | None],
     problems: tuple[type, type],
 ) -> Facts:
-    """Return what decides the outcome of a run: settings, digests of data and model, device, versions.
+    """Return what decides the outcome of a run: settings, digests of data and model, device.
 
     Args:
         model: The model, as it was given.
@@ -60,7 +60,7 @@ def run_facts(
         problems: Classes of the inner and of the outer problem.
     """
     return {
-        **dict(_flat(plain_dict(config))),
+        **flat_settings(plain_dict(config)),
         "train_dataset": _digest_of_rows(datasets[0]),
         "outer_dataset": None if datasets[1] is None else _digest_of_rows(datasets[1]),
         "model": _digest_of_weights(model),
@@ -69,17 +69,7 @@ def run_facts(
             name: f"{kind.__module__}.{kind.__qualname__}"
             for name, kind in zip(("inner", "outer"), problems, strict=True)
         },
-        "agwm": __version__,
-        "torch": torch.__version__,
     }
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _digest_of_weights(model: nn.Module) -> str:

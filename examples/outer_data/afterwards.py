@@ -1,4 +1,4 @@
-"""What may be done to a finetuned model with the outer examples, once W is learned.
+"""Take a finetuned model further with the outer examples, once W is learned.
 
 Each takes a ground, the finetuned weights, settings and a seed, and returns a model.
 """

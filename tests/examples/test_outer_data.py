@@ -45,13 +45,19 @@ def path():
     sys.path.remove(str(EXAMPLES))
 
 
+def small_example(name, monkeypatch):
+    """Import an example, with parts of few rows."""
+    module = importlib.import_module(name)
+    for constant, value in SMALL.items():
+        if hasattr(module, constant):
+            monkeypatch.setattr(module, constant, value)
+    return module
+
+
 @pytest.fixture
 def ground_of(folder, tmp_path, monkeypatch):
     def build(name, **more):
-        module = importlib.import_module(name)
-        for constant, value in SMALL.items():
-            if hasattr(module, constant):
-                monkeypatch.setattr(module, constant, value)
+        module = small_example(name, monkeypatch)
         given = argparse.Namespace(
             tasks_dir=str(folder),
             model=str(folder / "tiny"),
@@ -139,10 +145,7 @@ def test_the_table_pairs_by_seed():
 def test_settings_are_chosen_on_draws_of_their_own(folder, tmp_path, monkeypatch, capsys):
     from outer_data import runs
 
-    module = importlib.import_module("domain_shift")
-    for constant, value in SMALL.items():
-        if hasattr(module, constant):
-            monkeypatch.setattr(module, constant, value)
+    module = small_example("domain_shift", monkeypatch)
     parser = runs.flags("x")
     parser.add_argument("--source", default="uci-amazon")
     parser.add_argument("--target", default="uci-imdb")
@@ -180,10 +183,7 @@ def test_runs_that_share_a_training_are_what_they_are_alone(folder, tmp_path, mo
     from outer_data import runs
     from outer_data.methods import METHODS
 
-    module = importlib.import_module("domain_shift")
-    for constant, value in SMALL.items():
-        if hasattr(module, constant):
-            monkeypatch.setattr(module, constant, value)
+    module = small_example("domain_shift", monkeypatch)
     given = argparse.Namespace(
         tasks_dir=str(folder),
         model=str(folder / "tiny"),

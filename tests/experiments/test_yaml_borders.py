@@ -15,7 +15,8 @@ from agwm.errors import ConfigError
 from agwm.experiments.config import RunConfig, load_config
 from agwm.experiments.grid.cells import load_grid
 from agwm.experiments.grid.tuning import load_tuning
-from agwm.experiments.yaml_files import flat_settings, parse_assignment, read_yaml
+from agwm.experiments.yaml_files import parse_assignment, read_yaml
+from agwm.nested import flat_settings
 
 DEFAULTS = flat_settings(RunConfig().to_dict())
 LONG = "x" * 100_000

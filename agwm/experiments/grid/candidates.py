@@ -17,8 +17,8 @@ from agwm.experiments.record import Record
 from agwm.experiments.records import find_finished, run_settings
 from agwm.experiments.refusals import Refusal, refusal_of
 from agwm.experiments.reporting.spread import spread_text
-from agwm.experiments.yaml_files import flat_settings
 from agwm.markdown import escape, table
+from agwm.nested import flat_settings
 
 __all__ = ["Trial", "choose", "finished_records", "tuned_yaml", "tuning_table"]
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from agwm.errors import ConfigError, close_names, shown
 from agwm.experiments.config import FLAGS, checked_assignments
-from agwm.experiments.yaml_files import flat_settings, lay_over
+from agwm.experiments.yaml_files import lay_over
 from agwm.methods import Method
+from agwm.nested import flat_settings
 
 __all__ = ["check_keys", "check_used", "laid_last", "section_settings"]
 

@@ -26,7 +26,8 @@ from agwm.experiments.config import OFFICIAL_SEEDS
 from agwm.experiments.grid.bases import base_values, check_one_task, own_block
 from agwm.experiments.grid.cells import Cell, check_files, expand, read_methods
 from agwm.experiments.grid.keys import check_keys
-from agwm.experiments.yaml_files import flat_settings, parse_assignment, read_yaml
+from agwm.experiments.yaml_files import parse_assignment, read_yaml
+from agwm.nested import flat_settings
 
 __all__ = ["TUNING_SEEDS", "Tuning", "load_tuning"]
 

@@ -11,10 +11,10 @@ from agwm.evaluation.significance import LEVEL, TTest, holm, paired_t_test, welc
 from agwm.experiments.record import Record
 from agwm.experiments.reporting.runs import labels_of
 from agwm.experiments.reporting.tables import OVER_TASKS, common_tasks
-from agwm.experiments.yaml_files import flat_settings
 from agwm.markdown import escape, table
 from agwm.methods import METHODS
 from agwm.methods.two_level import OF_ALPHA, OF_LEARNING
+from agwm.nested import flat_settings
 
 __all__ = [
     "Comparison",

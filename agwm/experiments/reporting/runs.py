@@ -9,8 +9,8 @@ from typing import Any
 from agwm.errors import DataError, one_line, shown
 from agwm.experiments.record import Record, read_record
 from agwm.experiments.records import FOLDER, changed_settings
-from agwm.experiments.yaml_files import flat_settings
 from agwm.methods import METHODS
+from agwm.nested import flat_settings
 
 __all__ = [
     "check_runs",

@@ -19,9 +19,9 @@ from agwm.experiments.reporting.comparisons import (
     verdict_table,
 )
 from agwm.experiments.reporting.runs import labels_of
-from agwm.experiments.yaml_files import flat_settings
 from agwm.markdown import code, escape, table
 from agwm.methods import METHODS
+from agwm.nested import flat_settings
 
 __all__ = [
     "alpha_section",

@@ -20,9 +20,9 @@ from agwm.experiments.grid.plan import pass_times, plan_rows, plan_summary, plan
 from agwm.experiments.record import failed_record, record_of
 from agwm.experiments.records import record_path, run_info, run_settings
 from agwm.experiments.run import run_one
-from agwm.experiments.yaml_files import flat_settings
 from agwm.files import write_json
 from agwm.methods import METHODS
+from agwm.nested import flat_settings
 from tests.programs import ROOT, main
 
 GRIDS = ROOT / "agwm" / "configs" / "grids"
