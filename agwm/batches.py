@@ -136,12 +136,15 @@ class BatchSource:
     Attributes:
         position: Batches taken in the present epoch.
         epoch: Epochs begun, counted from 0.
+        share: What the mean over the examples of the batch that was taken last is multiplied by, where
+            several processes share each batch; None: the loader does not tell it.
     """
 
     def __init__(self, loader: Iterable[Any]) -> None:
         self.loader: Any = loader
         self.position = 0
         self.epoch = -1
+        self.share: float | None = None
         self._examples: tuple[Any, ...] | None = None
         self._drawn: deque[Any] = deque(maxlen=_AHEAD)
         # How the present epoch was begun; all epochs, where the workers live on from one to the next.
@@ -178,7 +181,9 @@ class BatchSource:
             batches = iter(self.loader)
         for batch in self._read(batches):
             self.position += 1
-            self._examples = self._numbers(self._drawn.popleft()) if self._drawn else None
+            drawn = self._drawn.popleft() if self._drawn else None
+            self._examples = None if drawn is None else self._numbers(drawn)
+            self.share = getattr(drawn, "share", None)
             yield batch
         if self.position == 0:
             raise DataError(

@@ -21,6 +21,7 @@ __all__ = [
     "MissingExtraError",
     "ModelError",
     "OuterDivergenceError",
+    "ProcessError",
     "SelectionError",
     "ShapeError",
     "SplitError",
@@ -74,6 +75,10 @@ class DivergenceError(AgwmError, RuntimeError):
 
 class OuterDivergenceError(DivergenceError, HypergradientError):
     """The outer loss is not finite, and so neither is the hypergradient."""
+
+
+class ProcessError(AgwmError, RuntimeError):
+    """Several processes do not work together: not joined, one lost, or with weights that differ."""
 
 
 class MethodError(AgwmError, ValueError):

@@ -1,14 +1,38 @@
-"""Several processes: averages of gradients, and one start for all."""
+"""Several processes on one global batch: sums, shares of a mean, and one start for all.
+
+The loss is a mean over examples. A process has a part of the examples of a global batch, and its own mean
+counts by the number of them: with n of N examples in one of P processes it is multiplied by ``P n / N``,
+so that the average over the processes is the mean over all N.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-__all__ = ["average_", "average_gradients_", "broadcast_", "num_processes"]
+from agwm.errors import ProcessError, reason
+from agwm.rng import RngState, seed_everything
+
+__all__ = [
+    "average_",
+    "average_gradients_",
+    "broadcast_",
+    "check_agreement",
+    "check_alone",
+    "check_joined",
+    "check_unsharded",
+    "in_common",
+    "num_processes",
+    "part_ways",
+    "process_number",
+    "share_of",
+]
 
 
 def num_processes() -> int:
@@ -16,18 +40,89 @@ def num_processes() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
+def process_number() -> int:
+    """Return the number (rank) of this process, counted from 0."""
+    return dist.get_rank() if num_processes() > 1 else 0
+
+
+def check_joined(started: Mapping[str, str] = os.environ) -> None:
+    """Raise if several processes were started that do not know of each other: all would do all the work.
+
+    Args:
+        started: The environment, in which ``torchrun`` and ``accelerate launch`` tell their number.
+
+    Raises:
+        ProcessError: If ``torch.distributed`` is not initialized in one of several processes.
+    """
+    size = started.get("WORLD_SIZE", "1")
+    if "RANK" in started and size not in ("", "1") and num_processes() == 1:
+        raise ProcessError(
+            f"Processes do not know of each other: expected torch.distributed to be initialized in all"
+            f" {size} of them, got none. Call torch.distributed.init_process_group, or make an"
+            " accelerate.Accelerator, before."
+        )
+
+
+def check_alone(what: str) -> None:
+    """Raise in one of several processes.
+
+    Args:
+        what: The setting that several processes cannot have.
+
+    Raises:
+        ProcessError: If there are several.
+    """
+    if num_processes() > 1:
+        raise ProcessError(
+            f"{what} is for a run in one process: expected 1 process, got {num_processes()}. Leave it out,"
+            " or run one process."
+        )
+
+
+def check_unsharded(parameters: Iterable[tuple[str, Tensor]]) -> None:
+    """Raise for weights of which a process has a part only, as ``fully_shard`` (FSDP2) leaves them.
+
+    Args:
+        parameters: Weights by name.
+
+    Raises:
+        ProcessError: If one is a ``DTensor``.
+    """
+    for name, parameter in parameters:
+        if hasattr(parameter, "placements"):
+            raise ProcessError(
+                f"Weights are sharded: expected whole ones in each process, got a DTensor in {name!r}. Do"
+                " not call fully_shard on the model: processes share the examples, not the weights."
+            )
+
+
+def _sum_(tensor: Tensor, operation: dist.ReduceOp.RedOpType = dist.ReduceOp.SUM) -> Tensor:
+    """Sum a tensor over all processes in place, and return it.
+
+    Raises:
+        ProcessError: If another process is gone.
+    """
+    try:
+        dist.all_reduce(tensor, operation)
+    except RuntimeError as error:
+        raise ProcessError(
+            f"A process is lost: expected all {num_processes()} to exchange gradients, got no answer in"
+            f" process {process_number()} ({reason(error)}). Look at what the others printed last."
+        ) from None
+    return tensor
+
+
 def average_(tensors: list[Tensor]) -> list[Tensor]:
     """Average each tensor over all processes in place, and return them."""
     size = num_processes()
     if size > 1:
         for tensor in tensors:
-            dist.all_reduce(tensor)
-            tensor.div_(size)
+            _sum_(tensor).div_(size)
     return tensors
 
 
 @torch.no_grad()
-def average_gradients_(parameters: Sequence[torch.nn.Parameter]) -> None:
+def average_gradients_(parameters: Sequence[Tensor]) -> None:
     """Average ``.grad`` over all processes.
 
     A parameter that only some processes used counts as zero in the others; one that none used keeps
@@ -38,11 +133,27 @@ def average_gradients_(parameters: Sequence[torch.nn.Parameter]) -> None:
     used = torch.tensor(
         [p.grad is not None for p in parameters], dtype=torch.float32, device=parameters[0].device
     )
-    dist.all_reduce(used)
-    for parameter, count in zip(parameters, used.tolist(), strict=True):
+    for parameter, count in zip(parameters, _sum_(used).tolist(), strict=True):
         if count and parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
     average_([p.grad for p in parameters if p.grad is not None])
+
+
+def share_of(num_examples: int, device: torch.device | str) -> float | None:
+    """Return what the mean over this process's examples is multiplied by, ``P n / N``.
+
+    Args:
+        num_examples: n, examples of this process; 0: it has none left.
+        device: Where numbers are exchanged: the model's.
+
+    Returns:
+        The factor; None if no process has an example.
+    """
+    size = num_processes()
+    if size == 1:
+        return 1.0 if num_examples else None
+    total = int(_sum_(torch.tensor(num_examples, device=device)))
+    return size * num_examples / total if total else None
 
 
 @torch.no_grad()
@@ -51,3 +162,58 @@ def broadcast_(tensors: Iterable[Tensor]) -> None:
     if num_processes() > 1:
         for tensor in tensors:
             dist.broadcast(tensor.data, 0)
+
+
+def part_ways(seed: int) -> None:
+    """Let the random draws of the processes differ from now on: no two have the same dropout masks.
+
+    Args:
+        seed: Seed of the run. The first process keeps its random state.
+    """
+    number = process_number()
+    if number:
+        seed_everything(int(np.random.SeedSequence([seed % 2**32, number]).generate_state(1)[0]))
+
+
+@contextmanager
+def in_common(seed: int, step: int, device: torch.device) -> Iterator[None]:
+    """Let several processes draw the same in the body; in one process it changes nothing.
+
+    Args:
+        seed: Seed of the run.
+        step: Number of the step: each has draws of its own.
+        device: The model's device.
+    """
+    if num_processes() == 1:
+        yield
+        return
+    state = RngState.capture(device)
+    seed_everything(int(np.random.SeedSequence([seed % 2**32, step, 1]).generate_state(1)[0]))
+    try:
+        yield
+    finally:
+        state.restore()
+
+
+@torch.no_grad()
+def check_agreement(tensors: Mapping[str, Tensor], where: str) -> None:
+    """Raise unless all processes have the same tensors.
+
+    Args:
+        tensors: The tensors by name.
+        where: End of the sentence "... differs between processes", for the message.
+
+    Raises:
+        ProcessError: If one differs; names the first.
+    """
+    if num_processes() == 1 or not tensors:
+        return
+    sums = torch.stack([tensor.double().sum() for tensor in tensors.values()])
+    least, most = _sum_(sums.clone(), dist.ReduceOp.MIN), _sum_(sums, dist.ReduceOp.MAX)
+    for name, differs in zip(tensors, (least != most).tolist(), strict=True):
+        if differs:
+            raise ProcessError(
+                f"Weight {name!r} differs between processes{where}: expected the same in all"
+                f" {num_processes()}, got others. Draw nothing at random in a hook that changes weights or"
+                " gradients, or train in one process."
+            )

@@ -9,6 +9,8 @@ from typing import Any
 from torch import Tensor
 from tqdm import tqdm
 
+from agwm.processes import process_number
+
 __all__ = ["Progress"]
 
 _SECONDS_BETWEEN_LOSSES = 0.5
@@ -20,7 +22,8 @@ class Progress:
     Args:
         phase: Name of the running phase, e.g. ``"search 2/5"``.
         total: Number of steps.
-        enabled: Show it; None: only where standard error is a terminal.
+        enabled: Show it; None: only where standard error is a terminal. Of several processes the first
+            alone shows one.
         initial: Steps already done (after resuming).
     """
 
@@ -31,7 +34,7 @@ class Progress:
             initial=initial,
             desc=phase,
             unit="step",
-            disable=disable,
+            disable=process_number() > 0 or disable,
             dynamic_ncols=True,
             leave=False,
         )

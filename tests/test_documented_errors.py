@@ -16,7 +16,7 @@ from tests.imports import modules
 from tests.test_architecture import PACKAGE
 
 # Errors that other libraries raise through us.
-FOREIGN = {"KeyboardInterrupt", "yaml.YAMLError", "TypeError"}
+FOREIGN = {"KeyboardInterrupt", "yaml.YAMLError", "TypeError", "OutOfMemoryError"}
 # Methods for others to override: they say which error an override raises.
 CONTRACTS = {("methods.method", name) for name in ("check", "check_length", "run")}
 CONSTRUCTORS = ("__init__", "__post_init__")

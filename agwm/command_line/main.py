@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from agwm.command_line import compare_flags, fit, predict, report
 from agwm.command_line.completion import PrintCompletion
 from agwm.command_line.flags import Parser
 from agwm.command_line.guard import run_command
+from agwm.errors import ProcessError
 
 __all__ = ["main", "make_parser"]
 
@@ -55,4 +57,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> None:
+    size = os.environ.get("WORLD_SIZE") or "1"
+    if "RANK" in os.environ and size != "1":
+        raise ProcessError(
+            f"A command is one process: expected a start without torchrun or accelerate launch, got process"
+            f" {os.environ['RANK']} of {size}. Start it alone; several runs at once are compare --jobs, and"
+            " one run in several processes is a script that calls agwm.finetune."
+        )
     arguments.run(arguments)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from agwm.errors import ConfigError, close_names, shown
 
-__all__ = ["FOLDER", "config_file", "config_names"]
+__all__ = ["FOLDER", "base_file", "config_file", "config_names"]
 
 FOLDER = Path(__file__).resolve().parent
 _MARK = "configs/"  # where the files lie in the repository
@@ -35,12 +35,37 @@ def config_file(name: str) -> Path:
     with suppress(OSError, ValueError):  # too long for a path, or with a NUL
         if path.exists() and not path.is_dir():
             return path
-    known = config_names()
-    short = name.removeprefix(f"agwm/{_MARK}").removeprefix(_MARK)
-    for one in (short, f"{short}.yaml"):
-        if one in known:
-            return known[one]
+    found, short, known = _of_package(name), _short(name), config_names()
+    if found is not None:
+        return found
     raise ConfigError(
         f"Cannot read config {shown(name)}: expected a file, or one of the package's, got neither."
         f"{close_names(short, known)} The package has {', '.join(known)}."
     )
+
+
+def base_file(name: str, beside: Path) -> Path:
+    """Return the file that a config names as its base: one beside it, or else the package's of that name.
+
+    Args:
+        name: What the config writes: a path, or the name of a config of the package.
+        beside: Folder of the config that names it.
+
+    Example:
+        >>> base_file("minilm", Path("no/folder")) == FOLDER / "minilm.yaml"
+        True
+    """
+    path = beside / name
+    with suppress(OSError, ValueError):
+        if path.exists():
+            return path
+    return _of_package(name) or path
+
+
+def _short(name: str) -> str:
+    return name.removeprefix(f"agwm/{_MARK}").removeprefix(_MARK)
+
+
+def _of_package(name: str) -> Path | None:
+    known, short = config_names(), _short(name)
+    return known.get(short) or known.get(f"{short}.yaml")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from agwm.checks import Count, Interval, Seed, check_fields, check_value
+from agwm.configs.packaged import base_file
 from agwm.data.sampling import SMALLEST_SAMPLE
 from agwm.data.tasks import TASKS
 from agwm.errors import ConfigError, border, close_names, one_line, shown
@@ -192,7 +193,7 @@ def load_config(
     """Read a YAML file over the defaults, then command-line values, then ``key=value`` texts.
 
     A file may name another one that it is laid over: ``base: glue_lowres.yaml``, a path relative to
-    the file itself.
+    the file itself, or the name of a config of the package: ``base: minilm``.
 
     Args:
         path: YAML file; None: the defaults alone.
@@ -245,7 +246,7 @@ def _read_with_bases(path: Path, seen: tuple[Path, ...]) -> list[tuple[str, Mapp
     if base is None:
         return [(source, values)]
     check_value(f"Config key 'base' in {source}", PathText, base, "Write a file name.")
-    return [*_read_with_bases(path.parent / base, (*seen, place)), (source, values)]
+    return [*_read_with_bases(base_file(base, path.parent), (*seen, place)), (source, values)]
 
 
 def _check_distinct(name: str, values: list[Any]) -> None:

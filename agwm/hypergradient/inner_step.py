@@ -14,7 +14,7 @@ from agwm.errors import HypergradientError
 from agwm.hypergradient.best_response import InnerStep, optimizer_kind
 from agwm.hypergradient.pass_state import PassState
 
-__all__ = ["StepTrace", "dense", "filled", "first_rows", "inner_step", "owned"]
+__all__ = ["StepTrace", "dense", "filled", "first_rows", "inner_step", "num_examples", "owned"]
 
 
 @dataclass
@@ -67,6 +67,17 @@ def _mapped(batch: Any, change: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(batch, list | tuple):
         return type(batch)(_mapped(value, change) for value in batch)
     return batch
+
+
+def num_examples(batch: Any) -> int:
+    """Return the number of examples in a batch: the length of its first tensor, 1 where there is none.
+
+    Example:
+        >>> num_examples({"input_ids": torch.zeros(3, 7)})
+        3
+    """
+    lengths = (len(leaf) if leaf.dim() else 1 for leaf in _leaves(batch) if isinstance(leaf, Tensor))
+    return next(lengths, 1)
 
 
 def first_rows(batch: Any, fraction: float) -> Any:

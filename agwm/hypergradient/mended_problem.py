@@ -16,6 +16,8 @@ from torch import Tensor
 from agwm.batches import BatchSource, to_device
 from agwm.errors import ConfigError
 from agwm.hypergradient._betty import ImplicitProblem
+from agwm.hypergradient.inner_step import num_examples
+from agwm.processes import num_processes, share_of
 from agwm.rng import RngState
 
 __all__ = ["MendedProblem"]
@@ -36,6 +38,8 @@ class MendedProblem(ImplicitProblem):
             ConfigError: If the optimizer waits for a closure, or holds parameters of others.
         """
         self._broken: dict[int, dict[str, Any]] = {}
+        self._shares: dict[int, float] = {}  # by number of the micro-batch
+        self._spare: dict[int, Any] = {}
         super().initialize()
         if self._strategy not in _OTHER_STRATEGIES:
             self._check_optimizer()
@@ -134,15 +138,39 @@ class MendedProblem(ImplicitProblem):
         return _as_source(super().patch_data_loader(loader))
 
     def get_batch_single_loader(self, idx: int) -> Any:
-        """Return the next batch; mappings as dicts, and the loader's own batch untouched."""
+        """Return the next batch; mappings as dicts, and the loader's own batch untouched.
+
+        Several processes begin an epoch together. One that has no batch left before takes its last one
+        again, which then counts for nothing.
+        """
         batch = self._next(idx)
-        if batch is None:
+        share = self._share(idx, batch)
+        if share is None:
             if idx == 0:
                 self.epoch_callback_exec()
             self.epoch_counter[idx] += 1
             self.train_data_iterator[idx] = iter(self.train_data_loader[idx])
             batch = self._next(idx)
+            share = self._share(idx, batch) or 0.0
+        if num_processes() > 1:
+            batch = self._spare[idx] if batch is None else batch
+            self._spare[idx] = batch
+            if idx == 0:
+                self._shares[self._count] = share
+                self._shares.pop(self._count - self.gas * self._unroll_steps, None)
         return to_device(batch, self.device)
+
+    def _share(self, idx: int, batch: Any) -> float | None:
+        """Return what the loss of a batch is multiplied by; None if no process has one."""
+        told = self.train_data_loader[idx].share if num_processes() > 1 else 1.0
+        if batch is not None and told is not None:
+            return told
+        return share_of(0 if batch is None else num_examples(batch), self.device)
+
+    @property
+    def _micro_batch(self) -> int:
+        """Number of the micro-batch of the present pass."""
+        return self._count
 
     def _next(self, idx: int) -> Any:
         """Take a batch, None at the end of an epoch; a loader that raised is begun anew at its place."""
@@ -183,7 +211,9 @@ class MendedProblem(ImplicitProblem):
                 f" {type(loss).__name__} {tuple(getattr(loss, 'shape', ()))}. Return it from loss()."
             )
         self.last_loss = loss.detach()
-        scaled = loss if self.scaler is None else self.scaler.scale(loss)
+        share = self._shares.get(self._micro_batch, 1.0)
+        shared = loss if share == 1.0 else loss * share
+        scaled = shared if self.scaler is None else self.scaler.scale(shared)
         return scaled / self.gas, {"loss": self.last_loss, **named}
 
     def to_tree(self) -> dict[str, Any]:

@@ -45,6 +45,11 @@ class RecordedStep(WholeStep):
         return (self._count - 1) // self.gas + 1
 
     @property
+    def _micro_batch(self) -> int:
+        now = self._recording
+        return now.replayed if now.is_replaying else super()._micro_batch
+
+    @property
     def _is_retaking(self) -> bool:
         return self._recording.present is not None
 

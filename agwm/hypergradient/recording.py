@@ -30,6 +30,7 @@ class Recording:
         todo: Numbers of the micro-batches that a roll-back still has to take again.
         present: State of the buffers before the roll-back; None: none is going on.
         is_replaying: True in the passes of the finite difference.
+        replayed: Number of the micro-batch of such a pass.
         forward: The last forward pass.
         reached: Names of agwm's own methods that were called in this micro-batch.
         total_norm: Norm of all gradients before clipping.
@@ -45,6 +46,7 @@ class Recording:
     todo: list[int] = field(default_factory=list)
     present: PassState | None = None
     is_replaying: bool = False
+    replayed: int = 0
     forward: ForwardPass = field(default_factory=ForwardPass)
     reached: set[str] = field(default_factory=set)
     total_norm: Tensor | float = 0.0

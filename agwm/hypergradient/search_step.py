@@ -203,10 +203,10 @@ class SearchStep(RecordedStep):
         The loss is a mean over examples, so the mean over a part of a batch stands for the whole.
         """
         total: list[Tensor] = []
-        for batch, state in self._recording.trace.batches.values():
+        for number, (batch, state) in self._recording.trace.batches.items():
             part = first_rows(batch, self.hypergradient.batch_fraction)
             with replay(state), state.holding_results(), torch.enable_grad():
-                self._recording.is_replaying = True
+                self._recording.is_replaying, self._recording.replayed = True, number
                 try:
                     with ForwardPass() as forward:
                         loss, _ = self.get_loss(part)

@@ -138,12 +138,15 @@ def pick_device(name: str) -> torch.device:
 
     Raises:
         ConfigError: If the name is unknown or PyTorch cannot use the device.
+        OutOfMemoryError: If the device is full.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).cpu()
+    except torch.OutOfMemoryError:  # the device is there, and full
+        raise
     except (RuntimeError, AssertionError):  # NotImplementedError is a RuntimeError
         raise ConfigError(
             f"Device is not usable: expected auto, cpu or one that PyTorch finds here, got {name!r}."

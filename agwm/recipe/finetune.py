@@ -17,6 +17,7 @@ from agwm.checkpoints import Checkpoints
 from agwm.checks import check_precision
 from agwm.errors import AgwmWarning, ConfigError
 from agwm.mixing.injection import check_plain, mixup_of
+from agwm.processes import check_alone, check_joined, check_unsharded
 from agwm.processing import fit_padding
 from agwm.recipe.config import FinetuneConfig
 from agwm.recipe.inner_loss import InnerLoss, MeanLoss, check_problem
@@ -58,6 +59,9 @@ def finetune(
     in all of them, as frozen parameters are, stays to the bit. Second stage: W is finetuned on the whole
     training set with alpha fixed, and the mixed weights are written into the model.
 
+    Where ``torch.distributed`` is initialized, each process takes its part of each batch. Together they
+    make the steps that one process makes on whole batches; see ``docs/processes.md``.
+
     Args:
         model: A pretrained model whose output has ``loss``, on its device; changed in place.
         train_dataset: Encoded examples, with ``labels`` where the split is stratified.
@@ -95,6 +99,7 @@ def finetune(
         SplitError: If the training set cannot be split, or the split is not disjoint.
         DivergenceError: If a loss, a gradient or a weight is not finite; names the examples.
         HypergradientError: If the hypergradient is not finite.
+        ProcessError: If several processes were not joined, one is lost, or ``checkpoint_dir`` is given.
 
     Reference:
         Somayajula et al., NAACL 2024: search and finetuning phases, K resplits averaged.
@@ -113,6 +118,10 @@ def finetune(
         19
     """
     config = FinetuneConfig() if config is None else config
+    check_joined()
+    check_unsharded(model.named_parameters())
+    if checkpoint_dir is not None:
+        check_alone("checkpoint_dir")
     _check(model, config, inner, outer)
     if outer_dataset is not None:
         check_outer(train_dataset, outer_dataset, config.search)

@@ -17,6 +17,7 @@ from agwm.finiteness import check_tensors, check_weights
 from agwm.folders import whole_folder
 from agwm.mixing.alpha import Attention
 from agwm.mixing.saving import plain_state, write_hugging_face, write_tensors
+from agwm.processes import process_number
 from agwm.processing import (
     check_processing_class,
     reads_texts,
@@ -94,7 +95,8 @@ class FinetuneResult:
 
         Writes ``config.json`` and ``model.safetensors`` (for a plain ``nn.Module`` only the latter), the
         tokenizer, ``alpha.safetensors``, ``agwm_history.json`` and ``README.md``. The folder is swapped
-        whole: an earlier save in it stays until the new one is on the disk. Files of your own go along.
+        whole: an earlier save in it stays until the new one is on the disk. Files of your own go along. Of
+        several processes the first alone writes; the others return at once.
 
         Args:
             directory: Folder to write; made if missing.
@@ -109,6 +111,8 @@ class FinetuneResult:
             DivergenceError: If a weight or alpha is not finite.
             ModelError: If the state of a plain ``nn.Module`` holds more than tensors.
         """
+        if process_number():
+            return
         given = self.processing_class if processing_class is None else processing_class
         self.check()
         check_processing_class(given, self.model)

@@ -15,6 +15,7 @@ from agwm.errors import AgwmWarning
 from agwm.mixing.alpha import Attention
 from agwm.mixing.injection import inject
 from agwm.mixing.mixup import Mixup
+from agwm.processes import part_ways
 from agwm.recipe.averaging import Mean, averaged
 from agwm.recipe.config import FinetuneConfig
 from agwm.recipe.inner_loss import MeanLoss
@@ -96,6 +97,7 @@ def _build(mixup: Mixup, given: Search, k: int) -> MixupEngine:
     search, seed = config.search, config.seed + k
     inner, outer = draw_parts(given.dataset, config, k, given.outer_dataset)
     seed_everything(seed)
+    part_ways(seed)
     inner_loader = make_loader(inner, search.batch_size, given.collate, seed)
     outer_loader = make_loader(outer, search.batch_size, given.collate, seed + 1)
     num_steps = num_search_steps(search, len(inner))

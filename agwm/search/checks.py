@@ -8,6 +8,7 @@ from agwm.checks import check_precision
 from agwm.errors import ConfigError, ModelError
 from agwm.hypergradient._betty import EngineConfig, ImplicitProblem
 from agwm.hypergradient.settings import HYPERGRADIENT_TYPE
+from agwm.processes import check_joined, check_unsharded
 
 __all__ = ["check_engine"]
 
@@ -24,7 +25,10 @@ def check_engine(
         ConfigError: If the problems are not new, their names are taken, their precision cannot be had, or
             the config asks for what an engine does not do.
         ModelError: If the hypergradient of the model would be silently wrong.
+        ProcessError: If several processes are not joined, or share weights.
     """
+    check_joined()
+    check_unsharded(inner.model.named_parameters())
     _check_problems(engine, inner, outer)
     _check_config(config)
     _check_model(inner.model)

@@ -13,7 +13,7 @@ from agwm.errors import ConfigError
 from agwm.files import save_tree
 from agwm.finiteness import check_weights
 from agwm.hypergradient._betty import Engine, EngineConfig, quiet_betty
-from agwm.processes import broadcast_
+from agwm.processes import broadcast_, check_agreement, check_alone
 from agwm.progress import Progress
 from agwm.rng import RngState
 from agwm.scores import plain_scores
@@ -66,6 +66,8 @@ class MixupEngine(Engine):
     ) -> None:
         config = EngineConfig() if config is None else config
         check_engine(type(self), inner, outer, config)
+        if checkpoint is not None:
+            check_alone("checkpoint")
         self.history: list[dict[str, Any]] = []
         self.phase = phase
         self.progress = progress
@@ -105,6 +107,7 @@ class MixupEngine(Engine):
         Raises:
             DivergenceError: If a loss or a gradient is not finite, before the weights are changed, or a
                 weight is not at the end.
+            ProcessError: If one of several processes is lost, or their weights differ at the end.
         """
         if self.stage is not None and self.stage.take_up(self):
             return
@@ -120,7 +123,9 @@ class MixupEngine(Engine):
         with quiet_betty():
             self.cleanup()
         for module in (self._inner.module, self._outer.module):
-            check_weights(module, f" at the end of phase {self.phase!r}", "Lower the learning rates.")
+            where = f" at the end of phase {self.phase!r}"
+            check_weights(module, where, "Lower the learning rates.")
+            check_agreement(dict(module.named_parameters()), where)
         if self.stage is not None:
             self.stage.finish(self)
 
@@ -200,6 +205,7 @@ class MixupEngine(Engine):
                 f"Checkpoint inside an outer step: expected a step divisible by {self._window}, got {got}."
                 " Save after a whole outer step."
             )
+        check_alone("save_checkpoint")
         save_tree(path, self.to_tree())
 
     def resume(self, path: str | Path) -> None:
@@ -212,6 +218,7 @@ class MixupEngine(Engine):
             DataError: If it cannot be read, was changed since, or is of an engine that was built otherwise.
                 Weights, optimizers or loaders that do not fit are told before anything is changed.
         """
+        check_alone("resume")
         tree = read_checkpoint(path, {"inner": self._inner, "outer": self._outer})
         with resuming(path):
             self.load_tree(tree)

@@ -15,12 +15,24 @@ from agwm.batches import BatchSource, to_device
 from agwm.checkpoints import Stage
 from agwm.checks import Schedule, check_precision
 from agwm.finiteness import StepCheck, check_weights, largest_gradient
+from agwm.processes import (
+    average_,
+    average_gradients_,
+    broadcast_,
+    check_agreement,
+    check_joined,
+    check_unsharded,
+    in_common,
+    num_processes,
+    part_ways,
+)
 from agwm.progress import Progress
 from agwm.rng import RngState, seed_everything
 from agwm.scores import plain_scores
 from agwm.training.config import TrainingConfig
 from agwm.training.hooks import TrainingHooks
 from agwm.training.lengths import length_batches
+from agwm.training.parts import parted
 from agwm.training.state import TrainingState
 
 __all__ = ["Collate", "Evaluate", "make_loader", "make_scheduler", "measure", "train"]
@@ -47,13 +59,18 @@ def make_scheduler(
     return transformers.get_scheduler(_SCHEDULES[schedule], optimizer, warmup, num_steps)
 
 
-def make_loader(dataset: Any, batch_size: int, collate: Collate, seed: int) -> DataLoader:
+def make_loader(
+    dataset: Any, batch_size: int, collate: Collate, seed: int, is_whole: bool = False
+) -> DataLoader:
     """Return a loader that draws a new order in each epoch. The orders depend on ``seed`` alone.
 
-    Examples that are :class:`GroupedByLength` are batched with others of like length.
+    Examples that are :class:`GroupedByLength` are batched with others of like length. Each of several
+    processes has its part of each batch, unless the batches are to be whole in all.
     """
     order = torch.Generator().manual_seed(seed)
-    batches = length_batches(dataset, batch_size, order)
+    batches: Any = length_batches(dataset, batch_size, order)
+    if num_processes() > 1 and not is_whole:
+        batches = parted(batches, dataset, batch_size, order)
     if batches is not None:
         return DataLoader(dataset, batch_sampler=batches, collate_fn=collate, generator=order)
     return DataLoader(dataset, batch_size, shuffle=True, collate_fn=collate, generator=order)
@@ -112,12 +129,16 @@ def train(
 
     Raises:
         ConfigError: If the precision does not fit the device, or ``evaluate`` returns no numbers by name.
+        ProcessError: If several processes do not work together.
         DivergenceError: If a loss or a gradient is not finite. The weights are then those before the step.
             Under fp16, steps whose gradient overflows are left out, as gradient scaling has it.
     """
     hooks = TrainingHooks() if hooks is None else hooks
     device = next(model.parameters()).device
     check_precision(config.precision, device)
+    check_joined()
+    check_unsharded(model.named_parameters())
+    broadcast_([*model.parameters(), *model.buffers()])
     seed_everything(seed)
     loader = make_loader(train_dataset, config.batch_size, collate, seed)
     num_steps = config.epochs * len(loader)
@@ -135,8 +156,9 @@ def train(
     state = TrainingState(model, optimizer, scheduler, scaler, source, hooks, check)
     optimizer.zero_grad()  # the first step would add what an earlier backward left
     model.train()
-    ahead = make_loader(train_dataset, config.batch_size, collate, seed)
+    ahead = make_loader(train_dataset, config.batch_size, collate, seed, is_whole=True)
     hooks.before_training(model, (to_device(batch, device) for batch in ahead), num_steps)
+    part_ways(seed)
     is_finished = stage is not None and stage.take_up(state)
     epochs = range(len(state.history) + 1, 0 if is_finished else config.epochs + 1)
     with Progress(phase, num_steps, progress, state.step) as bar:
@@ -145,9 +167,12 @@ def train(
                 state.step += 1
                 with autocast:
                     loss = hooks.loss(model, to_device(batch, device))
-                scaler.scale(loss).backward()
+                share = 1.0 if source.share is None else source.share
+                scaler.scale(loss if share == 1.0 else loss * share).backward()
+                average_gradients_([*parameters, *others])
                 scaler.unscale_(optimizer)
-                hooks.edit_gradients(model)
+                with in_common(seed, state.step, device):
+                    hooks.edit_gradients(model)
                 if config.clipping > 0:
                     norm = torch.nn.utils.clip_grad_norm_(parameters, config.clipping)
                 else:
@@ -155,11 +180,12 @@ def train(
                 if others:
                     norm = norm + largest_gradient(others).to(norm.device)
                 if check.look(state.step, [loss], norm, [source.place], scaler.is_enabled()):
-                    state.losses.append(loss.detach())
-                hooks.before_step(optimizer)
-                scaler.step(optimizer)
-                scaler.update()
-                hooks.after_step(model)
+                    state.losses.append(loss.detach() * share)
+                with in_common(-seed, state.step, device):
+                    hooks.before_step(optimizer)
+                    scaler.step(optimizer)
+                    scaler.update()
+                    hooks.after_step(model)
                 optimizer.zero_grad()
                 scheduler.step()
                 bar.step(loss=loss.detach())
@@ -168,16 +194,23 @@ def train(
             record = {
                 "phase": phase,
                 "step": epoch * len(loader),
-                "loss": float(torch.stack(state.losses).mean()) if state.losses else math.nan,
+                "loss": _mean(state.losses),
             }
             state.losses = []
             state.history.append(record | (measure(model, evaluate) if evaluate is not None else {}))
     if state.step:
-        check_weights(model, f" at the end of phase {phase!r}", remedy)
+        where = f" at the end of phase {phase!r}"
+        check_weights(model, where, remedy)
+        check_agreement(dict(model.named_parameters()), where)
     model.eval()
     if stage is not None and not is_finished:
         stage.finish(state)
     return state.history
+
+
+def _mean(losses: list[Tensor]) -> float:
+    """Return the mean loss of an epoch, over all processes."""
+    return float(average_([torch.stack(losses).mean()])[0]) if losses else math.nan
 
 
 def _others(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> list[nn.Parameter]:

@@ -223,3 +223,21 @@ def test_a_grid_of_too_many_cells(tmp_path):
 def test_values_of_flags_are_named_by_the_flag(delta, flag):
     with pytest.raises(ConfigError, match=flag):
         load_config(None, delta)
+
+
+def test_a_base_is_a_file_beside_the_config_or_one_of_the_package(tmp_path):
+    (tmp_path / "own.yaml").write_text("base: minilm\nmethods: [vanilla]\n")
+    config = load_config(tmp_path / "own.yaml")
+    assert (config.model, config.vanilla.epochs, config.methods) == ("minilm", 6, ["vanilla"])
+    (tmp_path / "minilm.yaml").write_text("vanilla: {epochs: 2}\n")
+    (tmp_path / "own.yaml").write_text("base: minilm.yaml\n")  # the own file goes before
+    assert load_config(tmp_path / "own.yaml").vanilla.epochs == 2
+    (tmp_path / "grid.yaml").write_text(
+        "base: paper/glue_lowres\ngrid:\n- {tasks: [rte], train_sizes: [300], models: [a], seeds: 1,"
+        " methods: {vanilla: {}}}\n"
+    )
+    (cell,) = load_grid(tmp_path / "grid.yaml").cells
+    assert cell.config.search.num_resplits == 5
+    (tmp_path / "own.yaml").write_text("base: missing\n")
+    with pytest.raises(ConfigError, match="missing"):
+        load_config(tmp_path / "own.yaml")

@@ -181,3 +181,12 @@ def test_device():
         with pytest.raises(ConfigError, match="Device is not usable") as error:
             pick_device(name)
         one_line(error)
+
+
+def test_a_full_device_is_not_told_as_one_that_is_missing(monkeypatch):
+    def full(*_, **__):  # a card cannot be filled here; tests/test_cuda.py fills one
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(torch, "zeros", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        pick_device("cuda")

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from agwm.configs.packaged import base_file
 from agwm.data.tasks import TASKS
 from agwm.errors import ConfigError, shown
 from agwm.experiments.config import BY_FLAG, RunConfig, load_config, name_own_files
@@ -29,7 +30,7 @@ def base_values(content: Mapping[str, Any], path: Path, delta: Mapping[str, Any]
         raise ConfigError(
             f"Wrong key 'base' in {shown(path)}: expected a file name, got {shown(base)}. Correct it."
         )
-    start = None if base is None else path.parent / base
+    start = None if base is None else base_file(base, path.parent)
     values = lay_over(load_config(start).to_dict(), section_settings(content, path))
     if values["data"]["train_file"] is not None and values["task"] in TASKS:
         del values["task"]  # the default; the block names the cells' own

@@ -184,7 +184,7 @@ def test_agwm_and_its_controls_have_as_many_candidates():
         "frozen",
         "as_drawn",
     }
-    assert set(tuning.candidates) == controls | {"lora", "agwm"}
+    assert set(tuning.candidates) == controls | {"lora", "agwm", "agwm_lr1e-2"}
 
 
 def test_tune_from_the_command_line(tiny_model, own_files, tmp_path, capsys):
