@@ -8,7 +8,7 @@ this number: ``NAME_30.json``. What is not there is left out.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,15 +52,27 @@ def page(folder: Path = RESULTS) -> str:
 
 def draw_differences(every: Mapping[str, list[dict[str, Any]]], path: Path) -> None:
     """Draw, for each example, the paired differences of both forms of agwm to every control."""
-    figure = new_figure(4.2 * len(every) + 0.6, 3.6)
-    axes = figure.subplots(1, len(every), squeeze=False, sharey=True)[0]
-    styles = styles_of(OWN)
-    for axis, (name, runs) in zip(axes, every.items(), strict=True):
-        by_name = scores(by_method(runs))[1]
-        controls = [method for method in by_name if method not in OWN]
-        for shift, own in zip((-0.12, 0.12), OWN, strict=True):
+    panels = {name: scores(by_method(runs))[1] for name, runs in every.items()}
+    last = {name: {method: one[:, -1] for method, one in found.items()} for name, found in panels.items()}
+    draw_panels(last, OWN, path)
+
+
+def draw_panels(panels: Mapping[str, Mapping[str, Any]], owns: Sequence[str], path: Path) -> None:
+    """Draw the paired differences of some methods to all others, a panel for each experiment.
+
+    Args:
+        panels: Title -> method -> scores, seed by seed.
+        owns: The two methods whose differences are drawn.
+        path: File to write.
+    """
+    figure = new_figure(4.2 * len(panels) + 0.6, 3.6)
+    axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    styles = styles_of(owns)
+    for axis, (name, by_name) in zip(axes, panels.items(), strict=True):
+        controls = [method for method in by_name if method not in owns]
+        for shift, own in zip((-0.12, 0.12), owns, strict=True):
             for place, control in enumerate(controls):
-                mean, low, high = difference(by_name[own][:, -1] - by_name[control][:, -1])
+                mean, low, high = difference(by_name[own] - by_name[control])
                 color, marker = styles[own]
                 label = own if place == 0 else None
                 axis.plot([low, high], [place + shift] * 2, color=color, linewidth=1.5)

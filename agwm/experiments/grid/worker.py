@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from dataclasses import dataclass
 
 import torch
+from tqdm import tqdm
 
 from agwm.errors import one_line
 from agwm.experiments.claims import claimed
@@ -40,7 +42,10 @@ def ready() -> int:
     """Return the number of this process, which has all libraries loaded.
 
     Loky starts a process anew whose memory has grown much since its first task: this one is the first.
+    A process that is ended leaves tqdm's lock between processes, which Python then warns of: bars here need
+    none.
     """
+    tqdm.set_lock(threading.RLock())
     return os.getpid()
 
 

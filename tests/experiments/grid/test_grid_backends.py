@@ -104,3 +104,12 @@ def test_workers_write_checkpoints_and_the_same_command_goes_on(number, grid_fil
     again = subprocess.run(command, env=ENVIRONMENT, capture_output=True, timeout=300)
     assert again.returncode == 0, again.stderr
     assert not (tmp_path / "out" / "checkpoints").exists()
+
+
+def test_a_grid_ends_without_a_word_of_its_workers(grid_file, tmp_path):
+    """Python's tracker of resources warns on standard error of what ended workers left."""
+    path = grid_file(methods={"a": {"method": "vanilla", "vanilla": {"epochs": 1}}}, seeds=1)
+    command = [sys.executable, str(GLUE_LOWRES), "--grid", str(path), "--jobs", "1"]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "resource_tracker" not in done.stderr and "Warning" not in done.stderr
