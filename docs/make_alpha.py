@@ -63,7 +63,8 @@ def scores(runs: Sequence[Record]) -> Scores:
 
 def beats_constant(runs: Sequence[Record]) -> tuple[float, float]:
     """Return how far tuned vanilla is above the constant answer: in points, and in standard errors."""
-    gains = np.array([100 * (r.scores.test - r.scores.constant) for r in runs if r.label == "vanilla"])
+    ended = [run.scores for run in runs if run.label == "vanilla" and run.scores.test is not None]
+    gains = np.array([100 * (one.test - one.constant) for one in ended])
     return float(gains.mean()), float(gains.mean() / stats.sem(gains))
 
 
@@ -102,12 +103,12 @@ def task_section(task: str, runs: Sequence[Record]) -> str:
     hours = sum(run.train_info.total_seconds for run in runs) / 3600
     devices = " and ".join(sorted({run.run_info.device for run in runs}))
     return (
-        f"### {task}\n\n{table(heads, rows, right=(2,))}\nTest {metric} times 100, mean and standard deviation"
-        f" of {count} seeds; differences are paired seed by seed, with the 95 % interval of Student's t. Tuned"
-        f" vanilla is {gain:.1f} points above the constant answer, {errors:.0f} standard errors. The paired"
-        f" difference of agwm to `as_drawn` has a standard deviation of {spread:.1f} points:"
-        f" {seeds_to_see(spread)} seeds would see one point with a power of {POWER:g}. {len(runs)} runs,"
-        f" {hours:.1f} hours in all, on {devices}.\n"
+        f"### {task}\n\n{table(heads, rows, right=(2,))}\nTest {metric} times 100, mean and standard"
+        f" deviation of {count} seeds; differences are paired seed by seed, with the 95 % interval of"
+        f" Student's t. Tuned vanilla is {gain:.1f} points above the constant answer, {errors:.0f} standard"
+        f" errors. The paired difference of agwm to `as_drawn` has a standard deviation of {spread:.1f}"
+        f" points: {seeds_to_see(spread)} seeds would see one point with a power of {POWER:g}. {len(runs)}"
+        f" runs, {hours:.1f} hours in all, on {devices}.\n"
     )
 
 
@@ -172,5 +173,7 @@ def _interval(values: np.ndarray) -> str:
 if __name__ == "__main__":
     write_text(PAGE, page())
     found = entering(by_task())
-    draw_panels({task: scores(runs) for task, runs in found.items()}, OWN, RESULTS / DIFFERENCES)
+    panels = {task: scores(runs) for task, runs in found.items()}
+    owns = [label for label in OWN if all(label in one for one in panels.values())]
+    draw_panels(panels, owns, RESULTS / DIFFERENCES)
     draw_cost(RESULTS / COST)

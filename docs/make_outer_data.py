@@ -62,7 +62,7 @@ def draw_panels(panels: Mapping[str, Mapping[str, Any]], owns: Sequence[str], pa
 
     Args:
         panels: Title -> method -> scores, seed by seed.
-        owns: The two methods whose differences are drawn.
+        owns: The one or two methods whose differences are drawn.
         path: File to write.
     """
     figure = new_figure(4.2 * len(panels) + 0.6, 3.6)
@@ -70,7 +70,7 @@ def draw_panels(panels: Mapping[str, Mapping[str, Any]], owns: Sequence[str], pa
     styles = styles_of(owns)
     for axis, (name, by_name) in zip(axes, panels.items(), strict=True):
         controls = [method for method in by_name if method not in owns]
-        for shift, own in zip((-0.12, 0.12), owns, strict=True):
+        for shift, own in zip((-0.12, 0.12), owns, strict=False):
             for place, control in enumerate(controls):
                 mean, low, high = difference(by_name[own] - by_name[control])
                 color, marker = styles[own]

@@ -1,6 +1,6 @@
-"""Write what is told of results from their records: the README's section and a report in each folder.
+"""Write what is told of results from their records: ``docs/results.md``, reports, and rows of the README.
 
-Run from the root of the repository: ``python docs/make_results.py``. Each folder of ``docs/results`` holds
+Run from the root of the repository: ``python -m docs.make_results``. Each folder of ``docs/results`` holds
 records, and may hold a ``README.md`` that says how they were made; its text stands above the table.
 """
 
@@ -16,10 +16,11 @@ from agwm.experiments.reporting.runs import load_runs, tables_of
 from agwm.experiments.reporting.tables import make_table, wide_table
 from agwm.files import write_text
 from agwm.markdown import put_between
+from docs.summary import summary
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAD = """The numbers between the two marks, and the reports with tests and pictures, are made from the
-records by `python docs/make_results.py`.
+records by `python -m docs.make_results`.
 """
 
 
@@ -35,13 +36,19 @@ def command(folder: Path, root: Path = ROOT) -> str:
 
 
 def section(root: Path = ROOT) -> str:
-    """Return the README's section without its marks."""
+    """Return the section of the page of results without its marks."""
     return "\n".join([HEAD, *(_part(folder, root) for folder in folders(root)), f"{NOTE}\n"])
 
 
+def page(root: Path = ROOT) -> str:
+    """Return the page of results with its section made anew."""
+    return put_between((root / "docs" / "results.md").read_text(encoding="utf-8"), "results", section(root))
+
+
 def readme(root: Path = ROOT) -> str:
-    """Return the README with its section made anew."""
-    return put_between((root / "README.md").read_text(encoding="utf-8"), "results", section(root))
+    """Return the README with its rows made anew."""
+    text = (root / "README.md").read_text(encoding="utf-8")
+    return put_between(text, "results", summary(root / "docs" / "results"))
 
 
 def reports(root: Path = ROOT) -> dict[Path, str]:
@@ -59,6 +66,7 @@ def main(root: Path = ROOT) -> None:
     """Write all of it."""
     for folder in folders(root):
         write_report(load_runs([folder]), folder, command(folder, root), load_refusals([folder]))
+    write_text(root / "docs" / "results.md", page(root))
     write_text(root / "README.md", readme(root))
 
 
@@ -66,7 +74,7 @@ def _part(folder: Path, root: Path) -> str:
     runs = load_runs([folder])
     about = folder / "README.md"
     text = about.read_text(encoding="utf-8").strip() if about.exists() else "records without a description."
-    link = (folder / PAGE).relative_to(root).as_posix()
+    link = (folder / PAGE).relative_to(root / "docs").as_posix()
     return f"**{folder.name}** ([report]({link})): {text}\n\n{_tables(runs)}"
 
 
