@@ -22,12 +22,13 @@ from docs.make_outer_data import difference, draw_panels
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE, RESULTS = ROOT / "docs" / "alpha.md", ROOT / "docs" / "results" / "alpha"
+FIT = ROOT / "docs" / "results" / "fit" / "calibration"
 BENCH = ROOT / "docs" / "bench" / "search_step.json"
 DIFFERENCES, COST = "differences.png", "cost.png"
-OWN = ("agwm", "agwm_lr1e-2")  # the same method; the rate of alpha is 5e-2 or 1e-2
+OWN = ("agwm", "agwm_same_rates")  # tuned by itself; with the rate and epochs of as_drawn
 LEAST = 5  # standard errors by which tuned vanilla has to beat the constant answer
 POWER = 0.8
-_RATES = ("learning_rate", "epochs")
+UNTRAINED = ("probe",)
 # Rows of the bench's table of time, by what they are called here.
 SCHEMES = {
     "vanilla step": "vanilla step",
@@ -99,14 +100,14 @@ def task_section(task: str, runs: Sequence[Record]) -> str:
         )
     gain, errors = beats_constant(runs)
     metric, count = runs[0].scores.name, len(next(iter(by_label.values())))
-    spread = float((by_label[OWN[0]] - by_label["as_drawn"]).std(ddof=1))
+    spread = float((by_label[own[-1]] - by_label["as_drawn"]).std(ddof=1))
     hours = sum(run.train_info.total_seconds for run in runs) / 3600
     devices = " and ".join(sorted({run.run_info.device for run in runs}))
     return (
         f"### {task}\n\n{table(heads, rows, right=(2,))}\nTest {metric} times 100, mean and standard"
         f" deviation of {count} seeds; differences are paired seed by seed, with the 95 % interval of"
-        f" Student's t. Tuned vanilla is {gain:.1f} points above the constant answer, {errors:.0f} standard"
-        f" errors. The paired difference of agwm to `as_drawn` has a standard deviation of {spread:.1f}"
+        f" Student's t. Tuned vanilla is {gain:.1f} points above the constant, {errors:.0f} standard errors."
+        f" The paired difference of {own[-1]} to `as_drawn` has a standard deviation of {spread:.1f}"
         f" points: {seeds_to_see(spread)} seeds would see one point with a power of {POWER:g}. {len(runs)}"
         f" runs, {hours:.1f} hours in all, on {devices}.\n"
     )
@@ -114,16 +115,19 @@ def task_section(task: str, runs: Sequence[Record]) -> str:
 
 def chosen(run: Record) -> str:
     """Return the rate and epochs of W that were chosen, and the rate of alpha where one is learned."""
-    settings = run.settings
-    section: Mapping[str, Any] = settings.get("rivals", {}).get(run.method) or {}
-    if not {"learning_rate", "epochs"} <= set(section):
-        section = settings.get("search") or settings.get("vanilla") or {}
-    if run.method in ("vanilla", "vanilla_long", "vanilla_steps"):
-        section = {**settings["vanilla"], "epochs": settings.get("search", settings["vanilla"])["epochs"]}
-    if not section:
+    own = run.settings.get("rivals", {}).get(run.method)
+    sections = (own, *map(run.settings.get, ("vanilla", "search")))
+    given: list[Mapping[str, Any]] = [section for section in sections if section]
+    rate, epochs = (
+        next((section[name] for section in given if section.get(name) is not None), None)
+        for name in ("learning_rate", "epochs")
+    )
+    if rate is None or run.method in UNTRAINED:
         return ""
-    text = f"{section['learning_rate']:g}, {section['epochs']} epochs"
-    return f"{text}, alpha {section['attention_learning_rate']:g}" if run.method == "agwm" else text
+    text = f"{rate:g}, {epochs} epochs"
+    if run.method != "agwm":
+        return text
+    return f"{text}, alpha {run.settings['search']['attention_learning_rate']:g}"
 
 
 def entering(every: Mapping[str, list[Record]]) -> dict[str, list[Record]]:
@@ -142,9 +146,29 @@ def section(folder: Path = RESULTS) -> str:
     return "\n".join(parts)
 
 
+def fit_section(folder: Path = FIT) -> str:
+    """Return what candidates of ``agwm fit`` scored on new rows, draw by draw, and agwm beside them."""
+    draws = [read_json(path)["new"] for path in sorted(folder.glob("*.json"))]
+    rows = []
+    for label in draws[0]:
+        cells = [label]
+        for part in ("validation", "others"):
+            own, values = (np.array([100 * one[m][part] for one in draws]) for m in ("agwm", label))
+            difference_ = "" if label == "agwm" else _interval(own - values)
+            cells += [f"{values.mean():.1f} ± {values.std(ddof=1):.1f}", difference_]
+        rows.append(cells)
+    heads = ["", "validation file", "agwm minus it", "1,000 other rows", "agwm minus it"]
+    return (
+        f"### agwm fit\n\n{table(heads, rows)}\nAccuracy times 100 of the candidates of `agwm fit` on rows"
+        " that they have not seen, settings chosen inside of each training part;"
+        f" {len(draws)} draws of 300 rows of SST-2 ([how](fit.md)).\n"
+    )
+
+
 def page(folder: Path = RESULTS) -> str:
     """Return the page with its section made anew."""
-    return put_between(PAGE.read_text(encoding="utf-8"), "results", section(folder))
+    text = f"{section(folder)}\n{fit_section()}"
+    return put_between(PAGE.read_text(encoding="utf-8"), "results", text)
 
 
 def draw_cost(path: Path, bench: Path = BENCH) -> None:
