@@ -105,8 +105,8 @@ def task_section(task: str, runs: Sequence[Record]) -> str:
     devices = " and ".join(sorted({run.run_info.device for run in runs}))
     return (
         f"### {task}\n\n{table(heads, rows, right=(2,))}\nTest {metric} times 100, mean and standard"
-        f" deviation of {count} seeds; differences are paired seed by seed, with the 95 % interval of"
-        f" Student's t. Tuned vanilla is {gain:.1f} points above the constant, {errors:.0f} standard errors."
+        f" deviation of {count} seeds; differences are paired by seed, with the 95 % interval of Student's"
+        f" t. Tuned vanilla is {gain:.1f} points, {errors:.0f} standard errors, above the constant."
         f" The paired difference of {own[-1]} to `as_drawn` has a standard deviation of {spread:.1f}"
         f" points: {seeds_to_see(spread)} seeds would see one point with a power of {POWER:g}. {len(runs)}"
         f" runs, {hours:.1f} hours in all, on {devices}.\n"
