@@ -17,6 +17,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from agwm.errors import ProcessError, reason
+from agwm.launch import started_processes
 from agwm.rng import RngState, seed_everything
 
 __all__ = [
@@ -54,8 +55,8 @@ def check_joined(started: Mapping[str, str] = os.environ) -> None:
     Raises:
         ProcessError: If ``torch.distributed`` is not initialized in one of several processes.
     """
-    size = started.get("WORLD_SIZE", "1")
-    if "RANK" in started and size not in ("", "1") and num_processes() == 1:
+    size = started_processes(started)
+    if size > 1 and num_processes() == 1:
         raise ProcessError(
             f"Processes do not know of each other: expected torch.distributed to be initialized in all"
             f" {size} of them, got none. Call torch.distributed.init_process_group, or make an"
@@ -140,7 +141,7 @@ def average_gradients_(parameters: Sequence[Tensor]) -> None:
 
 
 def share_of(num_examples: int, device: torch.device | str) -> float | None:
-    """Return what the mean over this process's examples is multiplied by, ``P n / N``.
+    """Return what the mean over the examples of one of several processes is multiplied by, ``P n / N``.
 
     Args:
         num_examples: n, examples of this process; 0: it has none left.
@@ -150,8 +151,6 @@ def share_of(num_examples: int, device: torch.device | str) -> float | None:
         The factor; None if no process has an example.
     """
     size = num_processes()
-    if size == 1:
-        return 1.0 if num_examples else None
     total = int(_sum_(torch.tensor(num_examples, device=device)))
     return size * num_examples / total if total else None
 
@@ -176,19 +175,20 @@ def part_ways(seed: int) -> None:
 
 
 @contextmanager
-def in_common(seed: int, step: int, device: torch.device) -> Iterator[None]:
+def in_common(seed: int, step: int, stream: int, device: torch.device) -> Iterator[None]:
     """Let several processes draw the same in the body; in one process it changes nothing.
 
     Args:
         seed: Seed of the run.
         step: Number of the step: each has draws of its own.
+        stream: Number of the draws in a step, from 1: each has its own.
         device: The model's device.
     """
     if num_processes() == 1:
         yield
         return
     state = RngState.capture(device)
-    seed_everything(int(np.random.SeedSequence([seed % 2**32, step, 1]).generate_state(1)[0]))
+    seed_everything(int(np.random.SeedSequence([seed % 2**32, step, stream]).generate_state(1)[0]))
     try:
         yield
     finally:

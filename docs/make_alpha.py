@@ -18,7 +18,7 @@ from agwm.experiments.reporting.picture_parts import new_figure, save_figure
 from agwm.experiments.reporting.runs import load_runs
 from agwm.files import read_json, write_text
 from agwm.markdown import put_between, table
-from docs.make_outer_data import difference, draw_panels
+from docs.make_outer_data import draw_panels, interval
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE, RESULTS = ROOT / "docs" / "alpha.md", ROOT / "docs" / "results" / "alpha"
@@ -28,7 +28,6 @@ DIFFERENCES, COST = "differences.png", "cost.png"
 OWN = ("agwm", "agwm_same_rates")  # tuned by itself; with the rate and epochs of as_drawn
 LEAST = 5  # standard errors by which tuned vanilla has to beat the constant answer
 POWER = 0.8
-UNTRAINED = ("probe",)
 # Rows of the bench's table of time, by what they are called here.
 SCHEMES = {
     "vanilla step": "vanilla step",
@@ -88,7 +87,7 @@ def task_section(task: str, runs: Sequence[Record]) -> str:
     rows = []
     for label, values in sorted(by_label.items(), key=lambda one: -one[1].mean()):
         first = next(run for run in runs if run.label == label)
-        differences = ["" if label == name else _interval(by_label[name] - values) for name in own]
+        differences = ["" if label == name else interval(by_label[name] - values) for name in own]
         rows.append(
             [
                 label,
@@ -122,7 +121,7 @@ def chosen(run: Record) -> str:
         next((section[name] for section in given if section.get(name) is not None), None)
         for name in ("learning_rate", "epochs")
     )
-    if rate is None or run.method in UNTRAINED:
+    if rate is None:
         return ""
     text = f"{rate:g}, {epochs} epochs"
     if run.method != "agwm":
@@ -138,8 +137,9 @@ def entering(every: Mapping[str, list[Record]]) -> dict[str, list[Record]]:
 def section(folder: Path = RESULTS) -> str:
     """Return what stands between the marks of the page."""
     every = by_task(folder)
-    parts = [task_section(task, runs) for task, runs in entering(every).items()]
-    for task in every.keys() - entering(every).keys():
+    entered = entering(every)
+    parts = [task_section(task, runs) for task, runs in entered.items()]
+    for task in every.keys() - entered.keys():
         parts.append(
             f"{task} is left out: tuned vanilla is not {LEAST} standard errors above the constant.\n"
         )
@@ -154,7 +154,7 @@ def fit_section(folder: Path = FIT) -> str:
         cells = [label]
         for part in ("validation", "others"):
             own, values = (np.array([100 * one[m][part] for one in draws]) for m in ("agwm", label))
-            difference_ = "" if label == "agwm" else _interval(own - values)
+            difference_ = "" if label == "agwm" else interval(own - values)
             cells += [f"{values.mean():.1f} ± {values.std(ddof=1):.1f}", difference_]
         rows.append(cells)
     heads = ["", "validation file", "agwm minus it", "1,000 other rows", "agwm minus it"]
@@ -187,11 +187,6 @@ def draw_cost(path: Path, bench: Path = BENCH) -> None:
     axis.set_xlabel("time of an iteration, in vanilla steps (CPU)")
     axis.grid(axis="x", alpha=0.3)
     save_figure(figure, path)
-
-
-def _interval(values: np.ndarray) -> str:
-    mean, low, high = difference(values)
-    return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
 if __name__ == "__main__":

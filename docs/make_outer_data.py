@@ -19,7 +19,9 @@ from agwm.markdown import put_between
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "examples"))
 
-from outer_data.table import OWN, by_method, difference, scores, table  # noqa: E402  no package
+from outer_data.table import OWN, by_method, difference, interval, scores, table  # noqa: E402  no package
+
+__all__ = ["OWN", "compared", "draw_panels", "found", "interval"]  # for other pages
 
 PAGE, RESULTS = ROOT / "docs" / "outer_data.md", ROOT / "docs" / "results" / "outer_data"
 NAMES = ("continual", "noisy_labels", "domain_shift")
@@ -52,9 +54,12 @@ def page(folder: Path = RESULTS) -> str:
 
 def draw_differences(every: Mapping[str, list[dict[str, Any]]], path: Path) -> None:
     """Draw, for each example, the paired differences of both forms of agwm to every control."""
-    panels = {name: scores(by_method(runs))[1] for name, runs in every.items()}
-    last = {name: {method: one[:, -1] for method, one in found.items()} for name, found in panels.items()}
-    draw_panels(last, OWN, path)
+    draw_panels({name: compared(runs) for name, runs in every.items()}, OWN, path)
+
+
+def compared(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return method -> the score that methods are compared by, seed by seed."""
+    return {method: one[:, -1] for method, one in scores(by_method(runs))[1].items()}
 
 
 def draw_panels(panels: Mapping[str, Mapping[str, Any]], owns: Sequence[str], path: Path) -> None:

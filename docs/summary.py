@@ -30,10 +30,8 @@ def summary(results: Path) -> str:
             what = f"one distribution, {runs[0].run_info.train_size} examples: {task}"
             rows.append(_row(what, make_alpha.scores(runs), "vanilla", make_alpha.OWN[0], make_alpha.OWN))
     for name, runs in make_outer_data.found(results / "outer_data").items():
-        by_name = make_outer_data.scores(make_outer_data.by_method(runs))[1]
-        last = {method: one[:, -1] for method, one in by_name.items()}
         what = _EXAMPLES[name].format(outer=runs[0]["outer"])
-        rows.append(_row(what, last, "plain", "agwm_rank1", make_outer_data.OWN))
+        rows.append(_row(what, make_outer_data.compared(runs), "plain", "agwm_rank1", make_outer_data.OWN))
     heads = ["ten draws of each", "plain finetuning", "best control", "agwm", "agwm minus it [95 %]"]
     return f"{table(heads, rows)}\n" if rows else "No experiment has been made.\n"
 
@@ -41,11 +39,10 @@ def summary(results: Path) -> str:
 def _row(what: str, scores: Mapping[str, Any], plain: str, own: str, owns: tuple[str, ...]) -> list[str]:
     controls = [name for name in scores if name not in owns]
     best = max(controls, key=lambda name: scores[name].mean())
-    mean, low, high = make_outer_data.difference(scores[own] - scores[best])
     return [
         what,
         f"{scores[plain].mean():.1f}",
         f"{scores[best].mean():.1f} (`{best}`)",
         f"{scores[own].mean():.1f}",
-        f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]",
+        make_outer_data.interval(scores[own] - scores[best]),
     ]

@@ -96,9 +96,9 @@ DOORS = {"agwm", "__main__"}
 # Modules of the package's ground. A new one is a decision, so it is written down.
 GROUND = {
     "_version", "batches", "betty_programs", "betty_release", "cards", "checkpoints", "checks",
-    "durations", "errors", "files", "finiteness", "folders", "forward_pass", "late_names", "markdown",
-    "model_loss", "nested", "out_of_memory", "processes", "processing", "progress", "rng", "scores",
-    "temporary_files", "versions",
+    "durations", "errors", "files", "finiteness", "folders", "forward_pass", "late_names", "launch",
+    "markdown", "model_loss", "nested", "out_of_memory", "processes", "processing", "progress", "rng",
+    "scores", "temporary_files", "versions",
 }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from agwm.command_line.completion import PrintCompletion
 from agwm.command_line.flags import Parser
 from agwm.command_line.guard import run_command
 from agwm.errors import ProcessError
+from agwm.launch import started_processes
 
 __all__ = ["main", "make_parser"]
 
@@ -57,8 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    size = os.environ.get("WORLD_SIZE") or "1"
-    if "RANK" in os.environ and size != "1":
+    size = started_processes()
+    if size > 1:
         raise ProcessError(
             f"A command is one process: expected a start without torchrun or accelerate launch, got process"
             f" {os.environ['RANK']} of {size}. Start it alone; several runs at once are compare --jobs, and"

@@ -31,10 +31,8 @@ def config_file(name: str) -> Path:
         >>> config_file("grids/minilm") == FOLDER / "grids" / "minilm.yaml"
         True
     """
-    path = Path(name)
-    with suppress(OSError, ValueError):  # too long for a path, or with a NUL
-        if path.exists() and not path.is_dir():
-            return path
+    if _is_there(Path(name)):
+        return Path(name)
     found, short, known = _of_package(name), _short(name), config_names()
     if found is not None:
         return found
@@ -56,10 +54,13 @@ def base_file(name: str, beside: Path) -> Path:
         True
     """
     path = beside / name
-    with suppress(OSError, ValueError):
-        if path.exists():
-            return path
-    return _of_package(name) or path
+    return path if _is_there(path) else _of_package(name) or path
+
+
+def _is_there(path: Path) -> bool:
+    with suppress(OSError, ValueError):  # too long for a path, or with a NUL
+        return path.exists() and not path.is_dir()
+    return False
 
 
 def _short(name: str) -> str:

@@ -162,7 +162,9 @@ class MendedProblem(ImplicitProblem):
 
     def _share(self, idx: int, batch: Any) -> float | None:
         """Return what the loss of a batch is multiplied by; None if no process has one."""
-        told = self.train_data_loader[idx].share if num_processes() > 1 else 1.0
+        if num_processes() == 1:
+            return None if batch is None else 1.0
+        told = self.train_data_loader[idx].share
         if batch is not None and told is not None:
             return told
         return share_of(0 if batch is None else num_examples(batch), self.device)

@@ -171,7 +171,7 @@ def train(
                 scaler.scale(loss if share == 1.0 else loss * share).backward()
                 average_gradients_([*parameters, *others])
                 scaler.unscale_(optimizer)
-                with in_common(seed, state.step, device):
+                with in_common(seed, state.step, 1, device):
                     hooks.edit_gradients(model)
                 if config.clipping > 0:
                     norm = torch.nn.utils.clip_grad_norm_(parameters, config.clipping)
@@ -181,7 +181,7 @@ def train(
                     norm = norm + largest_gradient(others).to(norm.device)
                 if check.look(state.step, [loss], norm, [source.place], scaler.is_enabled()):
                     state.losses.append(loss.detach() * share)
-                with in_common(-seed, state.step, device):
+                with in_common(seed, state.step, 2, device):
                     hooks.before_step(optimizer)
                     scaler.step(optimizer)
                     scaler.update()

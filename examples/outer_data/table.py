@@ -66,7 +66,7 @@ def table(records: dict[str, list[dict[str, Any]]]) -> str:
                     f"{mean:.1f} ± {std:.1f}"
                     for mean, std in zip(found.mean(axis=0), found.std(axis=0, ddof=1), strict=True)
                 ),
-                *("" if name == method else _text(by_name[name][:, -1] - found[:, -1]) for name in own),
+                *("" if name == method else interval(by_name[name][:, -1] - found[:, -1]) for name in own),
             ]
         )
     seeds = len(next(iter(by_name.values())))
@@ -77,6 +77,7 @@ def table(records: dict[str, list[dict[str, Any]]]) -> str:
     )
 
 
-def _text(values: np.ndarray) -> str:
+def interval(values: np.ndarray) -> str:
+    """Return the mean of paired differences and its interval, as it stands in a table."""
     mean, low, high = difference(values)
     return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
