@@ -15,6 +15,7 @@ from typing import Any
 from agwm.experiments.reporting.picture_parts import new_figure, save_figure, styles_of
 from agwm.files import read_json, write_text
 from agwm.markdown import put_between
+from agwm.markdown import table as markdown_table
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "examples"))
@@ -26,7 +27,6 @@ __all__ = ["OWN", "compared", "draw_panels", "found", "interval"]  # for other p
 PAGE, RESULTS = ROOT / "docs" / "outer_data.md", ROOT / "docs" / "results" / "outer_data"
 NAMES = ("continual", "noisy_labels", "domain_shift")
 DIFFERENCES, NUMBERS = "differences.png", "numbers.png"
-Records = dict[str, list[dict[str, Any]]]
 
 
 def found(folder: Path = RESULTS) -> dict[str, list[dict[str, Any]]]:
@@ -43,7 +43,7 @@ def section(folder: Path = RESULTS) -> str:
         hours = sum(run["seconds"] for run in runs) / 3600
         cards = " and ".join(sorted({run["card"] or "a CPU" for run in runs}))
         below = f"{len(runs)} runs, {hours:.1f} hours in all, on {cards}.\n"
-        parts.append(f"### {name}\n\n{table(by_method(runs))}\n{below}")
+        parts.append(f"### {name}\n\n{table(by_method(runs))}\n{below}{numbers_table(name, folder)}")
     return "\n".join(parts) or "Nothing yet: no runs have been made with the settings above.\n"
 
 
@@ -92,26 +92,51 @@ def draw_panels(panels: Mapping[str, Mapping[str, Any]], owns: Sequence[str], pa
     save_figure(figure, path)
 
 
-def numbers(name: str, folder: Path = RESULTS) -> dict[int, Records]:
-    """Return number of outer examples -> method -> the runs of an example."""
-    every = [read_json(path) for path in sorted(folder.glob(f"{name}*.json"))]
-    return dict(sorted((runs[0]["outer"], by_method(runs)) for runs in every))
+def numbers(name: str, folder: Path = RESULTS) -> dict[int, dict[str, Any]]:
+    """Return number of outer examples -> method -> scores, draw by draw: those that all numbers have."""
+    every = [by_method(read_json(path)) for path in sorted(folder.glob(f"{name}*.json"))]
+    methods = [method for method in every[0] if all(method in runs for runs in every)]
+    seeds = set.intersection(*({run["seed"] for run in runs[methods[0]]} for runs in every))
+    found = {}
+    for runs in every:
+        shared = {method: [run for run in runs[method] if run["seed"] in seeds] for method in methods}
+        found[shared[methods[0]][0]["outer"]] = {m: one[:, -1] for m, one in scores(shared)[1].items()}
+    return dict(sorted(found.items()))
+
+
+def numbers_table(name: str, folder: Path = RESULTS) -> str:
+    """Return a table for both ways to learn a rank-1 alpha, a row for each number; or nothing."""
+    by_number = numbers(name, folder)
+    if len(by_number) < 2:
+        return ""
+    first = next(iter(by_number.values()))
+    learned = [method for method in ("agwm_rank1", "after_rank1") if method in first]
+    controls = [method for method in first if method not in OWN[:1]]
+    rows = [
+        [
+            own,
+            str(number),
+            f"{one[own].mean():.1f}",
+            *("" if method == own else interval(one[own] - one[method]) for method in controls),
+        ]
+        for own in learned
+        for number, one in by_number.items()
+    ]
+    heads = ["", "outer examples", "score", *(f"minus {method}" for method in controls)]
+    seeds = len(first[learned[0]])
+    return f"\nOther numbers of outer examples, draws 1 to {seeds}:\n\n{markdown_table(heads, rows)}"
 
 
 def draw_numbers(folder: Path, path: Path) -> None:
     """Draw how the scores of the examples depend on the number of outer examples."""
-    every = {name: numbers(name, folder) for name in NAMES}
-    every = {name: runs for name, runs in every.items() if len(runs) > 1}
+    every = {name: numbers(name, folder) for name in found(folder)}
+    every = {name: by_number for name, by_number in every.items() if len(by_number) > 1}
     figure = new_figure(4.2 * len(every) + 1, 3.4)
     axes = figure.subplots(1, len(every), squeeze=False)[0]
     for axis, (name, by_number) in zip(axes, every.items(), strict=True):
-        shared = set.intersection(*(set(runs) for runs in by_number.values()))
-        methods = [method for method in next(iter(by_number.values())) if method in shared]
-        for method, (color, marker) in styles_of(methods).items():
-            ends = [difference(scores(runs)[1][method][:, -1]) for runs in by_number.values()]
-            means, lows, highs = zip(*ends, strict=True)
+        for method, (color, marker) in styles_of(next(iter(by_number.values()))).items():
+            means = [one[method].mean() for one in by_number.values()]
             axis.plot(list(by_number), means, marker=marker, color=color, label=method, markersize=5)
-            axis.fill_between(list(by_number), lows, highs, color=color, alpha=0.08)
         axis.set_xscale("log")
         axis.set_xticks(list(by_number), [str(number) for number in by_number])
         axis.minorticks_off()
@@ -127,5 +152,5 @@ if __name__ == "__main__":
     write_text(PAGE, page())
     if every := found():
         draw_differences(every, RESULTS / DIFFERENCES)
-    if any(len(numbers(name)) > 1 for name in NAMES):
+    if any(len(numbers(name)) > 1 for name in every):
         draw_numbers(RESULTS, RESULTS / NUMBERS)

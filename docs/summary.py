@@ -28,16 +28,18 @@ def summary(results: Path) -> str:
     if (results / "alpha").is_dir():
         for task, runs in make_alpha.entering(make_alpha.by_task(results / "alpha")).items():
             what = f"one distribution, {runs[0].run_info.train_size} examples: {task}"
-            rows.append(_row(what, make_alpha.scores(runs), "vanilla", make_alpha.OWN[0], make_alpha.OWN))
+            by_label = make_alpha.scores(runs)
+            own = next(label for label in make_alpha.OWN if label in by_label)
+            rows.append(_row(what, by_label, "vanilla", own))
     for name, runs in make_outer_data.found(results / "outer_data").items():
         what = _EXAMPLES[name].format(outer=runs[0]["outer"])
-        rows.append(_row(what, make_outer_data.compared(runs), "plain", "agwm_rank1", make_outer_data.OWN))
+        rows.append(_row(what, make_outer_data.compared(runs), "plain", make_outer_data.OWN[-1]))
     heads = ["ten draws of each", "plain finetuning", "best control", "agwm", "agwm minus it [95 %]"]
     return f"{table(heads, rows)}\n" if rows else "No experiment has been made.\n"
 
 
-def _row(what: str, scores: Mapping[str, Any], plain: str, own: str, owns: tuple[str, ...]) -> list[str]:
-    controls = [name for name in scores if name not in owns]
+def _row(what: str, scores: Mapping[str, Any], plain: str, own: str) -> list[str]:
+    controls = [name for name in scores if not name.startswith("agwm")]
     best = max(controls, key=lambda name: scores[name].mean())
     return [
         what,

@@ -21,10 +21,10 @@ from outer_data.trainings import (
 Training = Callable[[Ground, Settings, int], nn.Module]
 Afterwards = Callable[[Ground, Mapping[str, Tensor], Settings, int], nn.Module]
 
-_RATES = (5e-5, 1e-4, 2e-4, 4e-4)
+_RATES = (5e-5, 1e-4, 2e-4, 4e-4)  # of W, the same for all methods
 _RATES_OF_W = tuple(Settings(learning_rate=rate) for rate in _RATES)
-_RATES_OF_BOTH = tuple(Settings(rate, own) for rate in (1e-4, 2e-4) for own in (2e-2, 1e-1))
-_PULLS = tuple(Settings(rate, strength=pull) for rate in (1e-4, 2e-4) for pull in (30.0, 100.0))
+_RATES_OF_BOTH = tuple(Settings(rate, attention_learning_rate=1e-1) for rate in _RATES)
+_PULLS = tuple(Settings(rate, strength=100.0) for rate in _RATES)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from agwm.markdown import table as markdown_table
 from outer_data.methods import METHODS
 
 OWN = ("agwm_scalar", "agwm_rank1")
+LEARNED = ("after_rank1", *OWN)  # what has a column of differences to all others
 
 
 def by_method(records: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -50,8 +51,8 @@ def table(records: dict[str, list[dict[str, Any]]]) -> str:
         records: Method -> its runs, seed by seed.
     """
     names, by_name = scores(records)
-    own = [name for name in OWN if name in by_name]
-    heads = ["", "rate", "rate of alpha", "seconds", *names, *(f"{name} minus it" for name in own)]
+    own = [name for name in LEARNED if name in by_name]
+    heads = ["", "rate", "rate of alpha", *names, *(f"{name} minus it" for name in own)]
     rows = []
     for method, found in by_name.items():
         settings = records[method][0]["settings"]
@@ -61,7 +62,6 @@ def table(records: dict[str, list[dict[str, Any]]]) -> str:
                 method,
                 f"{settings['learning_rate']:g}",
                 f"{settings['attention_learning_rate']:g}" if has_alpha else "",
-                f"{np.mean([run['seconds'] for run in records[method]]):.0f}",
                 *(
                     f"{mean:.1f} ± {std:.1f}"
                     for mean, std in zip(found.mean(axis=0), found.std(axis=0, ddof=1), strict=True)

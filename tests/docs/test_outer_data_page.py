@@ -37,7 +37,9 @@ def test_tables_and_pictures_come_from_the_records(tmp_path):
     assert "### continual" in text and "noisy_labels" not in text
     assert "12 runs, 12.0 hours in all, on a CPU." in text
     assert "+2.0 [+2.0, +2.0]" in text  # agwm_scalar minus plain: all differences are equal
-    assert list(make_outer_data.numbers("continual", tmp_path)) == [30, 120]
+    by_number = make_outer_data.numbers("continual", tmp_path)
+    assert list(by_number) == [30, 120] and list(by_number[120]) == methods[1:]  # what both have
+    assert "| agwm_rank1 | 120            | 85.0  |" in text  # 82 on average, and three times the gain
     make_outer_data.draw_differences(make_outer_data.found(tmp_path), tmp_path / "differences.png")
     make_outer_data.draw_numbers(tmp_path, tmp_path / "numbers.png")
     assert all((tmp_path / name).stat().st_size > 10_000 for name in ("differences.png", "numbers.png"))
