@@ -92,6 +92,11 @@ def plain_text(text: object) -> str:
     return re.sub(r"([\\`*_{}\[\]<>#|~&$!])", r"\\\1", line[:200] + ("..." if len(line) > 200 else ""))
 
 
+def class_name(model: nn.Module) -> str:
+    """Return the name of a model's class, without what ``fully_shard`` puts before it."""
+    return type(model).__name__.removeprefix("FSDP")
+
+
 def base_name(name_or_path: str) -> str:
     """Return the name of a pretrained model: of a folder its last part, as a path is nobody's business.
 
@@ -130,7 +135,7 @@ def card_text(model: nn.Module, about: str, code: str, facts: CardFacts, more: s
         more: Sections that follow.
     """
     base = facts.base or base_name(getattr(getattr(model, "config", None), "_name_or_path", "") or "")
-    title = f"{type(model).__name__}, finetuned by {plain_text(facts.method or 'agwm')}"
+    title = f"{class_name(model)}, finetuned by {plain_text(facts.method or 'agwm')}"
     parts = [_front_matter(model, base, facts), f"# {title}\n\n{about}"]
     if code:
         parts.append(f"## Use\nRun in this folder; elsewhere put its path for `.`\n```python\n{code}```")
@@ -153,7 +158,7 @@ def loading_code(model: nn.Module, has_tokenizer: bool, text_columns: Sequence[s
         has_tokenizer: True if its tokenizer lies beside it.
         text_columns: Names of the columns of the texts: a second one makes it a pair.
     """
-    name = type(model).__name__
+    name = class_name(model)
     if not isinstance(getattr(transformers, name, None), type):
         return ""
     if not (has_tokenizer and name.endswith(_CLASSIFIER)):
@@ -178,7 +183,7 @@ def _is_on_hub(name: str) -> bool:
 
 
 def _front_matter(model: nn.Module, base: str, facts: CardFacts) -> str:
-    kind = "text-classification" if type(model).__name__.endswith(_CLASSIFIER) else None
+    kind = "text-classification" if class_name(model).endswith(_CLASSIFIER) else None
     scores = [
         EvalResult(
             task_type=kind or "other",
@@ -195,7 +200,7 @@ def _front_matter(model: nn.Module, base: str, facts: CardFacts) -> str:
         tags=["agwm", "finetuning", "low-resource"],
         base_model=base if "/" in base and _is_on_hub(base) else None,
         pipeline_tag=kind,
-        model_name=type(model).__name__ if scores else None,
+        model_name=class_name(model) if scores else None,
         eval_results=scores or None,
     )
     return f"---\n{data.to_yaml()}\n---"

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from agwm.errors import DivergenceError
+from agwm.shards import whole
 
 __all__ = ["StepCheck", "check_tensors", "check_weights", "largest_gradient"]
 
@@ -22,7 +23,7 @@ def largest_gradient(parameters: Iterable[Tensor]) -> Tensor:
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     if not gradients:
         return torch.zeros((), device="cpu")
-    return torch.nn.utils.get_total_norm(gradients, math.inf)
+    return whole(torch.nn.utils.get_total_norm(gradients, math.inf))
 
 
 class StepCheck:
@@ -107,7 +108,8 @@ def check_tensors(
     """
     floats = {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}
     flags = [
-        (~tensor.isnan() if allows_infinity else tensor.isfinite()).all() for tensor in floats.values()
+        whole((~tensor.isnan() if allows_infinity else tensor.isfinite()).all())
+        for tensor in floats.values()
     ]
     if not flags:
         return
@@ -115,7 +117,7 @@ def check_tensors(
     found = torch.stack([flag.to(flags[0].device) for flag in flags]).tolist()
     for name, is_good in zip(floats, found, strict=True):
         if not is_good:
-            got = "nan" if bool(floats[name].isnan().any()) else "inf"
+            got = "nan" if bool(whole(floats[name].isnan().any())) else "inf"
             raise DivergenceError(
                 f"Weight {name!r} is not finite{where}: expected finite numbers, got {got}. {remedy}"
             )

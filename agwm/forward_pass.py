@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from agwm.shards import any_sharded
+
 __all__ = ["ForwardPass", "needed", "note_inputs"]
 
 _present = threading.local()
@@ -51,10 +53,41 @@ class ForwardPass:
         finally:
             self.wanted = None
 
-    def gradients(self, loss: Tensor, tensors: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
-        """Return the gradient of ``loss`` by each tensor; None where it does not depend on it."""
+    def gradients(
+        self, loss: Tensor, tensors: Sequence[Tensor], leaves: Sequence[Tensor] = ()
+    ) -> tuple[Tensor | None, ...]:
+        """Return the gradient of ``loss`` by each tensor; None where it does not depend on it.
+
+        Args:
+            loss: The loss.
+            tensors: What it is differentiated by.
+            leaves: All parameters that it may depend on. Where one of them is sharded, the gradient by
+                sharded ones is the average over all processes.
+        """
+        if any_sharded(leaves):
+            return _gradients_of_shards(loss, tensors, leaves)
         with self.only(tensors):
             return torch.autograd.grad(loss, tensors, allow_unused=True)
+
+
+def _gradients_of_shards(
+    loss: Tensor, tensors: Sequence[Tensor], leaves: Sequence[Tensor]
+) -> tuple[Tensor | None, ...]:
+    """Return gradients by way of ``.grad``, which is left as it was.
+
+    The graph holds weights as ``fully_shard`` gathered them. A whole backward pass alone puts their
+    gradients into ``.grad`` of the sharded ones, and frees what was gathered.
+    """
+    leaves = list({id(leaf): leaf for leaf in (*tensors, *leaves)}.values())
+    held = [leaf.grad for leaf in leaves]
+    for leaf in leaves:
+        leaf.grad = None
+    try:
+        loss.backward()
+        return tuple(tensor.grad for tensor in tensors)
+    finally:
+        for leaf, gradient in zip(leaves, held, strict=True):
+            leaf.grad = gradient
 
 
 def note_inputs(ctx: Any, inputs: Sequence[Any]) -> None:

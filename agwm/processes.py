@@ -16,9 +16,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from agwm.errors import ProcessError, reason
+from agwm.errors import ProcessError
 from agwm.launch import started_processes
+from agwm.peers import introduce, naming_lost
 from agwm.rng import RngState, seed_everything
+from agwm.shards import is_sharded, num_sharing
 
 __all__ = [
     "average_",
@@ -27,6 +29,7 @@ __all__ = [
     "check_agreement",
     "check_alone",
     "check_joined",
+    "check_shards",
     "check_unsharded",
     "in_common",
     "num_processes",
@@ -80,20 +83,40 @@ def check_alone(what: str) -> None:
         )
 
 
-def check_unsharded(parameters: Iterable[tuple[str, Tensor]]) -> None:
+def check_unsharded(parameters: Iterable[tuple[str, Tensor]], what: str, remedy: str) -> None:
     """Raise for weights of which a process has a part only, as ``fully_shard`` (FSDP2) leaves them.
 
     Args:
         parameters: Weights by name.
+        what: What cannot be done with them.
+        remedy: What to do.
 
     Raises:
         ProcessError: If one is a ``DTensor``.
     """
     for name, parameter in parameters:
-        if hasattr(parameter, "placements"):
+        if is_sharded(parameter):
             raise ProcessError(
-                f"Weights are sharded: expected whole ones in each process, got a DTensor in {name!r}. Do"
-                " not call fully_shard on the model: processes share the examples, not the weights."
+                f"Weights are sharded: expected whole ones in each process for {what}, got a DTensor in"
+                f" {name!r}. {remedy}"
+            )
+
+
+def check_shards(parameters: Iterable[tuple[str, Tensor]]) -> None:
+    """Raise for sharded weights that other processes share than those that share the examples: all.
+
+    Args:
+        parameters: Weights by name.
+
+    Raises:
+        ProcessError: If there are some.
+    """
+    for name, parameter in parameters:
+        size = num_sharing(parameter) if is_sharded(parameter) else num_processes()
+        if size != num_processes():
+            raise ProcessError(
+                f"Weights are shared by a part of the processes: expected all {num_processes()}, got"
+                f" {size} for {name!r}. Call fully_shard with a mesh of all."
             )
 
 
@@ -101,24 +124,23 @@ def _sum_(tensor: Tensor, operation: dist.ReduceOp.RedOpType = dist.ReduceOp.SUM
     """Sum a tensor over all processes in place, and return it.
 
     Raises:
-        ProcessError: If another process is gone.
+        ProcessError: If another process is gone; names it.
     """
-    try:
+    with naming_lost():
         dist.all_reduce(tensor, operation)
-    except RuntimeError as error:
-        raise ProcessError(
-            f"A process is lost: expected all {num_processes()} to exchange gradients, got no answer in"
-            f" process {process_number()} ({reason(error)}). Look at what the others printed last."
-        ) from None
     return tensor
 
 
 def average_(tensors: list[Tensor]) -> list[Tensor]:
-    """Average each tensor over all processes in place, and return them."""
+    """Average each tensor over all processes in place, and return them.
+
+    A sharded one is left as it is: its part is the average already.
+    """
     size = num_processes()
     if size > 1:
         for tensor in tensors:
-            _sum_(tensor).div_(size)
+            if not is_sharded(tensor):
+                _sum_(tensor).div_(size)
     return tensors
 
 
@@ -127,8 +149,10 @@ def average_gradients_(parameters: Sequence[Tensor]) -> None:
     """Average ``.grad`` over all processes.
 
     A parameter that only some processes used counts as zero in the others; one that none used keeps
-    no gradient, so that the optimizer leaves it alone as it would in one process.
+    no gradient, so that the optimizer leaves it alone as it would in one process. Sharded parameters have
+    averages already, from the backward pass.
     """
+    parameters = [parameter for parameter in parameters if not is_sharded(parameter)]
     if num_processes() == 1 or not parameters:
         return
     used = torch.tensor(
@@ -157,10 +181,12 @@ def share_of(num_examples: int, device: torch.device | str) -> float | None:
 
 @torch.no_grad()
 def broadcast_(tensors: Iterable[Tensor]) -> None:
-    """Give every process the tensors of the first."""
+    """Give every process the tensors of the first; sharded ones are one tensor already."""
     if num_processes() > 1:
+        introduce()
         for tensor in tensors:
-            dist.broadcast(tensor.data, 0)
+            if not is_sharded(tensor):
+                dist.broadcast(tensor.data, 0)
 
 
 def part_ways(seed: int) -> None:
@@ -200,12 +226,13 @@ def check_agreement(tensors: Mapping[str, Tensor], where: str) -> None:
     """Raise unless all processes have the same tensors.
 
     Args:
-        tensors: The tensors by name.
+        tensors: The tensors by name; sharded ones, which differ, are left out.
         where: End of the sentence "... differs between processes", for the message.
 
     Raises:
         ProcessError: If one differs; names the first.
     """
+    tensors = {name: tensor for name, tensor in tensors.items() if not is_sharded(tensor)}
     if num_processes() == 1 or not tensors:
         return
     sums = torch.stack([tensor.double().sum() for tensor in tensors.values()])

@@ -97,8 +97,8 @@ DOORS = {"agwm", "__main__"}
 GROUND = {
     "_version", "batches", "betty_programs", "betty_release", "cards", "checkpoints", "checks",
     "durations", "errors", "files", "finiteness", "folders", "forward_pass", "late_names", "launch",
-    "markdown", "model_loss", "nested", "out_of_memory", "processes", "processing", "progress", "rng",
-    "scores", "temporary_files", "versions",
+    "markdown", "model_loss", "nested", "out_of_memory", "peers", "processes", "processing", "progress",
+    "rng", "scores", "shards", "temporary_files", "versions",
 }  # fmt: skip
 
 

@@ -12,102 +12,20 @@ Each function here maps v to u for one assumption about F. None of them needs a 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from agwm.checks import check_value
-from agwm.errors import HypergradientError
+from agwm.hypergradient.optimizers import InnerStep, is_coupled, numbers, sign
+from agwm.shards import is_sharded, own_part, sum_of_parts
 
-__all__ = [
-    "BestResponse",
-    "InnerStep",
-    "check_optimizer",
-    "decays",
-    "is_coupled",
-    "numbers",
-    "optimizer_kind",
-    "response_vector",
-    "sign",
-]
+__all__ = ["BestResponse", "response_vector"]
 
 _BLOCK = 1 << 17  # entries
 BestResponse = Literal["identity", "sgd", "optimizer"]
-_KNOWN = (torch.optim.SGD, torch.optim.AdamW, torch.optim.Adam)
-
-
-@dataclass
-class InnerStep:
-    """One optimizer step of the inner problem, with everything that its derivative needs.
-
-    Attributes:
-        gradients: The gradients that the optimizer used, after clipping; None: the weight had none.
-        groups: The optimizer's settings (learning rate, betas, ...) of each weight at that step, copies;
-            None: clipping counts the weight, but the optimizer does not step it.
-        states: The optimizer's state of each weight after that step, its very tensors, to be read before
-            the next step; of SGD, whether it is the first.
-        kind: Name of the optimizer, as ``optimizer_kind`` gives it.
-        total_norm: Norm of all gradients before clipping; 0.0 where there is no clipping.
-        max_norm: Clipping threshold; 0.0 where there is none.
-        weights: W before the step; empty where nothing needs it.
-    """
-
-    gradients: list[Tensor | None]
-    groups: list[dict[str, Any] | None]
-    states: list[dict[str, Any]]
-    kind: str
-    total_norm: float = 0.0
-    max_norm: float = 0.0
-    weights: list[Tensor] = field(default_factory=list)
-
-    @property
-    def clip_factor(self) -> float:
-        """The factor by which clipping multiplied the gradients."""
-        if self.max_norm <= 0.0:
-            return 1.0
-        return min(1.0, self.max_norm / (self.total_norm + 1e-6))
-
-    def take_states(self, optimizer: torch.optim.Optimizer, weights: Sequence[torch.nn.Parameter]) -> None:
-        """Take the optimizer's state after the step, which Adam makes at its first one."""
-        if self.kind != "SGD":
-            self.states = [optimizer.state.get(weight, {}) for weight in weights]
-
-
-def optimizer_kind(optimizer: torch.optim.Optimizer) -> str:
-    """Return ``"SGD"``, ``"Adam"`` or ``"AdamW"`` of torch, subclasses included; else the class name.
-
-    A subclass is taken to step as its base does. A class of the same name from another library is
-    not one of torch's, and its name comes back in full.
-    """
-    for known in _KNOWN:
-        if isinstance(optimizer, known):
-            return known.__name__
-    return f"{type(optimizer).__module__}.{type(optimizer).__qualname__}"
-
-
-def check_optimizer(optimizer: torch.optim.Optimizer) -> None:
-    """Raise unless ``best_response='optimizer'`` knows the derivative of this optimizer's step.
-
-    Raises:
-        HypergradientError: If it is neither SGD, Adam nor AdamW, or runs in a mode not covered.
-    """
-    if not isinstance(optimizer, _KNOWN):
-        raise HypergradientError(
-            "No derivative of the inner optimizer: expected SGD, Adam or AdamW of torch.optim, got"
-            f" {optimizer_kind(optimizer)}. Use best_response='sgd' or 'identity'."
-        )
-    if any(group.get("amsgrad") for group in optimizer.param_groups):
-        raise HypergradientError(
-            "No derivative of the inner optimizer: expected amsgrad=False, got amsgrad=True."
-            " Turn it off, or use best_response='sgd' or 'identity'."
-        )
-
-
-def decays(optimizer: torch.optim.Optimizer) -> bool:
-    """Return whether W enters the derivative of the step: where weight decay enters Adam's moments."""
-    return any(is_coupled(optimizer_kind(optimizer), group) for group in optimizer.param_groups)
 
 
 def _times_adam_derivative_(
@@ -137,17 +55,6 @@ def _times_adam_derivative_(
     vector.mul_(slope.div_(denominator))
 
 
-def numbers(group: dict[str, Any]) -> dict[str, Any]:
-    """Return settings with tensors of one number as numbers."""
-
-    def number(value: Any) -> Any:
-        if isinstance(value, list | tuple):
-            return tuple(map(number, value))
-        return value.item() if isinstance(value, Tensor) and value.numel() == 1 else value
-
-    return {key: number(value) for key, value in group.items()}
-
-
 def _sgd_derivative(group: dict[str, Any], state: dict[str, Any], is_first: bool) -> float:
     """Derivative of SGD's update by the gradient: a number, ``-lr`` without momentum."""
     momentum = group["momentum"]
@@ -155,17 +62,6 @@ def _sgd_derivative(group: dict[str, Any], state: dict[str, Any], is_first: bool
         return -float(group["lr"])
     own = 1.0 if is_first else 1.0 - group["dampening"]
     return -float(group["lr"]) * (1.0 + momentum * own if group["nesterov"] else own)
-
-
-def sign(group: dict[str, Any]) -> float:
-    """Return the sign with which gradients enter the optimizer."""
-    return -1.0 if group.get("maximize") else 1.0
-
-
-def is_coupled(kind: str, group: dict[str, Any]) -> bool:
-    """True if weight decay enters Adam's moments (Adam does that, AdamW does not)."""
-    decoupled = group.get("decoupled_weight_decay", kind == "AdamW")
-    return bool(group.get("weight_decay")) and not decoupled
 
 
 def _blocks(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
@@ -231,12 +127,17 @@ def _through_optimizer_(vector: Sequence[Tensor], step: InnerStep) -> None:
                 v.zero_().index_copy_(0, rows, own[0])
 
 
-def _through_clipping_(vector: Sequence[Tensor], step: InnerStep) -> None:
+def _through_clipping_(vector: Sequence[Tensor], step: InnerStep, shards: Tensor | None) -> None:
     r"""Apply the transposed derivative of clipping by the global norm, in place.
 
     .. math:: g \mapsto c\,g,\; c = \frac{C}{\lVert g\rVert + 10^{-6}}:\qquad
               u = c\,\Big(s - \frac{g\,\langle g, s\rangle}
                                    {\lVert g\rVert(\lVert g\rVert + 10^{-6})}\Big)
+
+    Args:
+        vector: s, of sharded weights this process's part.
+        step: The step.
+        shards: One of the sharded weights; None: the weights are whole.
     """
     factor = step.clip_factor
     if factor >= 1.0:
@@ -247,7 +148,7 @@ def _through_clipping_(vector: Sequence[Tensor], step: InnerStep) -> None:
         if g is not None
         for block in _blocks(s, g)
     ]
-    inner = float(sum((s * g).sum() for s, g in pairs))
+    inner = float(sum_of_parts(sum(((s * g).sum() for s, g in pairs), torch.zeros(())), shards))
     # gradients are clipped already: g = clipped / factor, once in <g, s> and once in front of it.
     weight = inner / (factor**2 * step.total_norm * (step.total_norm + 1e-6))
     for s, g in pairs:
@@ -291,6 +192,7 @@ def response_vector(kind: BestResponse, vector: Sequence[Tensor], step: InnerSte
         for v, group in zip(vector, step.groups, strict=True):
             v.mul_(0.0 if group is None else -float(group["lr"]) * sign(group))
         return vector
-    _through_optimizer_(vector, step)
-    _through_clipping_(vector, step)
+    parts, step = [own_part(v) for v in vector], step.own_part()  # entry by entry, each its own
+    _through_optimizer_(parts, step)
+    _through_clipping_(parts, step, next(filter(is_sharded, vector), None))
     return vector

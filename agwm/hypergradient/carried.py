@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from agwm.hypergradient.best_response import BestResponse, InnerStep, is_coupled, numbers, sign
+from agwm.hypergradient.best_response import BestResponse
+from agwm.hypergradient.optimizers import InnerStep, is_coupled, numbers, sign
 
 __all__ = ["Carried", "carry_"]
 

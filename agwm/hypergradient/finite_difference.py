@@ -18,6 +18,8 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
+from agwm.shards import whole
+
 __all__ = [
     "Scheme",
     "default_epsilon",
@@ -37,7 +39,7 @@ _NEAR_ZERO = 0.005  # rms of weights that have no scale of their own yet
 
 def _norms(tensors: Sequence[Tensor], order: int = 2) -> Tensor:
     """Return the norm of each tensor, all on the device of the first."""
-    norms = torch._foreach_norm([tensor.detach() for tensor in tensors], order)
+    norms = [whole(norm) for norm in torch._foreach_norm([tensor.detach() for tensor in tensors], order)]
     return torch.stack([norm.to(norms[0].device) for norm in norms])
 
 

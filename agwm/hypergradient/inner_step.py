@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from agwm.errors import HypergradientError
-from agwm.hypergradient.best_response import InnerStep, optimizer_kind
+from agwm.hypergradient.optimizers import InnerStep, optimizer_kind
 from agwm.hypergradient.pass_state import PassState
+from agwm.shards import own_part
 
 __all__ = ["StepTrace", "dense", "filled", "first_rows", "inner_step", "num_examples", "owned"]
 
@@ -147,12 +148,11 @@ def owned(gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
     result = []
     for gradient in gradients:
         if gradient is not None:
-            is_expanded = any(
-                s == 0 and n > 1 for s, n in zip(gradient.stride(), gradient.shape, strict=True)
-            )
-            if is_expanded or gradient.data_ptr() in seen:
+            part = own_part(gradient)
+            is_expanded = any(s == 0 and n > 1 for s, n in zip(part.stride(), part.shape, strict=True))
+            if part.numel() and (is_expanded or part.data_ptr() in seen):
                 gradient = gradient.clone(memory_format=torch.contiguous_format)
-            seen.add(gradient.data_ptr())
+            seen.add(own_part(gradient).data_ptr())
         result.append(gradient)
     return result
 

@@ -10,16 +10,17 @@ from torch import Tensor
 
 from agwm.errors import HypergradientError
 from agwm.forward_pass import ForwardPass
-from agwm.hypergradient.best_response import check_optimizer, decays
 from agwm.hypergradient.carried import carry_
 from agwm.hypergradient.hooks import check_names, owner_of
 from agwm.hypergradient.inner_step import StepTrace, inner_step
+from agwm.hypergradient.optimizers import check_optimizer, decays
 from agwm.hypergradient.pass_state import PassState
 from agwm.hypergradient.recording import Recording, refuse_opaque, refuse_unrecorded
 from agwm.hypergradient.settings import HYPERGRADIENT_TYPE, Hypergradient
 from agwm.hypergradient.whole_step import WholeStep
 from agwm.processes import average_gradients_
 from agwm.rng import replay
+from agwm.shards import whole
 
 __all__ = ["RecordedStep", "learning"]
 
@@ -181,7 +182,7 @@ class RecordedStep(WholeStep):
         if self._is_exact and not now.is_marked(parameters):
             refuse_opaque(self, "clip_grad")
         now.reached.add("clip_grad")
-        now.total_norm = torch.nn.utils.clip_grad_norm_(parameters, self.gradient_clipping)
+        now.total_norm = whole(torch.nn.utils.clip_grad_norm_(parameters, self.gradient_clipping))
         now.mark(parameters)
 
     def check_step(self, total_norm: Tensor | float) -> None:

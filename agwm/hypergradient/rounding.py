@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from agwm.errors import AgwmWarning
-from agwm.hypergradient.best_response import InnerStep
+from agwm.hypergradient.optimizers import InnerStep
 
 __all__ = ["RoundingWatch", "is_first_of_adam", "rounding_units"]
 

@@ -66,11 +66,16 @@ class SearchStep(RecordedStep):
         if self._is_exact:
             now.mark(params)
 
+    def _reached(self) -> list[torch.nn.Parameter]:
+        """Return the parameters that take gradient in a backward pass: W, and what is above."""
+        own = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
+        return [*own, *(p for parent in self._parents for p in learning(parent))]
+
     def _set_inner_gradient(self, loss: Tensor, params: list[torch.nn.Parameter]) -> None:
         settings = self.hypergradient
         reuses = self._is_last_before_outer and settings.reuses_inner_gradient
         uppers = [p for parent in self._parents for p in learning(parent)] if reuses else []
-        gradients = self._recording.forward.gradients(loss, [*params, *uppers])
+        gradients = self._recording.forward.gradients(loss, [*params, *uppers], self._reached())
         own = owned(dense(gradients[: len(params)], params, self.module))
         known = self._recording.trace.upper_gradients
         with self._half_done("setting gradients"):
@@ -84,7 +89,8 @@ class SearchStep(RecordedStep):
         weights = [p for p in inner.meta_trainable_parameters() if p.requires_grad]
         is_first = inner.hypergradient.order == "first"
         wanted = params if is_first else [*params, *weights]
-        gradients = owned(dense(self._recording.forward.gradients(loss, wanted), wanted, inner.module))
+        found = self._recording.forward.gradients(loss, wanted, inner._reached())
+        gradients = owned(dense(found, wanted, inner.module))
         direct = average_(filled(gradients[: len(params)], params))
         if self.scaler is None:
             check_finite(inner.step_number, direct=float(global_norm(direct)))
@@ -212,7 +218,7 @@ class SearchStep(RecordedStep):
                         loss, _ = self.get_loss(part)
                 finally:
                     self._recording.is_replaying = False
-                gradients = filled(forward.gradients(loss, uppers), uppers)
+                gradients = filled(forward.gradients(loss, uppers, self._reached()), uppers)
             total = gradients if not total else list(torch._foreach_add(total, gradients))
         return [gradient / self._scale() for gradient in total]
 

@@ -18,6 +18,7 @@ class Vanilla(OneLevelMethod):
 
     name = "vanilla"
     settings_class = None
+    takes_shards = True
 
 
 class _Longer(OneLevelMethod):

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from agwm.errors import ModelError
 from agwm.mixing.mixed_weight import MixedWeight, in_transform, recomputing
 from agwm.mixing.read_only import ReadOnlyWeights
+from agwm.shards import is_sharded
 
 __all__ = [
     "MIXUP",
@@ -138,6 +139,11 @@ def _is_layer_of_torch(reader: Any) -> bool:
     return is_layer and "reset" not in reader.f_code.co_name
 
 
+def _is_sharding(reader: Any) -> bool:
+    """Return whether ``fully_shard`` reads the weight, which looks after W."""
+    return reader.f_globals.get("__name__", "").startswith("torch.distributed.")
+
+
 def _property(attribute: str) -> property:
     def read(module: nn.Module) -> Tensor | None:
         weight = module._parameters.get(attribute)
@@ -147,10 +153,13 @@ def _property(attribute: str) -> property:
             raise AttributeError(attribute)  # nn.Module then says that there is none
         if torch.jit.is_tracing():
             raise ModelError(_no_torchscript(module))
-        if hasattr(weight, "placements"):
+        if is_sharded(weight) and _is_sharding(sys._getframe(1)):
+            return weight
+        if is_sharded(weight) and torch.is_grad_enabled():
             raise ModelError(
-                f"Cannot mix {attribute!r} of a {type(module).__name__}: expected a whole weight, got a"
-                " sharded one. Use DistributedDataParallel in place of fully_shard."
+                f"Cannot mix {attribute!r} of a {type(module).__name__}: expected a weight that fully_shard"
+                " has gathered, got its shard. Read it in the forward pass of its own module, or under"
+                " torch.no_grad()."
             )
         try:
             mixed = module.__dict__[_SLOTS][attribute].mix(weight)

@@ -16,6 +16,7 @@ from agwm.mixing.hook import MIXUP, MixedWeight, hooked_places
 from agwm.mixing.merging import Place
 from agwm.mixing.mixup import Mixup
 from agwm.mixing.selection import Candidate, Patterns, select
+from agwm.shards import reshard_
 
 __all__ = ["check_plain", "inject", "mixup_of", "ordinary_tensors"]
 
@@ -130,6 +131,7 @@ def inject(
     check_formula(formula)
     check_start(init_std, seed)
     check_plain(model)
+    reshard_(model)
     candidates = select(model, include, exclude)
     generator = None if seed is None else torch.Generator().manual_seed(seed)
     with ordinary_tensors():

@@ -13,6 +13,7 @@ from torch import nn
 
 from agwm.errors import ModelError
 from agwm.mixing.hook import MixedWeight
+from agwm.shards import part_like
 
 __all__ = ["Place", "places_outside", "write_mixed"]
 
@@ -37,7 +38,7 @@ def write_mixed(places: Sequence[Place]) -> None:
             )
     for parameter, weight in parameters.values():
         if parameter is not None:
-            parameter.copy_(weight.mix(parameter))
+            parameter.copy_(part_like(weight.mix(parameter), parameter))
 
 
 def places_outside(model: nn.Module, places: Sequence[Place]) -> list[str]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from agwm.mixing.alpha import Alpha
 from agwm.mixing.formulas import explicit_gradients
 from agwm.mixing.functions import mix_weights
+from agwm.shards import is_sharded, part_like, whole
 
 __all__ = ["MixedWeight", "in_transform", "recomputing"]
 
@@ -70,10 +71,12 @@ class MixedWeight:
             self._converted[key] = (own._version, converted)
         return converted
 
-    def move_(self, device: torch.device) -> None:
-        """Move W0 and alpha to a device for good."""
-        self.pretrained, self._converted = self.pretrained.to(device), {}
-        self.alpha.to(device)
+    def follow_(self, task: Tensor) -> None:
+        """Move W0 and alpha to the device of W for good; shard W0 where W is sharded."""
+        self.alpha.to(task.device)
+        if not is_sharded(self.pretrained):
+            self.pretrained = part_like(self.pretrained.to(task.device), task)
+        self._converted = {}
 
     def mix(self, task: Tensor) -> Tensor:
         """Return the mixed weights for task weights W, with the graph to W and alpha."""
@@ -94,12 +97,36 @@ class MixedWeight:
     def _mix(self, task: Tensor) -> Tensor:
         device = task.device
         factors = [f if f.device == device else f.to(device) for f in self.alpha.factors()]
-        mixed = self.function(task, self.pretrained_like(task), factors, self.formula)
+        if is_sharded(self.pretrained):
+            mixed = self._mix_whole(whole(task), factors)
+        else:
+            mixed = self.function(task, self.pretrained_like(task), factors, self.formula)
         if factors and getattr(_present, "is_recomputing", False) and not in_transform():
             setattr(mixed, _RECIPE, (self, task, self._stamp(task)))
         if self.note is not None and factors and mixed.requires_grad and not in_transform():
             mixed.register_hook(self.note)
         return mixed
+
+    def _mix_whole(self, task: Tensor, factors: list[Tensor]) -> Tensor:
+        """Mix weights in full, as ``fully_shard`` gathers them for a pass; W0 is gathered for it alone.
+
+        Backward gathers W0 again: no process keeps more of it than its part.
+        """
+
+        def gathered() -> Tensor:
+            return whole(self.pretrained).to(device=task.device, dtype=task.dtype)
+
+        pretrained = gathered()
+        memory = pretrained.data_ptr()
+
+        def pack(saved: Tensor) -> Tensor | None:
+            return None if saved.data_ptr() == memory else saved
+
+        def unpack(packed: Tensor | None) -> Tensor:
+            return gathered() if packed is None else packed
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
+            return self.function(task, pretrained, factors, self.formula)
 
     def explicit_part(self, slope: Tensor, direction: Tensor) -> list[tuple[nn.Parameter, Tensor]]:
         """Return the explicit part of the mixed derivative by each parameter of alpha.

@@ -248,10 +248,10 @@ class Mixup:
                 )
 
     def follow_model_(self) -> None:
-        """Move W0 and alpha to the devices of W. A pass does so for itself alone, each time."""
+        """Move W0 and alpha to where W is, its shards included. A pass does so for itself alone."""
         for name, candidate in self.candidates.items():
             if not candidate.task_weights.is_meta:
-                self.weights[name].move_(candidate.task_weights.device)
+                self.weights[name].follow_(candidate.task_weights)
 
     def attach(self, alphas: Mapping[str, Alpha], pretrained: Mapping[str, Tensor]) -> None:
         """Take alpha and W0 of every mixed weight and put the hook on; for ``inject`` and ``load``.

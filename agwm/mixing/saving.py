@@ -22,6 +22,7 @@ from agwm.errors import ModelError
 from agwm.files import write_json, write_text, write_whole
 from agwm.folders import whole_folder
 from agwm.mixing.alpha import ALPHA_FORMS, Attention
+from agwm.processes import check_unsharded
 from agwm.processing import check_processing_class, write_processing_class
 
 __all__ = ["plain_state", "save", "write_config", "write_hugging_face", "write_tensors"]
@@ -40,9 +41,26 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     write_whole(path, lambda temporary: save_file(copies, temporary, {"format": "pt"}))
 
 
-def write_hugging_face(model: PreTrainedModel, folder: Path, processing_class: Any = None) -> None:
-    """Let the model write itself, with its tokenizer's padding token and without the path it is from."""
-    type(model).save_pretrained(model, folder)  # W is what is meant: no notice of it
+def write_hugging_face(
+    model: PreTrainedModel,
+    folder: Path,
+    processing_class: Any = None,
+    state: dict[str, Tensor] | None = None,
+) -> None:
+    """Let the model write itself, with its tokenizer's padding token and without the path it is from.
+
+    Args:
+        model: The model.
+        folder: Folder to write into.
+        processing_class: Its tokenizer.
+        state: Its state in full, where its weights are sharded.
+
+    Raises:
+        ProcessError: If they are, and no state is given: one process alone cannot gather them.
+    """
+    if state is None:
+        check_unsharded(model.named_parameters(), "a model that is saved", _GATHER)
+    type(model).save_pretrained(model, folder, state_dict=state)  # W is what is meant: no notice of it
     write_config(model, folder, processing_class)
 
 
@@ -61,7 +79,9 @@ def plain_state(model: nn.Module) -> dict[str, Tensor]:
 
     Raises:
         ModelError: If it holds more than tensors.
+        ProcessError: If its weights are sharded.
     """
+    check_unsharded(model.named_parameters(), "a model that is saved", _GATHER)
     state = model.state_dict()
     for name, value in state.items():
         if not isinstance(value, Tensor):
@@ -71,6 +91,8 @@ def plain_state(model: nn.Module) -> dict[str, Tensor]:
             )
     return state
 
+
+_GATHER = "Save by the result of agwm.finetune, in all processes."
 
 _ABOUT = """An injected model, saved by agwm {version}: the task weights `W` of a `{name}` (in `{weights}`),
 its pretrained weights `W0` (`{pretrained}`) and the factors of the attention parameters

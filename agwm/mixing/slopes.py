@@ -9,6 +9,7 @@ from functools import partial
 from torch import Tensor
 
 from agwm.mixing.mixed_weight import MixedWeight
+from agwm.shards import is_sharded, mean_part
 
 __all__ = ["noting"]
 
@@ -24,7 +25,7 @@ def noting(weights: Mapping[str, MixedWeight], slopes: dict[str, Tensor]) -> Ite
         slopes: Where the gradients go.
     """
     for name, weight in weights.items():
-        weight.note = partial(_add, slopes, name)
+        weight.note = partial(_add, slopes, name, weight.pretrained)
     try:
         yield
     finally:
@@ -32,6 +33,8 @@ def noting(weights: Mapping[str, MixedWeight], slopes: dict[str, Tensor]) -> Ite
             weight.note = None
 
 
-def _add(sums: dict[str, Tensor], name: str, gradient: Tensor) -> None:
+def _add(sums: dict[str, Tensor], name: str, pretrained: Tensor, gradient: Tensor) -> None:
     gradient = gradient.detach()
+    if is_sharded(pretrained):
+        gradient = mean_part(gradient, pretrained)
     sums[name] = sums[name] + gradient if name in sums else gradient

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from agwm.shards import own_part
+
 __all__ = ["Mean", "averaged"]
 
 
@@ -16,7 +18,8 @@ def averaged(model: nn.Module) -> list[Tensor]:
     The means of running statistics are the best guess for the mean of the weights; the final stage moves
     them on. Other buffers, such as counters, stay as the last search left them.
     """
-    return [*model.parameters(), *(b for b in model.buffers() if b.is_floating_point())]
+    parameters = [own_part(parameter.detach()) for parameter in model.parameters()]
+    return [*parameters, *(b for b in model.buffers() if b.is_floating_point())]
 
 
 class Mean:

@@ -17,7 +17,7 @@ from agwm.checkpoints import Checkpoints
 from agwm.checks import check_precision
 from agwm.errors import AgwmWarning, ConfigError
 from agwm.mixing.injection import check_plain, mixup_of
-from agwm.processes import check_alone, check_joined, check_unsharded
+from agwm.processes import check_alone, check_joined
 from agwm.processing import fit_padding
 from agwm.recipe.config import FinetuneConfig
 from agwm.recipe.inner_loss import InnerLoss, MeanLoss, check_problem
@@ -29,6 +29,7 @@ from agwm.recipe.searches import Search, search_all
 from agwm.recipe.snapshot import Snapshot
 from agwm.recipe.splits import check_outer
 from agwm.search.problems import AttentionProblem, TaskWeightProblem
+from agwm.shards import reshard_
 from agwm.training.loop import Collate, Evaluate, train
 
 __all__ = ["finetune"]
@@ -119,10 +120,10 @@ def finetune(
     """
     config = FinetuneConfig() if config is None else config
     check_joined()
-    check_unsharded(model.named_parameters())
     if checkpoint_dir is not None:
         check_alone("checkpoint_dir")
     _check(model, config, inner, outer)
+    reshard_(model)
     if outer_dataset is not None:
         check_outer(train_dataset, outer_dataset, config.search)
     collate, processing_class = batching(collate, processing_class, model)

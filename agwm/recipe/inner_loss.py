@@ -52,6 +52,8 @@ class InnerLoss(TrainingHooks):
         problem: The problem, on the model in training.
     """
 
+    takes_shards = True
+
     def __init__(self, problem: TaskWeightProblem) -> None:
         self.problem = problem
 

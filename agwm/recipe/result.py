@@ -27,6 +27,7 @@ from agwm.processing import (
 )
 from agwm.recipe.config import FinetuneConfig
 from agwm.scores import finite_or_null
+from agwm.shards import gathered_state
 
 __all__ = ["FinetuneResult"]
 
@@ -96,7 +97,7 @@ class FinetuneResult:
         Writes ``config.json`` and ``model.safetensors`` (for a plain ``nn.Module`` only the latter), the
         tokenizer, ``alpha.safetensors``, ``agwm_history.json`` and ``README.md``. The folder is swapped
         whole: an earlier save in it stays until the new one is on the disk. Files of your own go along. Of
-        several processes the first alone writes; the others return at once.
+        several processes the first alone writes; call it in all, for they gather sharded weights together.
 
         Args:
             directory: Folder to write; made if missing.
@@ -111,14 +112,15 @@ class FinetuneResult:
             DivergenceError: If a weight or alpha is not finite.
             ModelError: If the state of a plain ``nn.Module`` holds more than tensors.
         """
-        if process_number():
-            return
         given = self.processing_class if processing_class is None else processing_class
         self.check()
+        state = gathered_state(self.model)
+        if process_number():
+            return
         check_processing_class(given, self.model)
         base = tokenizer_of_base(self.model) if given is None else None
         with whole_folder(directory) as folder:
-            self.write_into(folder, base if given is None else given, card)
+            self.write_into(folder, base if given is None else given, card, state)
         if given is None and reads_texts(self.model):
             older = (Path(directory) / "tokenizer_config.json").exists()
             there = "one of an earlier save" if older else "none, so that pipeline() cannot use the folder"
@@ -136,13 +138,20 @@ class FinetuneResult:
         check_weights(self.model, " in the finetuned model", remedy)
         check_tensors(dict(self.attention.named_parameters()), " in the learned alpha", remedy)
 
-    def write_into(self, folder: Path, processing_class: Any, card: CardFacts | None = None) -> None:
+    def write_into(
+        self,
+        folder: Path,
+        processing_class: Any,
+        card: CardFacts | None = None,
+        state: dict[str, Tensor] | None = None,
+    ) -> None:
         """Write the files of :meth:`save_pretrained` into a new folder, one after another."""
         facts = card or CardFacts()
         if isinstance(self.model, PreTrainedModel):
-            write_hugging_face(self.model, folder, processing_class)
+            write_hugging_face(self.model, folder, processing_class, state)
         else:
-            write_tensors(folder / "model.safetensors", plain_state(self.model))
+            state = plain_state(self.model) if state is None else state
+            write_tensors(folder / "model.safetensors", state)
         if processing_class is not None:
             write_processing_class(processing_class, folder, facts.max_length)
         write_tensors(folder / "alpha.safetensors", self.attention.state_dict())

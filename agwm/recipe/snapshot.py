@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from agwm.shards import own_part
+
 __all__ = ["Snapshot"]
 
 
@@ -37,7 +39,7 @@ class Snapshot:
         for (parameter, value), (_, _, device) in zip(self._parameters, self._flags, strict=True):
             if parameter.device != device or parameter.dtype != value.dtype:
                 parameter.data = torch.empty_like(value, device=device)
-            parameter.copy_(value)
+            own_part(parameter).copy_(value)
         for module, buffers in self._buffers:
             for name in set(module._buffers) - set(buffers):
                 del module._buffers[name]
@@ -56,7 +58,7 @@ class Snapshot:
             parameter.requires_grad_(is_trained)
         for parameter, gradient, value in self._gradients:
             if gradient is not None and value is not None:
-                gradient.copy_(value)
+                own_part(gradient).copy_(value)
             parameter.grad = gradient
         for module, is_training in self._modes:
             module.training = is_training
@@ -64,4 +66,4 @@ class Snapshot:
 
 def _copy(tensor: Tensor) -> Tensor:
     tensor = tensor.detach()
-    return tensor if tensor.is_meta else tensor.to("cpu", copy=True)  # of meta, inject says why not
+    return tensor if tensor.is_meta else own_part(tensor).to("cpu", copy=True)  # inject refuses meta

@@ -8,7 +8,8 @@ from agwm.checks import check_precision
 from agwm.errors import ConfigError, ModelError
 from agwm.hypergradient._betty import EngineConfig, ImplicitProblem
 from agwm.hypergradient.settings import HYPERGRADIENT_TYPE
-from agwm.processes import check_joined, check_unsharded
+from agwm.processes import check_joined, check_shards, check_unsharded
+from agwm.shards import reshard_
 
 __all__ = ["check_engine"]
 
@@ -28,11 +29,28 @@ def check_engine(
         ProcessError: If several processes are not joined, or share weights.
     """
     check_joined()
-    check_unsharded(inner.model.named_parameters())
+    _check_shards(inner, config)
     _check_problems(engine, inner, outer)
     _check_config(config)
     _check_model(inner.model)
     _check_weights(inner)
+
+
+def _check_shards(inner: ImplicitProblem, config: EngineConfig) -> None:
+    """Raise for sharded weights in a search that needs them whole.
+
+    Raises:
+        ProcessError: If other processes than all share them, W is displaced, or steps are rolled back.
+    """
+    reshard_(inner.model)
+    weights = list(inner.model.named_parameters())
+    check_shards(weights)
+    settings = inner.hypergradient if inner.config.type == HYPERGRADIENT_TYPE else None
+    if settings is None or settings.takes_difference:
+        remedy = "Use scheme 'explicit', or order 'first'."
+        check_unsharded(weights, "a finite difference", remedy)
+    if config.roll_back:
+        check_unsharded(weights, "roll_back", "Leave it out.")
 
 
 def _check_problems(engine: type, inner: ImplicitProblem, outer: ImplicitProblem) -> None:

@@ -13,6 +13,7 @@ from agwm.errors import ConfigError
 from agwm.files import save_tree
 from agwm.finiteness import check_weights
 from agwm.hypergradient._betty import Engine, EngineConfig, quiet_betty
+from agwm.peers import naming_lost
 from agwm.processes import broadcast_, check_agreement, check_alone
 from agwm.progress import Progress
 from agwm.rng import RngState
@@ -97,6 +98,7 @@ class MixupEngine(Engine):
         """Number of inner steps taken (``global_step`` counts micro-batches)."""
         return self.global_step // self._inner.gas
 
+    @naming_lost()
     def run(self) -> None:
         """Run the remaining steps up to ``train_iters``, from where the engine stands.
 

@@ -12,6 +12,7 @@ from agwm.hypergradient.recorded_step import learning
 from agwm.hypergradient.search_step import SearchStep
 from agwm.mixing.mixup import Mixup
 from agwm.mixing.slopes import noting
+from agwm.shards import whole
 
 __all__ = ["ExplicitPart"]
 
@@ -89,5 +90,7 @@ class ExplicitPart(SearchStep):
             term
             for name, candidate in self.mixup.candidates.items()
             if (weight := candidate.task_weights) in slopes and weight in directions
-            for term in self.mixup.weights[name].explicit_part(slopes[weight], directions[weight])
+            for term in self.mixup.weights[name].explicit_part(
+                whole(slopes[weight]), whole(directions[weight])
+            )
         ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -73,7 +73,13 @@ def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Adam
 
 
 class TrainingHooks:
-    """Hooks that :func:`agwm.training.loop.train` calls, in the order of a step."""
+    """Hooks that :func:`agwm.training.loop.train` calls, in the order of a step.
+
+    Attributes:
+        takes_shards: True if they leave weights and gradients alone, so that weights may be sharded.
+    """
+
+    takes_shards: ClassVar[bool] = False
 
     def make_optimizer(self, model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
         """Return the optimizer of the parameters that take gradient.

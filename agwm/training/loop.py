@@ -15,12 +15,14 @@ from agwm.batches import BatchSource, to_device
 from agwm.checkpoints import Stage
 from agwm.checks import Schedule, check_precision
 from agwm.finiteness import StepCheck, check_weights, largest_gradient
+from agwm.peers import naming_lost
 from agwm.processes import (
     average_,
     average_gradients_,
     broadcast_,
     check_agreement,
     check_joined,
+    check_shards,
     check_unsharded,
     in_common,
     num_processes,
@@ -29,6 +31,7 @@ from agwm.processes import (
 from agwm.progress import Progress
 from agwm.rng import RngState, seed_everything
 from agwm.scores import plain_scores
+from agwm.shards import reshard_, whole
 from agwm.training.config import TrainingConfig
 from agwm.training.hooks import TrainingHooks
 from agwm.training.lengths import length_batches
@@ -92,6 +95,7 @@ def measure(model: nn.Module, evaluate: Evaluate) -> dict[str, float]:
         state.restore()
 
 
+@naming_lost()
 def train(
     model: nn.Module,
     train_dataset: Sequence[Any],
@@ -137,7 +141,11 @@ def train(
     device = next(model.parameters()).device
     check_precision(config.precision, device)
     check_joined()
-    check_unsharded(model.named_parameters())
+    reshard_(model)
+    check_shards(model.named_parameters())
+    if not (type(hooks) is TrainingHooks or hooks.takes_shards):
+        kind = getattr(hooks, "name", type(hooks).__name__)
+        check_unsharded(model.named_parameters(), f"method {kind!r}", "Leave fully_shard out.")
     broadcast_([*model.parameters(), *model.buffers()])
     seed_everything(seed)
     loader = make_loader(train_dataset, config.batch_size, collate, seed)
@@ -174,7 +182,7 @@ def train(
                 with in_common(seed, state.step, 1, device):
                     hooks.edit_gradients(model)
                 if config.clipping > 0:
-                    norm = torch.nn.utils.clip_grad_norm_(parameters, config.clipping)
+                    norm = whole(torch.nn.utils.clip_grad_norm_(parameters, config.clipping))
                 else:
                     norm = largest_gradient(parameters)
                 if others:

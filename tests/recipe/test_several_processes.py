@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
 
 import agwm
 from agwm.command_line.main import main
@@ -72,16 +70,12 @@ def work(folder: str, names: str) -> None:
         check_agreement({"same": torch.ones(2), "w": torch.full((2,), float(number))}, " at the end")
     with pytest.raises(ProcessError, match="checkpoint_dir is for a run in one process: expected 1"):
         agwm.finetune(loaded_model().model, examples(), checkpoint_dir=f"{folder}/checkpoints")
-    sharded = loaded_model().model
-    fully_shard(sharded, mesh=init_device_mesh("cpu", (num_processes(),)))
-    with pytest.raises(ProcessError, match="expected whole ones in each process, got a DTensor in 'bert"):
-        agwm.finetune(sharded, examples())
     result = finetuned()
     result.save_pretrained(f"{folder}/model.{number}")
     if number == 1:
         torch.distributed.destroy_process_group()
         os._exit(0)
-    with pytest.raises(ProcessError, match="A process is lost: expected all 2 to exchange gradients"):
+    with pytest.raises(ProcessError, match="Process 1 is lost: expected all 2 to exchange gradients"):
         for _ in range(3):
             average_([torch.ones(2)])
     torch.save({"loss": result.history[-1]["loss"]}, f"{folder}/history.pt")
