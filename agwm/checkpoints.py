@@ -3,6 +3,9 @@
 A run makes its trainings in an order that settings, data and seeds decide, so a run that is started again
 goes the same way: a training that was finished takes back what it ended with, the one that was interrupted
 goes on at its newest good checkpoint, and those behind it begin.
+
+Of several processes each has a folder, for random states of its own. They write after the same steps, and
+go on from the newest checkpoint that all of them can read.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
@@ -24,32 +27,16 @@ from filelock import FileLock, Timeout
 from agwm._version import __version__
 from agwm.errors import ConfigError, DataError, shown
 from agwm.files import load_tree, make_folder, read_json, save_tree, write_json
+from agwm.processes import gathered, num_processes, process_number
+from agwm.resumable import Resumable
 
-__all__ = ["Checkpoints", "Resumable", "Stage"]
+__all__ = ["Checkpoints", "Stage"]
 
 _FACTS, _LOCK = "run.json", ".lock"
 _KEPT = 2  # of the training that is going on
 _SHARE = 1 / 30  # of the time that writing may take where no number of steps is given
 _FIRST = 10.0  # seconds before the first checkpoint, whose time is not known
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-class Resumable(Protocol):
-    """State of a training."""
-
-    step: int
-
-    def to_tree(self) -> Any:
-        """Return everything that the next step depends on."""
-
-    def load_tree(self, tree: Any) -> None:
-        """Take back the state of :meth:`to_tree`."""
-
-    def result_tree(self) -> Any:
-        """Return what the training left for the rest of the run."""
-
-    def load_result(self, tree: Any) -> None:
-        """Take back the state of :meth:`result_tree`."""
 
 
 class Checkpoints:
@@ -153,6 +140,12 @@ class Checkpoints:
         for own in handlers:  # the user's own handler took it: the run goes on
             self._handlers[own] = signal.signal(own, self._note)
 
+    def share(self, flag: bool) -> bool:
+        """Return True if a flag is set in any process, and take over the signal that another one got."""
+        found = gathered((flag, self._asked))
+        self._asked = self._asked or max(number or 0 for _, number in found) or None
+        return any(flag for flag, _ in found)
+
     @property
     def is_stopping(self) -> bool:
         """True if a signal came since the last step."""
@@ -221,39 +214,56 @@ class Stage:
             ConfigError: If a checkpoint is of another run.
         """
         done = self._path("done")
-        for path in (*([done] if done.is_file() else []), *reversed(self._steps())):
-            try:
-                tree = load_tree(path)
-            except DataError as error:
-                self.run.tell(f"{error} The checkpoint before it is used.")
+        for path in self._in_common([*([done] if done.is_file() else []), *reversed(self._steps())]):
+            tree = self._read(path)
+            if tree is None:
                 continue
             self.run.check_same(tree["facts"])
             if path == done:
                 state.load_result(tree["state"])
             else:
                 state.load_tree(tree["state"])
-                self.run.tell(f"Going on from step {state.step} of phase {self.name!r}.")
+                if not process_number():
+                    self.run.tell(f"Going on from step {state.step} of phase {self.name!r}.")
             self._last, self._last_step = time.monotonic(), state.step
             return path == done
         return False
 
+    def _read(self, path: Path) -> Any:
+        """Return a checkpoint; None of a damaged one, which is told."""
+        try:
+            return load_tree(path)
+        except DataError as error:
+            self.run.tell(f"{error} The checkpoint before it is used.")
+        return None
+
+    def _in_common(self, paths: list[Path]) -> list[Path]:
+        """Return the files that all processes have in a good state; in one process all of them."""
+        if num_processes() == 1:
+            return paths
+        known = gathered([path.name for path in paths if self._read(path) is not None])
+        return [path for path in paths if all(path.name in names for names in known)]
+
     def after_step(self, state: Resumable) -> None:
         """Write a checkpoint where one is due or a signal asks for it; then do what the signal asks for."""
-        if self.run.is_stopping or self._is_due(state.step):
+        is_due = self.run.share(self._is_due(state.step))
+        if self.run.is_stopping or is_due:
             self._write(f"{state.step:08d}", state.to_tree())
             self._last_step = state.step
             for path in self._steps()[:-_KEPT]:
                 path.unlink(missing_ok=True)
         if self.run.is_stopping:
-            self.run.tell(
-                f"Stopped after step {state.step} of phase {self.name!r}; the checkpoint is written."
-            )
+            if not process_number():
+                self.run.tell(
+                    f"Stopped after step {state.step} of phase {self.name!r}; the checkpoint is written."
+                )
             self.run.stop_if_asked()
 
     def finish(self, state: Resumable) -> None:
         """Keep what the training ended with, unless making it again is cheaper than writing it."""
-        if self.run.step is not None or self._has_time():
+        if self.run.share(self.run.step is not None or self._has_time()):
             self._write("done", state.result_tree())
+            self.run.share(True)  # all have it, before the steps go that they have in common
             for path in self._steps():
                 path.unlink(missing_ok=True)
         self.run.stop_if_asked()

@@ -61,30 +61,33 @@ def _is_of_exchange(error: RuntimeError) -> bool:
 
 def _message(error: RuntimeError) -> str:
     number, size = dist.get_rank(), dist.get_world_size()
-    lost = _lost()
-    who = "A process is" if not lost else f"Process {lost[0]} is"
-    if len(lost) > 1:
-        who = f"Processes {', '.join(map(str, lost))} are"
-    whose = "the others" if not lost else "it" if len(lost) == 1 else "they"
+    lost, is_sure = _lost()
+    listed, one = ", ".join(map(str, lost)), len(lost) == 1
+    who = "A process is" if not lost else f"Process {listed} is" if one else f"Processes {listed} are"
+    if not is_sure and len(lost) > 1:
+        who, one = f"One of processes {listed} is", True
     return (
         f"{who} lost: expected all {size} to exchange gradients, got no answer in process {number}"
-        f" ({reason(error)}). Look at what {whose} printed last."
+        f" ({reason(error)}). Look at what {'it' if one else 'the others'} printed last."
     )
 
 
-def _lost() -> list[int]:
-    """Return the numbers of the processes on this host that have ended."""
+def _lost() -> tuple[list[int], bool]:
+    """Return the numbers of the processes that have ended, and True if each of them has.
+
+    Those on other hosts cannot be seen: where all on this host are there, it is one of them.
+    """
     peers, (host, _) = _peers.get(id(dist.group.WORLD), []), _place()
-    own = dist.get_rank()
-    near = {number: pid for number, (name, pid) in enumerate(peers) if name == host and number != own}
-    end = time.monotonic() + _PATIENCE
+    others = {number: peer for number, peer in enumerate(peers) if number != dist.get_rank()}
+    near = {number: pid for number, (name, pid) in others.items() if name == host}
+    end = time.monotonic() + (_PATIENCE if near else 0.0)
     while True:
         gone = [number for number, pid in near.items() if not _is_running(pid)]
         if gone or time.monotonic() > end:
             break
         time.sleep(0.05)
     time.sleep(_COURTESY)
-    return gone
+    return (gone, True) if gone else (sorted(others.keys() - near.keys()), False)
 
 
 def _is_running(pid: int) -> bool:

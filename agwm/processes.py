@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,6 +32,7 @@ __all__ = [
     "check_joined",
     "check_shards",
     "check_unsharded",
+    "gathered",
     "in_common",
     "num_processes",
     "part_ways",
@@ -129,6 +131,19 @@ def _sum_(tensor: Tensor, operation: dist.ReduceOp.RedOpType = dist.ReduceOp.SUM
     with naming_lost():
         dist.all_reduce(tensor, operation)
     return tensor
+
+
+def gathered(value: Any) -> list[Any]:
+    """Return a value of each process, in the order of their numbers.
+
+    Raises:
+        ProcessError: If another process is gone; names it.
+    """
+    found = [value] * num_processes()
+    if len(found) > 1:
+        with naming_lost():
+            dist.all_gather_object(found, value)
+    return found
 
 
 def average_(tensors: list[Tensor]) -> list[Tensor]:

@@ -98,7 +98,7 @@ GROUND = {
     "_version", "batches", "betty_programs", "betty_release", "cards", "checkpoints", "checks",
     "durations", "errors", "files", "finiteness", "folders", "forward_pass", "late_names", "launch",
     "markdown", "model_loss", "nested", "out_of_memory", "peers", "processes", "processing", "progress",
-    "rng", "scores", "shards", "temporary_files", "versions",
+    "resumable", "rng", "scores", "shards", "temporary_files", "versions",
 }  # fmt: skip
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
+from agwm import peers
 from agwm.errors import ProcessError
 from agwm.peers import introduce, naming_lost
 from agwm.processes import average_, process_number
@@ -70,6 +72,22 @@ def test_the_others_name_the_lost_one(tmp_path, target, size):
             line
         )
         assert f"answer in process {number} (" in line and line.endswith("what it printed last.")
+
+
+@pytest.mark.parametrize(
+    ("far", "who"),
+    [([2], "Process 2 is"), ([2, 3], "One of processes 2, 3 is"), ([], "A process is")],
+)
+def test_of_other_hosts_those_are_named_that_may_be_lost(monkeypatch, far, who):
+    """The two below stand in for processes on two machines, which are not here."""
+    own = peers._place()
+    known = [own, (own[0], os.getppid()), *(("elsewhere", 1) for _ in far)]
+    monkeypatch.setattr(peers, "_peers", {id(dist.group.WORLD): known})
+    monkeypatch.setattr(peers, "_PATIENCE", 0.1)
+    monkeypatch.setattr(dist, "get_rank", lambda: 0)
+    monkeypatch.setattr(dist, "get_world_size", lambda: len(known))
+    with pytest.raises(ProcessError, match=f"^{who} lost: expected all {len(known)} to"), naming_lost():
+        raise RuntimeError("gloo: Connection closed by peer")
 
 
 def test_other_errors_stay_what_they_are():

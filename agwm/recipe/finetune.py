@@ -17,7 +17,7 @@ from agwm.checkpoints import Checkpoints
 from agwm.checks import check_precision
 from agwm.errors import AgwmWarning, ConfigError
 from agwm.mixing.injection import check_plain, mixup_of
-from agwm.processes import check_alone, check_joined
+from agwm.processes import check_joined, check_unsharded
 from agwm.processing import fit_padding
 from agwm.recipe.config import FinetuneConfig
 from agwm.recipe.inner_loss import InnerLoss, MeanLoss, check_problem
@@ -100,7 +100,8 @@ def finetune(
         SplitError: If the training set cannot be split, or the split is not disjoint.
         DivergenceError: If a loss, a gradient or a weight is not finite; names the examples.
         HypergradientError: If the hypergradient is not finite.
-        ProcessError: If several processes were not joined, one is lost, or ``checkpoint_dir`` is given.
+        ProcessError: If several processes were not joined, or one is lost. If sharded weights do not fit
+            the settings.
 
     Reference:
         Somayajula et al., NAACL 2024: search and finetuning phases, K resplits averaged.
@@ -121,7 +122,7 @@ def finetune(
     config = FinetuneConfig() if config is None else config
     check_joined()
     if checkpoint_dir is not None:
-        check_alone("checkpoint_dir")
+        check_unsharded(model.named_parameters(), "checkpoint_dir", "Leave checkpoint_dir out.")
     _check(model, config, inner, outer)
     reshard_(model)
     if outer_dataset is not None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,16 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from agwm.checkpoints import Checkpoints
-from agwm.errors import DataError
+from agwm.errors import ConfigError, DataError, shown
 from agwm.nested import flat_settings
+from agwm.processes import num_processes, process_number
 from agwm.recipe.config import FinetuneConfig, plain_dict
 from agwm.rng import RngState
 
 __all__ = ["checkpoints_of_run", "run_facts"]
 
 Facts = dict[str, Any]
+_PART = "process-{number}-of-{size}"  # folder of one of several processes
 
 
 @contextmanager
@@ -36,13 +39,45 @@ def checkpoints_of_run(
         facts: Returns what decides the outcome of the run.
         step: Steps between checkpoints; None: as many as keep the time of writing small.
         resume: Go on from what is in the folder.
+
+    Raises:
+        ConfigError: If the folder holds checkpoints of another run, or of another number of processes.
     """
     if given is None or isinstance(given, Checkpoints):
         yield given
         return
-    with Checkpoints(given, facts(), step=step, resume=resume, tell=_tell) as found:
+    place, size = Path(given), num_processes()
+    _refuse_other_numbers(place, size, resume)
+    own = place if size == 1 else place / _PART.format(number=process_number() + 1, size=size)
+    with Checkpoints(own, facts(), step=step, resume=resume, tell=_tell) as found:
         yield found
         found.discard()
+    with suppress(OSError):
+        place.rmdir()  # by the last of several processes
+
+
+def _refuse_other_numbers(place: Path, size: int, resume: bool) -> None:
+    """Raise for checkpoints of other numbers of processes; remove them where nothing is to be resumed.
+
+    Raises:
+        ConfigError: If there are some.
+    """
+    own = "" if size == 1 else _PART.format(number="*", size=size)
+    found = [
+        *place.glob("*.safetensors"),
+        *place.glob(_PART.format(number="*", size="*") + "/*.safetensors"),
+    ]
+    for path in found:
+        folder = "" if path.parent == place else path.parent.name
+        if (not folder and size == 1) or (own and fnmatch(folder, own)):
+            continue
+        if resume:
+            got = folder.rpartition("-")[2] or "1"
+            raise ConfigError(
+                f"Checkpoints in {shown(place)} are of another run: expected {size} processes, got {got}."
+                " Pass another checkpoint_dir, or resume=False to start anew."
+            )
+        path.unlink(missing_ok=True)
 
 
 def run_facts(

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import torch
 
-from agwm.checkpoints import Checkpoints, Resumable, Stage
+from agwm.checkpoints import Checkpoints, Stage
 from agwm.errors import MethodError
 from agwm.methods import Method, Outcome
+from agwm.resumable import Resumable
 from agwm.testing.jobs import job_of, side_of
 from agwm.testing.tiny_models import pretrained
 
