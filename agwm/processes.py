@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from agwm.errors import ProcessError
 from agwm.launch import started_processes
@@ -39,6 +39,13 @@ __all__ = [
     "process_number",
     "share_of",
 ]
+
+
+_WRAPPERS = {
+    "DistributedDataParallel": "Pass its attribute 'module'.",
+    "DataParallel": "Pass its attribute 'module'.",
+    "FullyShardedDataParallel": "Use fully_shard (FSDP2) in its place.",
+}
 
 
 def num_processes() -> int:
@@ -104,16 +111,29 @@ def check_unsharded(parameters: Iterable[tuple[str, Tensor]], what: str, remedy:
             )
 
 
-def check_shards(parameters: Iterable[tuple[str, Tensor]]) -> None:
-    """Raise for sharded weights that other processes share than those that share the examples: all.
+def check_shards(model: nn.Module) -> None:
+    """Raise for a model that somebody else spreads over processes, or over a part of them.
 
     Args:
-        parameters: Weights by name.
+        model: The model.
 
     Raises:
-        ProcessError: If there are some.
+        ProcessError: If there is a wrapper of torch's in it, a weight of ZeRO's, or one that other
+            processes share than those that share the examples: all.
     """
-    for name, parameter in parameters:
+    for module in model.modules():
+        name = type(module).__name__
+        if name in _WRAPPERS:
+            raise ProcessError(
+                f"Model is wrapped by {name}: expected the model itself, as agwm shares the examples, got"
+                f" the wrapper. {_WRAPPERS[name]}"
+            )
+    for name, parameter in model.named_parameters():
+        if hasattr(parameter, "ds_id"):
+            raise ProcessError(
+                f"Weights are shared by DeepSpeed's ZeRO: expected whole ones, or those of fully_shard, got"
+                f" {name!r} without values. Use fully_shard in place of ZeRO."
+            )
         size = num_sharing(parameter) if is_sharded(parameter) else num_processes()
         if size != num_processes():
             raise ProcessError(

@@ -17,7 +17,7 @@ from agwm.checkpoints import Checkpoints
 from agwm.checks import check_precision
 from agwm.errors import AgwmWarning, ConfigError
 from agwm.mixing.injection import check_plain, mixup_of
-from agwm.processes import check_joined, check_unsharded
+from agwm.processes import check_joined, check_shards, check_unsharded
 from agwm.processing import fit_padding
 from agwm.recipe.config import FinetuneConfig
 from agwm.recipe.inner_loss import InnerLoss, MeanLoss, check_problem
@@ -121,6 +121,7 @@ def finetune(
     """
     config = FinetuneConfig() if config is None else config
     check_joined()
+    check_shards(model)
     if checkpoint_dir is not None:
         check_unsharded(model.named_parameters(), "checkpoint_dir", "Leave checkpoint_dir out.")
     _check(model, config, inner, outer)

@@ -43,8 +43,8 @@ def _check_shards(inner: ImplicitProblem, config: EngineConfig) -> None:
         ProcessError: If other processes than all share them, W is displaced, or steps are rolled back.
     """
     reshard_(inner.model)
+    check_shards(inner.model)
     weights = list(inner.model.named_parameters())
-    check_shards(weights)
     settings = inner.hypergradient if inner.config.type == HYPERGRADIENT_TYPE else None
     if settings is None or settings.takes_difference:
         remedy = "Use scheme 'explicit', or order 'first'."

@@ -142,7 +142,7 @@ def train(
     check_precision(config.precision, device)
     check_joined()
     reshard_(model)
-    check_shards(model.named_parameters())
+    check_shards(model)
     if not (type(hooks) is TrainingHooks or hooks.takes_shards):
         kind = getattr(hooks, "name", type(hooks).__name__)
         check_unsharded(model.named_parameters(), f"method {kind!r}", "Leave fully_shard out.")
