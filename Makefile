@@ -29,7 +29,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test lint survive bench clean
+.PHONY: help venv demo test lint docs survive bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -47,6 +47,11 @@ lint: $(INSTALLED) ## Check style, formatting and types
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+
+# A warning is an error: a page that no list of contents names, a link that leads nowhere, a wrong docstring.
+docs: $(VENV)/.installed-docs ## Build the documentation site: build/docs/index.html
+	rm -rf build/docs build/doctrees
+	$(RUN) -m sphinx -W --keep-going -b html -c docs -d build/doctrees . build/docs
 
 survive: $(INSTALLED) ## Kill runs and damage their files at random: docs/reliability.md
 	$(RUN) -m benchmarks.survival
@@ -66,6 +71,6 @@ $(MADE):
 	@touch $@
 
 # betty-ml's metadata excludes Python 3.11 and newer, on which it runs: hence the flag.
-$(INSTALLED): setup.cfg setup.py constraints.txt $(MADE)
-	$(RUN) -m pip install --ignore-requires-python -c constraints.txt -e '.[$(EXTRAS)]'
+$(VENV)/.installed-%: setup.cfg setup.py constraints.txt $(MADE)
+	$(RUN) -m pip install --ignore-requires-python -c constraints.txt -e '.[$*]'
 	@touch $@

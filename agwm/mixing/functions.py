@@ -112,8 +112,8 @@ def mix_weights(
     With :math:`\alpha = \prod_i f_i`:
 
     .. math::
-        \text{convex:}\quad   \hat W = \alpha \odot W + (1 - \alpha) \odot W_0 \qquad
-        \text{factored:}\quad \hat W = \textstyle\prod_i f_i \odot W + \prod_i (1 - f_i) \odot W_0
+        \text{convex:}\quad   \hat W &= \alpha \odot W + (1 - \alpha) \odot W_0 \\
+        \text{factored:}\quad \hat W &= \textstyle\prod_i f_i \odot W + \prod_i (1 - f_i) \odot W_0
 
     The convex form is computed as ``lerp(W0, W, alpha)``: bit for bit ``W`` where ``W == W0``, whatever
     ``alpha`` is, and at ``alpha == 1``. No factor at all means ``alpha = 1`` and returns ``W`` itself.
