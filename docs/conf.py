@@ -77,6 +77,11 @@ def _drop_comments(app: Any, tree: nodes.document) -> None:
             node.parent.remove(node)
 
 
+def _name_defaults(app: Any, kind: str, name: str, thing: Any, options: Any, call: Any, back: Any) -> Any:
+    """Write a default that a factory makes as Python can read it, else Sphinx shows the whole line raw."""
+    return (call or "").replace("<factory>", "...") or call, back
+
+
 def _drop_ways_back(app: Any, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
     """Leave out links from sources to names: viewcode takes one module for all names of a file."""
     if page.startswith("_modules/") and "body" in context:
@@ -93,5 +98,6 @@ def setup(app: Any) -> None:
     """Register the hooks."""
     app.connect("source-read", _complete)
     app.connect("doctree-read", _drop_comments)
+    app.connect("autodoc-process-signature", _name_defaults)
     app.connect("html-page-context", _drop_ways_back)
     app.connect("build-finished", _write_front_door)
