@@ -90,7 +90,9 @@ def site(tmp_path_factory):
     return out / "html"
 
 
-def pages_of(site):
+@pytest.fixture(scope="module")
+def pages(site):
+    """The parsed pages, by path."""
     from bs4 import BeautifulSoup
 
     return {
@@ -100,8 +102,7 @@ def pages_of(site):
 
 
 @pytest.mark.slow
-def test_no_link_of_the_site_is_dead_and_nothing_is_fetched(site):
-    pages = pages_of(site)
+def test_no_link_of_the_site_is_dead_and_nothing_is_fetched(site, pages):
     ids = {
         path: {tag[key] for key in ("id", "name") for tag in soup.find_all(attrs={key: True})}
         for path, soup in pages.items()
@@ -128,8 +129,7 @@ def test_no_link_of_the_site_is_dead_and_nothing_is_fetched(site):
 
 
 @pytest.mark.slow
-def test_formulas_are_formulas_and_what_pages_tell_tests_is_left_out(site):
-    pages = pages_of(site)
+def test_formulas_are_formulas_and_what_pages_tell_tests_is_left_out(site, pages):
     texts = {path.relative_to(site).as_posix(): path.read_text(encoding="utf-8") for path in pages}
     for name, text in texts.items():
         if not name.startswith("_modules/"):
