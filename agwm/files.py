@@ -28,6 +28,7 @@ __all__ = [
     "read_text",
     "refuse_to_write",
     "save_tree",
+    "tree_metadata",
     "write_json",
     "write_text",
     "write_whole",
@@ -221,8 +222,13 @@ def save_tree(path: str | Path, tree: Any) -> None:
     """
     tensors: dict[str, Tensor] = {}
     structure = json.dumps(_flatten(tree, tensors))
-    metadata = {_STRUCTURE: structure, _CHECKSUM: _checksum(structure, tensors)}
+    metadata = tree_metadata(structure, tensors)
     write_whole(path, lambda temporary: save_file(tensors, temporary, metadata))
+
+
+def tree_metadata(structure: str, tensors: dict[str, Tensor]) -> dict[str, str]:
+    """Return the metadata of a tree's file: its structure as JSON, and a checksum of all that it holds."""
+    return {_STRUCTURE: structure, _CHECKSUM: _checksum(structure, tensors)}
 
 
 def load_tree(path: str | Path) -> Any:

@@ -72,7 +72,10 @@ class Parser(argparse.ArgumentParser):
         Raises:
             ConfigError: Always.
         """
-        raise ConfigError(f"Cannot read the command line: {one_line(message)}. See {self.prog} --help.")
+        raise ConfigError(
+            f"Cannot read the command line: expected arguments as {self.prog} --help lists them, got others"
+            f" ({one_line(message)})."
+        )
 
 
 def read_list(text: str) -> list[str]:
@@ -136,7 +139,7 @@ def read_size(text: str) -> int | str:
         return int(text)
     except ValueError:
         raise ConfigError(
-            f"Cannot read --train-size: expected an integer, all or whole, got {text!r}. Correct it."
+            f"Cannot read --train-size: expected an integer, all or whole, got {shown(text)}. Correct it."
         ) from None
 
 

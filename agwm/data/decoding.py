@@ -73,8 +73,8 @@ def _decoded(data: bytes, place: str, encoding: str) -> str:
     except UnicodeDecodeError as error:
         line, byte = data.count(b"\n", 0, error.start) + 1, data[error.start]
         raise DataError(
-            f"{place} is not {_upper(encoding)}: the byte at offset {error.start} cannot be decoded"
-            f" (line {line}, 0x{byte:02x}). {_WIDE if bytes(1) in data else _REMEDY}"
+            f"{place} is not {_upper(encoding)}: expected it throughout, got at offset {error.start} a byte"
+            f" that cannot be decoded (line {line}, 0x{byte:02x}). {_WIDE if bytes(1) in data else _REMEDY}"
         ) from None
     except UnicodeError:  # codecs of host names
         raise DataError(

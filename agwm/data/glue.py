@@ -174,9 +174,9 @@ def load_glue_hub(task: Task) -> tuple[datasets.Dataset, datasets.Dataset]:
     except Exception as error:  # the hub client raises many unrelated classes
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise DataError(
-            f"Cannot load {HUB_REPOSITORY} ({task.name}) from the Hugging Face hub: {reason}. "
-            f"Pass --data-dir with the official GLUE files ({layout.folder}/train.tsv) and a path "
-            "to a local model, use an embedded task such as 'acceptability', or set "
+            f"Cannot load {HUB_REPOSITORY} ({task.name}) from the Hugging Face hub: expected it there, "
+            f"got {reason}. Pass --data-dir with the official GLUE files ({layout.folder}/train.tsv) and a"
+            " path to a local model, use an embedded task such as 'acceptability', or set "
             "HF_HUB_OFFLINE=1 if the data is in the cache of this machine."
         ) from None
     keep = [*layout.hub_columns, "label"]

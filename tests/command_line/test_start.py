@@ -87,13 +87,18 @@ def refused(capsys):
         (["--zzz", "1"], "expected a flag of agwm, got '--zzz'. See agwm --help."),
         (
             ["fit", "a.csv", "--label", "b"],
-            "the following arguments are required: --text, --output-dir. See agwm fit --help.",
+            "expected arguments as agwm fit --help lists them, got others (the following arguments are"
+            " required: --text, --output-dir).",
         ),
         (
             ["compare", "--epochs"],
-            "argument --epochs: expected one argument. See agwm compare --help.",
+            "expected arguments as agwm compare --help lists them, got others (argument --epochs: expected"
+            " one argument).",
         ),
-        (["predict", "a", "b", "c"], "unrecognized arguments: c. See agwm --help."),
+        (
+            ["predict", "a", "b", "c"],
+            "expected arguments as agwm --help lists them, got others (unrecognized arguments: c).",
+        ),
     ],
 )
 def test_a_slip_is_one_line(refused, argv, line):

@@ -106,7 +106,7 @@ RTE = b"index\tsentence1\tsentence2\tlabel\n"
         ("sst2", b"sentence\tlabel\tlabel\n", r"repeats column 'label'"),
         ("rte", RTE, "has a header but no examples"),
         ("rte", b"", "is empty"),
-        ("rte", RTE + b"0\ta\xff\tb\tentailment\n", "not UTF-8: the byte at offset 35"),
+        ("rte", RTE + b"0\ta\xff\tb\tentailment\n", "not UTF-8: expected it throughout, got at offset 35"),
         ("rte", RTE + b"0\ta\0\tb\tentailment\n", "train.tsv line 2 holds a NUL"),
         ("stsb", b"sentence1\tsentence2\tscore\na\tb\t1_0\n", "row 2 is not a number"),
         ("stsb", b"sentence1\tsentence2\tscore\na\tb\tnan\n", "row 2 is not finite.*got 'nan'"),

@@ -134,7 +134,7 @@ def test_errors(tmp_path: Path, train: list, test: list, options: dict, message:
         ("a.csv", b"one,y\nq,1\nq,1,2,3\n", r"columns in .*a.csv line 3 \(example 2\): expected 2, got 4"),
         ("a.csv", b"one,y\nq,1\nr\n", r"columns in .*a.csv line 3 \(example 2\): expected 2, got 1"),
         ("a.tsv", b"one\ty\nq\t1\nq\n", r"line 3 \(example 2\): expected 2, got 1"),
-        ("a.csv", b"\xff\xfe,y\n", "a.csv is not UTF-16-LE: the byte at offset 4"),
+        ("a.csv", b"\xff\xfe,y\n", "a.csv is not UTF-16-LE: expected it throughout, got at offset 4"),
         ("a.json", b"{not json", "Cannot read .*a.json as json"),
         (
             "a.parquet",
