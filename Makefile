@@ -5,6 +5,7 @@
 #   ARGS     what to hand on to pytest                        make test ARGS='tests/unit -k lerp'
 #   WORKERS  processes that run the tests                     make WORKERS=8 test
 #   OUT      where the demo writes
+#   TRIES    how often each run is killed                     make survive TRIES=50
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -12,6 +13,7 @@ EXTRAS ?= test,offline,plot
 ARGS ?=
 WORKERS ?= 2
 OUT ?= output/demo
+TRIES ?= 200
 
 # One stamp for the interpreter and one for what is installed. The version is part of the first
 # one's name, so an environment of another Python is built anew instead of being used silently.
@@ -54,7 +56,7 @@ docs: $(VENV)/.installed-docs ## Build the documentation site: build/docs/index.
 	$(RUN) -m sphinx -W --keep-going -b html -c docs -d build/doctrees . build/docs
 
 survive: $(INSTALLED) ## Kill runs and damage their files at random: docs/reliability.md
-	$(RUN) -m benchmarks.survival
+	OMP_NUM_THREADS=1 $(RUN) -m benchmarks.survival --tries $(TRIES)
 
 bench: $(INSTALLED) ## Measure time, memory and fidelity of a search step beside vanilla and stock Betty
 	$(RUN) -m benchmarks

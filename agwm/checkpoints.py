@@ -25,13 +25,14 @@ import torch
 from filelock import FileLock, Timeout
 
 from agwm._version import __version__
-from agwm.errors import ConfigError, DataError, shown
+from agwm.errors import ConfigError, DataError, border, shown
 from agwm.files import load_tree, make_folder, read_json, save_tree, write_json
 from agwm.processes import gathered, num_processes, process_number
 from agwm.resumable import Resumable
 
 __all__ = ["Checkpoints", "Stage"]
 
+_PARTS = {"facts", "name", "state"}  # of a checkpoint
 _FACTS, _LOCK = "run.json", ".lock"
 _KEPT = 2  # of the training that is going on
 _SHARE = 1 / 30  # of the time that writing may take where no number of steps is given
@@ -212,6 +213,7 @@ class Stage:
 
         Raises:
             ConfigError: If a checkpoint is of another run.
+            DataError: If it holds another state than this training has.
         """
         done = self._path("done")
         for path in self._in_common([*([done] if done.is_file() else []), *reversed(self._steps())]):
@@ -219,22 +221,27 @@ class Stage:
             if tree is None:
                 continue
             self.run.check_same(tree["facts"])
-            if path == done:
-                state.load_result(tree["state"])
-            else:
-                state.load_tree(tree["state"])
-                if not process_number():
-                    self.run.tell(f"Going on from step {state.step} of phase {self.name!r}.")
+            # what does not fit is half loaded then: there is no way back to the checkpoint before it
+            with border(path, "the state of this training", self.run.remedy, problem="Cannot go on from"):
+                (state.load_result if path == done else state.load_tree)(tree["state"])
+            if path != done and not process_number():
+                self.run.tell(f"Going on from step {state.step} of phase {self.name!r}.")
             self._last, self._last_step = time.monotonic(), state.step
             return path == done
         return False
 
-    def _read(self, path: Path) -> Any:
-        """Return a checkpoint; None of a damaged one, which is told."""
+    def _read(self, path: Path) -> dict[str, Any] | None:
+        """Return what :meth:`_write` wrote; None of a file that is damaged, or of another kind: told."""
         try:
-            return load_tree(path)
-        except DataError as error:
-            self.run.tell(f"{error} The checkpoint before it is used.")
+            tree = load_tree(path)
+            if isinstance(tree, dict) and set(tree) == _PARTS:
+                return tree
+            error = DataError(
+                f"Cannot read {shown(path)}: expected a checkpoint of a run, got a file of another kind."
+            )
+        except DataError as damage:
+            error = damage
+        self.run.tell(f"{error} The checkpoint before it is used.")
         return None
 
     def _in_common(self, paths: list[Path]) -> list[Path]:

@@ -94,8 +94,8 @@ def _values(text: str, place: str, repeated: list[tuple[str, dict]]) -> list[Any
             position = _end(text, position)
     except json.JSONDecodeError as error:
         raise DataError(
-            f"Cannot read {place} as json: {error.msg} in line {error.lineno} column {error.colno},"
-            f" expected a value, got {shown(text[error.pos : error.pos + 40])}. {_SHAPES}"
+            f"Cannot read {place} as json: expected what JSON has in line {error.lineno} column"
+            f" {error.colno}, got {shown(text[error.pos : error.pos + 40])} ({error.msg}). {_SHAPES}"
         ) from None
     return values
 

@@ -24,7 +24,7 @@ _LOCK = "lock"
 
 
 def key_of(parts: Mapping[str, Any]) -> str:
-    """Return a short digest of everything that the outcome of a cell depends on."""
+    """Return a short digest, such as that of everything that the outcome of a cell depends on."""
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
@@ -72,11 +72,11 @@ class Store:
             return None
         try:
             content = read_json(path)
-            if content["key"] != self._key(cell):
+            if (content["key"], content["digest"]) != (self._key(cell), key_of(content["record"])):
                 self.num_other += 1
                 return None
             return _built(content["record"], isinstance(cell, TrialCell))
-        except (DataError, KeyError, TypeError):  # of another release, or half a disk
+        except (DataError, KeyError, TypeError):  # of another release, or damaged
             self.num_other += 1
             return None
 
@@ -87,7 +87,8 @@ class Store:
             DataError: If it cannot be written.
         """
         if self.folder is not None:
-            content = {"key": self._key(cell), "record": dataclasses.asdict(record)}
+            values = dataclasses.asdict(record)
+            content = {"key": self._key(cell), "digest": key_of(values), "record": values}
             write_json(self.folder / f"{cell.name}.json", content)
 
     def _key(self, cell: TrialCell | FoldCell) -> str:

@@ -257,8 +257,8 @@ def checkpoints(place: Path) -> Cases:
 
     def of_fit(drawn: tuple) -> Case:
         path, data = drawn
-        stop = "agwm.model_selection.selection.seconds_per_pass"
-        return Case(FIT, (*_DATA, "chosen"), {str(path.relative_to(place)): data}, stop)
+        files = {str(path.relative_to(place)): data}
+        return Case(FIT, (*_DATA, "chosen"), files, "agwm.fitting.fit.save_chosen")
 
     cells = sorted((place / "chosen" / "selection").glob("*.json"))
     return st.one_of(

@@ -56,6 +56,18 @@ def test_a_record_of_other_work_is_not_taken(changed, tmp_path):
     assert Store(tmp_path, "of other rows").find(FOLD) is None
 
 
+@pytest.mark.parametrize("cell", [FOLD, TRIALS], ids=["fold", "trials"])
+@pytest.mark.parametrize("old", ["0.5", "[", "null", "vanilla"])
+def test_a_record_that_was_changed_is_made_anew(cell, old, tmp_path):
+    store = Store(tmp_path, "key")
+    with store.held():
+        store.write(cell, RECORDS[cell.name])
+    path = tmp_path / FOLDER / f"{cell.name}.json"
+    before, after = path.read_text().rsplit(old, 1) if old in path.read_text() else ("", "{}")
+    path.write_text(f"{before}1e3{after}")
+    assert store.find(cell) is None and store.num_other == 1
+
+
 @pytest.mark.parametrize("text", ["", "{", '{"key": 1}', "[]"])
 def test_half_a_file_is_made_anew(text, tmp_path):
     store = Store(tmp_path, "key")

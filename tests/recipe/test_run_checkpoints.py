@@ -10,6 +10,7 @@ import torch
 
 import agwm
 from agwm.errors import ConfigError, DataError
+from agwm.files import load_tree, save_tree
 from agwm.testing import examples, pretrained
 
 COLLATE = torch.utils.data.default_collate
@@ -170,6 +171,30 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(tmp_path, whole
     error = capsys.readouterr().err
     assert "one that was damaged" in error and "The checkpoint before it is used." in error
     assert calls < whole[1]
+
+
+def stopped_with(folder, change, calls):
+    """Stop a run, and write its newest checkpoint anew with another tree, whose checksum is right."""
+    with pytest.raises(Stop):
+        run(folder, calls // 3, checkpoint_step=1)
+    path = sorted(folder.glob("*.safetensors"))[-1]
+    save_tree(path, change(load_tree(path)))
+
+
+@pytest.mark.parametrize("change", [lambda tree: None, lambda tree: "x", lambda tree: {"facts": {}}])
+def test_a_whole_file_of_another_kind_is_told_and_the_one_before_is_used(tmp_path, whole, capsys, change):
+    stopped_with(tmp_path / "run", change, whole[1])
+    again, calls = run(tmp_path / "run", checkpoint_step=1)
+    same(again, whole[0])
+    assert "expected a checkpoint of a run, got a file of another kind" in capsys.readouterr().err
+    assert calls < whole[1]
+
+
+@pytest.mark.parametrize("state", [None, {}, [1], "x"])
+def test_another_state_of_the_same_run_is_one_line(tmp_path, whole, state):
+    stopped_with(tmp_path / "run", lambda tree: {**tree, "state": state}, whole[1])
+    with pytest.raises(DataError, match="Cannot go on from .*: expected the state of this training, got"):
+        run(tmp_path / "run", checkpoint_step=1)
 
 
 def test_two_runs_in_one_folder_are_refused(tmp_path):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from tqdm import tqdm
@@ -82,6 +85,7 @@ def run_cell(
                 label=cell.label,
                 scores_test=ticket.scores_test,
                 encoded_tests=stores.encoded_tests,
+                tell=partial(_tell, ticket),
             )
             if config.save_model and outcome is not None:
                 record = keep_model(outcome, ticket.path, record)
@@ -95,3 +99,9 @@ def run_cell(
         write_json(ticket.path, record.to_dict())
         forget(ticket.path)
         return Ended()
+
+
+def _tell(ticket: Ticket, line: str) -> None:
+    """Say on standard error what the user should know of a cell's checkpoints."""
+    with suppress(OSError, ValueError):  # nobody reads
+        tqdm.write(f"{ticket.path.stem}: {line}", file=sys.stderr)

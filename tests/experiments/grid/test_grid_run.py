@@ -58,6 +58,21 @@ def test_finished_cells_are_skipped_and_failed_ones_stay_failed(grid_file, tmp_p
         run_grid(load_grid(grid_file(), assignments=["vanilla.epochs=2"]).cells, jobs=0)
 
 
+def test_a_cell_that_goes_on_says_so(grid_file, monkeypatch, capsys):
+    methods = {"vanilla": {}}
+    cells = load_grid(grid_file(methods=methods, seeds=1), assignments=["checkpoint_step=1"]).cells
+
+    def stopped(self, state):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("agwm.checkpoints.Stage.finish", stopped)
+        run_grid(cells, jobs=0, progress=False)
+    capsys.readouterr()
+    assert len(run_grid(cells, jobs=0, progress=False).records) == 1
+    assert "vanilla--order--tiny--n20--seed1017: Going on from step" in capsys.readouterr().err
+
+
 def test_mistakes_are_found_before_the_first_run_and_refusals_stop_nothing(grid_file, tmp_path):
     methods = {"vanilla": {}, "top": {"method": "top_k", "rivals": {"top_k": {"num_blocks": 99}}}}
     result = run_grid(load_grid(grid_file(methods=methods, seeds=1)).cells, jobs=0, progress=False)

@@ -1,0 +1,70 @@
+"""The runs that are killed: ``agwm.finetune``, ``agwm compare`` alone, and a grid with two workers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import yaml
+
+import agwm
+from agwm.command_line.main import main as agwm_main
+from agwm.testing import examples, pretrained
+from benchmarks.killing import Run
+
+__all__ = ["command", "finetune", "grid", "save_model"]
+
+SETTINGS = {"max_length": 32, "test_limit": 20, "save_model": True, "checkpoint_step": 2, "device": "cpu"}
+
+
+def save_model(folder: Path) -> str:
+    """Save a tiny model with its tokenizer, and return its folder's name."""
+    loaded = pretrained("bert", tmp_path=folder)
+    loaded.model.save_pretrained(folder)
+    loaded.tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def finetune(folder: Path) -> None:
+    """Finetune with K = 2, with checkpoints, and save the model."""
+    stage = {"epochs": 4, "batch_size": 4, "learning_rate": 1e-3}
+    config = agwm.FinetuneConfig(
+        search=agwm.SearchConfig(num_resplits=2, **stage), final=agwm.TrainingConfig(**stage)
+    )
+    result = agwm.finetune(
+        pretrained("bert").model,
+        examples(),
+        collate=torch.utils.data.default_collate,
+        config=config,
+        progress=False,
+        checkpoint_dir=folder / "checkpoints",
+        checkpoint_step=2,
+    )
+    result.save_pretrained(folder / "model")
+
+
+def command(model: str) -> Run:
+    """Return a run of ``agwm compare`` on an embedded task, with the models kept."""
+    given = ["compare", "--task", "acceptability", "--model", model, "--train-size", "24", "--seeds", "1"]
+    given += ["--epochs", "4", "--method", "vanilla,agwm"]
+    for key, value in SETTINGS.items():
+        given += ["--set", f"{key}={str(value).lower()}"]
+    return lambda folder: agwm_main([*given, "--output-dir", str(folder)])
+
+
+def grid(model: str, file: Path) -> Run:
+    """Return a run of a grid of four cells with two workers, with the models kept.
+
+    Args:
+        model: Folder of a model.
+        file: Where to write the grid's file.
+    """
+    stage = {"epochs": 4}
+    block = {"tasks": ["acceptability"], "train_sizes": [24], "models": [model], "seeds": 2}
+    content = {
+        "settings": {**SETTINGS, "vanilla": stage, "search": stage, "final": stage},
+        "grid": {**block, "methods": {"vanilla": {}, "agwm": {}}},
+    }
+    file.write_text(yaml.safe_dump(content), encoding="utf-8")
+    given = ["compare", "--grid", str(file), "--jobs", "2"]
+    return lambda folder: agwm_main([*given, "--output-dir", str(folder)])
