@@ -9,7 +9,7 @@ from agwm.markdown import table
 from benchmarks.fidelity import FIRST_STEP, LAST_STEP, STOCK_LAST_STEP, UNROLLED_LAST_STEP
 from benchmarks.memory import HELD, PHASES
 
-__all__ = ["render"]
+__all__ = ["render", "spread"]
 
 MIB = 2**20
 
@@ -18,7 +18,8 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return table(heads, rows, is_padded=False).split("\n")
 
 
-def _spread(quartiles: dict[str, float], digits: int = 3) -> str:
+def spread(quartiles: dict[str, float], digits: int = 3) -> str:
+    """Return a median with its quartiles in brackets."""
     return " ".join(
         (
             f"{quartiles['median']:.{digits}f}",
@@ -43,8 +44,8 @@ def _time(records: list[dict[str, Any]], result: dict[str, Any]) -> list[str]:
             record["name"],
             f"{record['forward_passes']:g}",
             f"{record['backward_passes']:g}",
-            _spread(record["seconds"]),
-            _spread(record["ratio"]),
+            spread(record["seconds"]),
+            spread(record["ratio"]),
             record["ratio_to"],
         )
         for record in records
@@ -143,7 +144,7 @@ def _growth(records: list[dict[str, Any]], result: dict[str, Any]) -> list[str]:
             record["what"],
             str(record["value"]),
             f"{record['vanilla_seconds']['median']:.3f}",
-            *(_spread(record["ratios"][name], 2) for name in names),
+            *(spread(record["ratios"][name], 2) for name in names),
         )
         for record in records
     )
@@ -162,13 +163,13 @@ def _run(run: dict[str, Any], result: dict[str, Any]) -> list[str]:
     rows = [
         (
             title,
-            _spread(run["seconds"][name], 2),
+            spread(run["seconds"][name], 2),
             f"{run['passes'][name]:g}",
             str(run["passes_expected"][name]),
         )
         for name, title in (("vanilla", "plain finetuning"), ("recipe", "one search and the final stage"))
     ]
-    rows.append(("ratio", _spread(run["ratio"], 2), f"{run['passes_ratio']:.3f}", ""))
+    rows.append(("ratio", spread(run["ratio"], 2), f"{run['passes_ratio']:.3f}", ""))
     return [
         "## A whole run",
         "",

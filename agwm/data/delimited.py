@@ -141,12 +141,12 @@ def _quoted_rows(lines: Sequence[str], place: str, mark: str) -> list[Row]:
                 rows.append(Row(start + 1, cells, "".join(lines[start : reader.line_num])))
                 start = reader.line_num
         except csv.Error as error:
-            problem = "a quote stands inside of a cell in quotes"
+            problem = "a quote inside of a cell in quotes"
             remedy = 'Write a quote inside of a text twice (""), not after a backslash.'
             if "unexpected end" in str(error):
-                problem, remedy = "a quote opens that is never closed", "Close it, or write it twice."
+                problem, remedy = "a quote that is never closed", "Close it, or write it twice."
             raise DataError(
-                f"Cannot read {place} line {start + 1}: {problem}, expected quotes in pairs ({error})."
+                f"Cannot read {place} line {start + 1}: expected quotes in pairs, got {problem} ({error})."
                 f" {remedy}"
             ) from None
     return rows

@@ -14,7 +14,7 @@ from benchmarks.hostile.judgement import Case, examine
 from benchmarks.hostile.place import RUN, make_place
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="alarms")
-FEW, MANY = 30, 1250  # inputs of a kind; of all kinds together MANY are 10,000
+FEW, MANY = 20, 1250  # inputs of a kind; of all kinds together MANY are 10,000
 
 
 @pytest.fixture(scope="module")

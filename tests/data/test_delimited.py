@@ -68,10 +68,13 @@ def test_what_is_right_is_read(tmp_path: Path, body: str, found: list, told: str
         ("label,text\nx,a\ny\n", r"line 3 \(example 2\): expected 2, got 1.*Fill in the cells"),
         (
             'text,label\n"say \\"hi\\"",x\nb,y\n',
-            "line 2: a quote stands inside of a cell.*not after a backslash",
+            "line 2: expected quotes in pairs, got a quote inside of a cell.*not after a backslash",
         ),
-        ('text,label\na,x\n"b,y\nc,x\n', "line 3: a quote opens that is never closed"),
-        ('text,label\n"a" ,x\nb,y\n', "line 2: a quote stands inside of a cell"),
+        (
+            'text,label\na,x\n"b,y\nc,x\n',
+            "line 3: expected quotes in pairs, got a quote that is never closed",
+        ),
+        ('text,label\n"a" ,x\nb,y\n', "line 2: expected quotes in pairs, got a quote inside of a cell"),
         ('text,label\n"a", "x"\n"b", "y"\n', "A blank before a quote in .* line 2"),
         ('text,label\na,x"\nb,y\n', "A quote in the label in .* line 2"),
         ('text,label\na,"x\nz"\nb,y\n', "The label in .* line 2 spans 2 lines"),
