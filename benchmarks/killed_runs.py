@@ -55,11 +55,13 @@ def command(model: str) -> Run:
 def grid(model: str, file: Path) -> Run:
     """Return a run of a grid of four cells with two workers, with the models kept.
 
+    Its trainings are longer than the start of a worker, or most kills would come before them.
+
     Args:
         model: Folder of a model.
         file: Where to write the grid's file.
     """
-    stage = {"epochs": 4}
+    stage = {"epochs": 24}
     block = {"tasks": ["acceptability"], "train_sizes": [24], "models": [model], "seeds": 2}
     content = {
         "settings": {**SETTINGS, "vanilla": stage, "search": stage, "final": stage},

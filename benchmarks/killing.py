@@ -61,11 +61,11 @@ def leader(pid: int) -> list[int]:
 
 
 def leader_or_worker(pid: int) -> list[int]:
-    """Return the processes that may be hit: the run's own, or one of its workers where there are some."""
+    """Return the processes that may be hit: the run's own as often as all of its workers together."""
     with suppress(psutil.NoSuchProcess):
         children = psutil.Process(pid).children(recursive=True)
-        if workers := [child.pid for child in children if _is_worker(child)]:
-            return random.choice([[pid], workers])
+        workers = [child.pid for child in children if _is_worker(child)]
+        return [pid] * max(1, len(workers)) + workers
     return [pid]
 
 
@@ -96,15 +96,14 @@ def kill_row(
     row, draw = Row(kind, went_on=0, seeds=[seed]), random.Random(seed)
     make_folder(work)
     _wait(_forked(run, work / "warm", work / "log"))
-    start = time.perf_counter()
-    _wait(_forked(run, work / "reference", work / "log"))
-    whole, expected = time.perf_counter() - start, _content(work / "reference")
+    begin, whole = _measured(run, work / "reference", work / "log")
+    expected = _content(work / "reference")
     if not expected:
         raise SystemExit(f"The run does not end: {(work / 'log').read_text()[-500:]}")
     while row.tried < tries:
         folder, log = work / f"run{row.tried}", work / f"log{row.tried}"
         pid = _forked(run, folder, log)
-        time.sleep(draw.uniform(0, whole))
+        time.sleep(draw.uniform(begin, whole))
         number, hit = draw.choice(SIGNALS), pid
         with suppress(ProcessLookupError):
             hit = draw.choice(victims(pid))
@@ -156,6 +155,17 @@ def _forked(run: Run, folder: Path, log: Path) -> int:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def _measured(run: Run, folder: Path, log: Path) -> tuple[float, float]:
+    """Let a run end undisturbed; return the seconds until its folder was there, and until its end."""
+    start = time.perf_counter()
+    pid = _forked(run, folder, log)
+    while not folder.exists() and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    begin = time.perf_counter() - start
+    _wait(pid)
+    return begin, time.perf_counter() - start
 
 
 def _wait(pid: int) -> int:

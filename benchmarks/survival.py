@@ -119,7 +119,7 @@ def render(result: dict[str, Any]) -> str:
         [
             "# What runs survive",
             "",
-            "Written by the command below. A run is killed after a random time by SIGKILL (half of them),",
+            "Written by the command below. A run is killed at a random moment by SIGKILL (half of them),",
             "SIGTERM or SIGINT, and the same command is given again. It survived if it ends with every",
             "file equal to that of a run nobody killed: weights to the bit, records but for times. It goes",
             "on from a checkpoint where one had been written. A damaged checkpoint counts as survived if",
