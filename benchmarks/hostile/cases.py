@@ -258,7 +258,7 @@ def checkpoints(place: Path) -> Cases:
     def of_fit(drawn: tuple) -> Case:
         path, data = drawn
         files = {str(path.relative_to(place)): data}
-        return Case(FIT, (*_DATA, "chosen"), files, "agwm.fitting.fit.save_chosen")
+        return Case(FIT, (*_DATA, "chosen"), files, "agwm.fitting.fit._save")
 
     cells = sorted((place / "chosen" / "selection").glob("*.json"))
     return st.one_of(
