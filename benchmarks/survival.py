@@ -114,6 +114,7 @@ def next_seed(rows: Sequence[dict[str, Any]]) -> int:
 def render(result: dict[str, Any]) -> str:
     """Return the result as a Markdown page."""
     killed = [row for row in result["rows"] if "refused" not in row]
+    killed.sort(key=lambda row: row["went_on"] is None)
     inputs = [row for row in result["rows"] if "refused" in row]
     return "\n".join(
         [
@@ -179,24 +180,34 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
     parser.add_argument("--row", action="append", choices=list(ROWS), help="may be repeated (default: all)")
     parser.add_argument("--add", action="store_true", help="add to the counts that are there")
     parser.add_argument("--seed", type=int, help="default: 1; with --add one that no piece had")
+    parser.add_argument(
+        "--merge", action="append", default=[], metavar="DIR", help="add the counts of another --out"
+    )
     parser.add_argument("--out", default="docs", help="folder to write")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     folder = make_folder(given.out)
     path = folder / f"{NAME}.json"
     rows = read_json(path)["rows"] if path.is_file() else []
+    for other in given.merge:
+        rows = merged(rows, read_json(Path(other) / f"{NAME}.json")["rows"], add=True)
     seed = given.seed or (next_seed(rows) if given.add else 1)
-    for name in given.row or ROWS:
+    for name in given.row or ([] if given.merge else ROWS):
         start = time.perf_counter()
         with tempfile.TemporaryDirectory() as work:
             new = ROWS[name](given.tries, Path(work), seed)
         for row in new:
             row["minutes"] = (time.perf_counter() - start) / 60 / len(new)
         rows = merged(rows, new, given.add)
-        result = {"versions": versions(), "rows": rows}
-        write_json(path, result)
-        write_text(folder / f"{NAME}.md", render(result))
+        _write(folder, rows)
+    _write(folder, rows)
     return rows
+
+
+def _write(folder: Path, rows: list[dict[str, Any]]) -> None:
+    result = {"versions": versions(), "rows": rows}
+    write_json(folder / f"{NAME}.json", result)
+    write_text(folder / f"{NAME}.md", render(result))
 
 
 if __name__ == "__main__":

@@ -92,6 +92,10 @@ def test_pieces_are_summed_or_replaced(tmp_path, monkeypatch):
     (row,) = read_json(tmp_path / "reliability.json")["rows"]
     assert (row["tried"], row["survived"], row["went_on"], row["seeds"]) == (9, 6, 3, [1, 2, 3])
     assert "| a kind | 9 | 6 | 3 | 3 | 0 |" in (tmp_path / "reliability.md").read_text()
+    survival.main(["--row", "grid", "--seed", "9", "--tries", "3", "--out", str(tmp_path / "other")])
+    survival.main(["--merge", str(tmp_path / "other"), "--out", str(tmp_path)])
+    (row,) = read_json(tmp_path / "reliability.json")["rows"]
+    assert (row["tried"], row["seeds"]) == (12, [1, 2, 3, 9])
     survival.main(["--row", "grid", "--tries", "3", "--out", str(tmp_path)])
     assert read_json(tmp_path / "reliability.json")["rows"][0]["tried"] == 3
     other = of("other", tried=1, survived=1, went_on=None, wrong=0, left=0)

@@ -153,10 +153,12 @@ def test_a_model_without_such_a_head(tmp_path):
     one_line(error)
 
 
-def test_hub_offline_names_the_ways_without_network(monkeypatch):
+@pytest.mark.parametrize("name", ["bert-large-cased-that-nobody-has", "a\x1b[2J", "x" * 5000])
+def test_hub_offline_names_the_ways_without_network(name, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(ModelError, match=r"folder as --model.*--data-dir") as error:
-        load_pretrained("bert-large-cased-that-nobody-has", LABELS, seed=1)
+    message = r"expected it there, got no connection, since HF_HUB_OFFLINE is set\..*--model.*--data-dir"
+    with pytest.raises(ModelError, match=message) as error:
+        load_pretrained(name, LABELS, seed=1)
     one_line(error)
 
 
