@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from huggingface_hub import HfApi, constants, try_to_load_from_cache
@@ -32,8 +33,9 @@ def locate(name: str) -> tuple[str, bool]:
     """
     if is_packaged(name):
         return str(MODELS[name].locate()), True
-    path = Path(name).expanduser()
-    if path.is_dir():
+    # functions of os take any text: pathlib raises where a name is too long or a home is unknown
+    path = Path(os.path.expanduser(name))
+    if os.path.isdir(path):
         _check_folder(path)
         if not (path / "config.json").is_file():
             raise ModelError(
@@ -41,8 +43,9 @@ def locate(name: str) -> tuple[str, bool]:
                 " Point --model at a folder that save_pretrained wrote."
             )
         return str(path), True
-    if path.exists() or path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
-        got = "a file" if path.exists() else "nothing there"
+    is_there = os.path.exists(path)
+    if is_there or path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
+        got = "a file" if is_there else "nothing there"
         raise ModelError(
             f"Model path {shown(Path(name))} is wrong: expected a folder with a config.json, got {got}."
             " Check --model."
