@@ -200,6 +200,16 @@ def test_dates_and_clocks_stay_texts():
     assert parse_assignment("a=[0, 10, 0.5, 1_000, 0x10]") == {"a": [0, 10, 0.5, 1000, 16]}
 
 
+@pytest.mark.parametrize("data", ["[train_file]", "null", "x", "7", "{train_file: [a]}"])
+@pytest.mark.parametrize(("load", "key"), [(load_grid, "grid"), (load_tuning, "tune")])
+def test_settings_of_all_cells_are_checked_before_they_are_looked_into(data, load, key, tmp_path):
+    (tmp_path / "g.yaml").write_text(
+        f"settings: {{data: {data}}}\n{key}: [{{methods: {{vanilla: [{{}}]}}}}]\n"
+    )
+    with pytest.raises(ConfigError, match="Config key 'data.*' in 'settings' of .*: expected a"):
+        load(tmp_path / "g.yaml")
+
+
 def test_a_grid_of_too_many_cells(tmp_path):
     axis = [f"t{n}" for n in range(100)]
     grid = {"tasks": axis, "train_sizes": list(range(10, 110)), "models": axis, "methods": {"vanilla": {}}}

@@ -31,11 +31,13 @@ def base_values(content: Mapping[str, Any], path: Path, delta: Mapping[str, Any]
             f"Wrong key 'base' in {shown(path)}: expected a file name, got {shown(base)}. Correct it."
         )
     start = None if base is None else base_file(base, path.parent)
-    values = lay_over(load_config(start).to_dict(), section_settings(content, path))
+    source = f"'settings' of {shown(path)}"
+    own = checked(RunConfig, section_settings(content, path), source)  # before anything looks into it
+    values = lay_over(load_config(start).to_dict(), own)
     if values["data"]["train_file"] is not None and values["task"] in TASKS:
         del values["task"]  # the default; the block names the cells' own
         values = name_own_files(values)
-    RunConfig.from_dict(values, f"'settings' of {shown(path)}")
+    RunConfig.from_dict(values, source)
     given = checked(RunConfig, delta or {}, "the command line", form=BY_FLAG)
     return lay_over(values, name_own_files(given))
 
