@@ -61,7 +61,7 @@ def grid(model: str, file: Path) -> Run:
         model: Folder of a model.
         file: Where to write the grid's file.
     """
-    stage = {"epochs": 24}
+    stage = {"epochs": 12}
     block = {"tasks": ["acceptability"], "train_sizes": [24], "models": [model], "seeds": 2}
     content = {
         "settings": {**SETTINGS, "vanilla": stage, "search": stage, "final": stage},

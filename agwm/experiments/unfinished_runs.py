@@ -8,12 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from agwm.checkpoints import Checkpoints
+from agwm.experiments.claims import claim_of, claimed
 from agwm.experiments.config import RunConfig
 from agwm.experiments.records import record_path, run_settings
 from agwm.models.pretrained import pick_device
 from agwm.nested import flat_settings
 
-__all__ = ["UNFINISHED", "check_unfinished", "checkpoints_of", "forget"]
+__all__ = ["UNFINISHED", "check_unfinished", "checkpoints_of", "clear", "forget"]
 
 UNFINISHED = "checkpoints"  # folder in an output folder
 
@@ -74,6 +75,21 @@ def forget(record: Path) -> None:
     shutil.rmtree(_folder(record), ignore_errors=True)
     with suppress(OSError):
         _folder(record).parent.rmdir()  # if it was the last
+
+
+def clear(record: Path) -> None:
+    """Remove what a process left that was killed between the record of its run and its own end.
+
+    Nothing is touched while a process has the run: it may make it again.
+
+    Args:
+        record: The record's file, which is there.
+    """
+    claim = claim_of(record)
+    if claim.exists() or _folder(record).exists():
+        with claimed(claim) as is_mine:
+            if is_mine:
+                forget(record)
 
 
 def _folder(record: Path) -> Path:

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from agwm.experiments.claims import CLAIMS, claim_of, claimed
+from agwm.experiments.unfinished_runs import UNFINISHED
 from tests.experiments.grid.commands import ENVIRONMENT, holders
 from tests.programs import GLUE_LOWRES, main
 
@@ -26,6 +27,28 @@ def test_a_run_of_another_process_is_left_to_it(arguments, tmp_path, capsys):
         assert not list((out / "results").iterdir())
     assert main(given) == 0
     assert len(list((out / "results").iterdir())) == 1 and not (out / CLAIMS).exists()
+
+
+@pytest.mark.parametrize("is_grid", [False, True], ids=["runs", "grid"])
+def test_what_a_process_left_that_was_killed_after_its_record_is_removed(
+    is_grid, arguments, grid_file, tmp_path
+):
+    """The moment is short: the record is written, and its checkpoints and claim are not removed yet."""
+    out = tmp_path / "out"
+    file = grid_file(seeds=1, methods={"vanilla": {}})
+    given = ["--grid", str(file), "--jobs", "0"] if is_grid else flags(arguments, 1)
+    assert main(given) == 0
+    before = {path for path in out.rglob("*") if path.suffix != ".png"}
+    (record,) = (out / "results").iterdir()
+    for path in (out / UNFINISHED / record.stem / "run.json", claim_of(record)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    with claimed(claim_of(record)):
+        assert main(given) == 0  # whoever has the run may make it again
+        assert (out / UNFINISHED / record.stem / "run.json").exists()
+    claim_of(record).write_text("")
+    assert main(given) == 0
+    assert {path for path in out.rglob("*") if path.suffix != ".png"} == before
 
 
 def _only_record(given, out):

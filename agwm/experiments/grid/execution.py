@@ -16,6 +16,7 @@ from agwm.experiments.kept_models import lacking_line
 from agwm.experiments.record import Record
 from agwm.experiments.records import FOLDER
 from agwm.experiments.refusals import Refusal, store_refusals
+from agwm.experiments.unfinished_runs import clear
 from agwm.files import make_folder
 
 __all__ = ["GridResult", "describe_owners", "run_grid"]
@@ -99,9 +100,11 @@ def run_grid(
         make_folder(output / name)
     tickets, refused = make_tickets(cells, override, retry_failed, scores_test, stores, notice)
     store_refusals(output, refused, {ticket.place for ticket in tickets})
-    num_done = sum(ticket.is_done() for ticket in tickets)
-    if num_done:
-        say(f"{num_done} of {len(cells)} runs are finished already.")
+    done = [ticket.path for ticket in tickets if ticket.is_done()]
+    for path in done:
+        clear(path)
+    if done:
+        say(f"{len(done)} of {len(cells)} runs are finished already.")
     if num_lacking := sum(ticket.lacks_model() for ticket in tickets):
         say(lacking_line(num_lacking))
     for line in dict.fromkeys(f"refused: {one.label} on {one.model}: {one.reason}" for one in refused):
