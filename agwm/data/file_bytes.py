@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -65,7 +66,7 @@ def kind_of(path: Path) -> str:
     ending = name.suffix.lower()
     if ending in _KINDS:
         return _KINDS[ending]
-    if path.is_dir():
+    if os.path.isdir(path):  # pathlib raises where a name is too long
         raise DataError(f"{file_place(path)} is a folder: expected a data file. Name one of its files.")
     remedy = "Save the table as .xlsx or .csv." if ending in _OLD_SHEETS else "Rename or convert it."
     raise DataError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,7 +113,7 @@ def glue_files(task: Task, data_dir: str | Path) -> tuple[Path, Path]:
         DataError: If a folder is missing.
     """
     layout, root = GLUE_LAYOUTS[task.name], Path(data_dir)
-    if not root.is_dir():
+    if not os.path.isdir(root):  # pathlib raises where a name is too long
         raise DataError(f"Data folder missing: expected a folder at {file_place(root)}. Check --data-dir.")
     folder = root / layout.folder
     if not folder.is_dir():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -61,9 +62,11 @@ def check_target(out: str | Path, source: str | Path | None) -> None:
             f"Unknown kind of file {shown(path)} to write: expected a name ending in {', '.join(_WRITERS)},"
             f" got {shown(path.suffix)}.{close_names(ending, _WRITERS)} Correct -o."
         )
-    if path.is_dir():
-        raise DataError(f"{shown(path)} is a folder: expected a file to write. Correct -o.")
-    if source is not None and path.exists() and Path(source).exists() and path.samefile(source):
+    with border(path, "a name that a file can have", "Correct -o.", problem="Cannot write"):
+        if path.is_dir():
+            raise DataError(f"{shown(path)} is a folder: expected a file to write. Correct -o.")
+        is_there = path.exists()
+    if source is not None and is_there and os.path.exists(source) and path.samefile(source):
         raise DataError(
             f"{shown(path)} is the file that is read: expected another one to write, got it. Correct -o."
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -82,7 +83,7 @@ def read_task_file(folder: str | Path) -> SavedTask | None:
         ModelError: If the file is damaged, or has other keys or values than :func:`write_task_file` writes.
     """
     path = Path(folder) / TASK_FILE
-    if not path.exists():
+    if not os.path.exists(path):  # pathlib raises where a name is too long
         return None
     remedy = "Save the model again, or remove the file: the model is then read without it."
     values = read_json(path, "the task of a saved model", remedy, error=ModelError)

@@ -41,6 +41,36 @@ def test_much_hostile_input_is_one_line(kind, place):
     check(kind, place, MANY)
 
 
+LONG = "x" * 300
+FIT, PREDICT = ["fit", "train.csv", "--text", "text", "--label", "label"], ["predict", "saved", "new.csv"]
+
+
+@pytest.mark.parametrize(
+    "name", [LONG, f"{LONG}.csv", "a" * 5000, "字" * 90], ids=["300", "csv", "5000", "wide"]
+)
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["fit", "{}", *FIT[2:], "--output-dir", "out"],
+        [*FIT, "--output-dir", "out", "--test", "{}"],
+        [*FIT, "--output-dir", "out", "--model", "{}"],
+        [*FIT, "--output-dir", "{}"],
+        ["predict", "{}", "new.csv"],
+        ["predict", "saved", "{}"],
+        [*PREDICT, "-o", "{}"],
+        ["report", "{}", "--output-dir", "out"],
+        ["report", "runs", "--output-dir", "{}"],
+        *([*RUN, flag, "{}"] for flag in ("--model", "--output-dir", "--data-dir", "--train-file")),
+        *(["compare", flag, "{}"] for flag in ("--config", "--grid", "--tune")),
+    ],
+    ids=lambda argv: f"{argv[0]} {argv[argv.index('{}') - 1]}",
+)
+def test_names_that_are_longer_than_those_of_files_are_one_line(argv, name, place):
+    parts = ("train.csv", "test.csv", "new.csv", "tiny", "saved", "runs", "config.yaml")
+    found = examine(Case([word.replace("{}", name) for word in argv], parts), place)
+    assert found.end == "refused", found.words
+
+
 def end_of(monkeypatch, place, main):
     monkeypatch.setattr(judgement, "main", main)
     return examine(Case(RUN), place).end

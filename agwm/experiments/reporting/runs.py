@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from agwm.errors import DataError, one_line, shown
+from agwm.errors import DataError, border, one_line, shown
 from agwm.experiments.record import Record, read_record
 from agwm.experiments.records import FOLDER, changed_settings
 from agwm.methods import METHODS
@@ -60,8 +60,9 @@ def load_runs(folders: Iterable[str | Path]) -> list[Record]:
     """
     runs: dict[str, Record] = {}
     for folder in map(Path, folders):
-        place = folder / FOLDER if (folder / FOLDER).is_dir() else folder
-        paths = sorted(place.glob("*.json"))
+        with border(folder, "a folder of records", "Correct the folder."):
+            place = folder / FOLDER if (folder / FOLDER).is_dir() else folder
+            paths = sorted(place.glob("*.json"))
         if not paths:
             raise DataError(
                 f"No records: expected JSON files in {shown(folder / FOLDER)} or {shown(folder)}, got none."
