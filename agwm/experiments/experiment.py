@@ -17,7 +17,7 @@ from agwm.experiments.kept_models import keep_model, lacking_line, lacks_model
 from agwm.experiments.record import Record
 from agwm.experiments.records import FOLDER, find_finished, record_path, run_settings
 from agwm.experiments.run import check_run, run_one
-from agwm.experiments.unfinished_runs import check_unfinished, clear, forget
+from agwm.experiments.unfinished_runs import check_unfinished, forget, forget_leftovers
 from agwm.files import make_folder, write_json
 
 __all__ = ["describe", "run_experiment"]
@@ -65,7 +65,7 @@ def run_experiment(
         record = None if override else find_finished(path, settings, examples.fingerprint)
         if record is not None:
             records[seed, method] = record
-            clear(path)
+            forget_leftovers(path)
             num_lacking += config.save_model and lacks_model(path, record)
     missing = [run for run in runs if run not in records]
     if not override:

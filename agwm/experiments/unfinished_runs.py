@@ -14,7 +14,7 @@ from agwm.experiments.records import record_path, run_settings
 from agwm.models.pretrained import pick_device
 from agwm.nested import flat_settings
 
-__all__ = ["UNFINISHED", "check_unfinished", "checkpoints_of", "clear", "forget"]
+__all__ = ["UNFINISHED", "check_unfinished", "checkpoints_of", "forget", "forget_leftovers"]
 
 UNFINISHED = "checkpoints"  # folder in an output folder
 
@@ -77,7 +77,7 @@ def forget(record: Path) -> None:
         _folder(record).parent.rmdir()  # if it was the last
 
 
-def clear(record: Path) -> None:
+def forget_leftovers(record: Path) -> None:
     """Remove what a process left that was killed between the record of its run and its own end.
 
     Nothing is touched while a process has the run: it may make it again.

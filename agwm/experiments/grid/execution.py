@@ -16,7 +16,7 @@ from agwm.experiments.kept_models import lacking_line
 from agwm.experiments.record import Record
 from agwm.experiments.records import FOLDER
 from agwm.experiments.refusals import Refusal, store_refusals
-from agwm.experiments.unfinished_runs import clear
+from agwm.experiments.unfinished_runs import forget_leftovers
 from agwm.files import make_folder
 
 __all__ = ["GridResult", "describe_owners", "run_grid"]
@@ -102,7 +102,7 @@ def run_grid(
     store_refusals(output, refused, {ticket.place for ticket in tickets})
     done = [ticket.path for ticket in tickets if ticket.is_done()]
     for path in done:
-        clear(path)
+        forget_leftovers(path)
     if done:
         say(f"{len(done)} of {len(cells)} runs are finished already.")
     if num_lacking := sum(ticket.lacks_model() for ticket in tickets):
