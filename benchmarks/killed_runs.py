@@ -9,10 +9,11 @@ import yaml
 
 import agwm
 from agwm.command_line.main import main as agwm_main
+from agwm.experiments.claims import CLAIMS
 from agwm.testing import examples, pretrained
 from benchmarks.killing import Run
 
-__all__ = ["command", "finetune", "grid", "save_model"]
+__all__ = ["command", "finetune", "grid", "has_claims", "save_model"]
 
 SETTINGS = {"max_length": 32, "test_limit": 20, "save_model": True, "checkpoint_step": 2, "device": "cpu"}
 
@@ -52,10 +53,13 @@ def command(model: str) -> Run:
     return lambda folder: agwm_main([*given, "--output-dir", str(folder)])
 
 
+def has_claims(folder: Path) -> bool:
+    """Return whether a grid's workers have begun: to start them takes longer than to train."""
+    return any(folder.glob(f"{CLAIMS}/*"))
+
+
 def grid(model: str, file: Path) -> Run:
     """Return a run of a grid of four cells with two workers, with the models kept.
-
-    Its trainings are longer than the start of a worker, or most kills would come before them.
 
     Args:
         model: Folder of a model.

@@ -82,6 +82,7 @@ def kill_row(
     work: Path,
     seed: int = 1,
     victims: Callable[[int], list[int]] = leader,
+    has_begun: Callable[[Path], bool] = Path.exists,
 ) -> Row:
     """Kill a run ``tries`` times, each in a new folder, and let the same call end what was begun.
 
@@ -92,18 +93,20 @@ def kill_row(
         work: Folder for all of them.
         seed: Of moments, signals and victims.
         victims: Returns of a run's process those that may be hit.
+        has_begun: Returns of a run's folder whether there is something to lose: it is killed after that.
     """
     row, draw = Row(kind, went_on=0, seeds=[seed]), random.Random(seed)
     make_folder(work)
     _wait(_forked(run, work / "warm", work / "log"))
-    begin, whole = _measured(run, work / "reference", work / "log")
+    rest = _measured(run, work / "reference", work / "log", has_begun)
     expected = _content(work / "reference")
     if not expected:
         raise SystemExit(f"The run does not end: {(work / 'log').read_text()[-500:]}")
     while row.tried < tries:
         folder, log = work / f"run{row.tried}", work / f"log{row.tried}"
         pid = _forked(run, folder, log)
-        time.sleep(draw.uniform(begin, whole))
+        _await_begin(pid, folder, has_begun)
+        time.sleep(draw.uniform(0, rest))
         number, hit = draw.choice(SIGNALS), pid
         with suppress(ProcessLookupError):
             hit = draw.choice(victims(pid))
@@ -157,15 +160,18 @@ def _forked(run: Run, folder: Path, log: Path) -> int:
         os._exit(code)
 
 
-def _measured(run: Run, folder: Path, log: Path) -> tuple[float, float]:
-    """Let a run end undisturbed; return the seconds until its folder was there, and until its end."""
-    start = time.perf_counter()
+def _measured(run: Run, folder: Path, log: Path, has_begun: Callable[[Path], bool]) -> float:
+    """Let a run end undisturbed, and return the seconds that it took after it had begun."""
     pid = _forked(run, folder, log)
-    while not folder.exists() and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
-        time.sleep(0.01)
-    begin = time.perf_counter() - start
+    _await_begin(pid, folder, has_begun)
+    begin = time.perf_counter()
     _wait(pid)
-    return begin, time.perf_counter() - start
+    return time.perf_counter() - begin
+
+
+def _await_begin(pid: int, folder: Path, has_begun: Callable[[Path], bool]) -> None:
+    while not has_begun(folder) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
 
 
 def _wait(pid: int) -> int:

@@ -26,7 +26,7 @@ from agwm.files import make_folder, read_json, write_json, write_text
 from agwm.markdown import table
 from benchmarks.damaged_checkpoints import damage
 from benchmarks.hostile.count import count_kinds
-from benchmarks.killed_runs import command, finetune, grid, save_model
+from benchmarks.killed_runs import command, finetune, grid, has_claims, save_model
 from benchmarks.killing import Row, kill_row, leader_or_worker
 
 __all__ = ["NAME", "ROWS", "main", "merged", "render"]
@@ -52,7 +52,7 @@ def _compare(tries: int, work: Path, seed: int) -> Row:
 def _grid(tries: int, work: Path, seed: int) -> Row:
     run = grid(save_model(make_folder(work / "bert")), work / "grid.yaml")
     kind = "`agwm compare --grid --jobs 2`, it or a worker killed"
-    return kill_row(kind, run, tries, make_folder(work / "runs"), seed, leader_or_worker)
+    return kill_row(kind, run, tries, make_folder(work / "runs"), seed, leader_or_worker, has_claims)
 
 
 def _damage(tries: int, work: Path, seed: int) -> list[dict[str, Any]]:
@@ -120,11 +120,11 @@ def render(result: dict[str, Any]) -> str:
         [
             "# What runs survive",
             "",
-            "Written by the command below. A run is killed at a random moment by SIGKILL (half of them),",
-            "SIGTERM or SIGINT, and the same command is given again. It survived if it ends with every",
-            "file equal to that of a run nobody killed: weights to the bit, records but for times. It goes",
-            "on from a checkpoint where one had been written. A damaged checkpoint counts as survived if",
-            "that is told, and nothing of it is used.",
+            "Written by the command below. Once it has begun to write, a run is killed at a random moment",
+            "by SIGKILL (half of them), SIGTERM or SIGINT, and the same command is given again. It",
+            "survived if it ends with every file equal to that of a run nobody killed: weights to the bit, records",
+            "but for times. It goes on from a checkpoint where one had been written. A damaged checkpoint",
+            "counts as survived if that is told, and nothing of it is used.",
             "",
             "* Command: `make survive TRIES=200` makes all rows anew. A row in pieces, whose counts are",
             f"  summed: `python -m benchmarks.survival --row {' | '.join(ROWS)} --tries 20 --add`",

@@ -11,7 +11,7 @@ import pytest
 from agwm.files import read_json
 from benchmarks import survival
 from benchmarks.damaged_checkpoints import damage
-from benchmarks.killed_runs import finetune, grid, save_model
+from benchmarks.killed_runs import finetune, grid, has_claims, save_model
 from benchmarks.killing import kill_row, leader_or_worker
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="forks and signals")
@@ -120,5 +120,5 @@ def test_killed_runs_of_finetune_go_on_and_end_the_same(tmp_path):
 @pytest.mark.slow
 def test_killed_grids_go_on_and_end_the_same(tmp_path):
     run = grid(save_model(tmp_path), tmp_path / "grid.yaml")
-    row = kill_row("grid", run, 3, tmp_path / "runs", victims=leader_or_worker)
+    row = kill_row("grid", run, 3, tmp_path / "runs", victims=leader_or_worker, has_begun=has_claims)
     assert (row.tried, row.survived, row.wrong, row.left) == (3, 3, 0, 0), row.problems
