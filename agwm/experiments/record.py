@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from agwm.checks import Count, Interval, NonNegative, Seed
-from agwm.errors import DataError, shown
+from agwm.errors import DataError, one_line, shown
 from agwm.experiments.names import Text
 from agwm.experiments.yaml_files import Form, checked, construct
 from agwm.files import read_json
+from agwm.methods import METHODS
 
 __all__ = [
     "Record", "RunInfo", "Scores", "TrainInfo", "failed_record", "fingerprint", "read_record", "record_of",
@@ -63,6 +64,9 @@ class RunInfo:
     told: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            known = one_line(", ".join(METHODS))
+            raise DataError(f"expected run_info.method to be one of {known}, got {shown(self.method)}.")
         for name in _SECTIONS:
             if not isinstance(section := self.settings.get(name, {}), Mapping):
                 raise DataError(f"expected run_info.settings.{name} to be a section, got {shown(section)}.")

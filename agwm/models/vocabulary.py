@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from agwm.errors import ModelError
+from agwm.errors import ModelError, border
 from agwm.processing import special_ids
 
 __all__ = ["check_reading", "check_tokenizer"]
@@ -79,8 +79,11 @@ def check_reading(
     Raises:
         ModelError: If the model cannot.
     """
+    problem = "Cannot use the tokenizer of model"
+    with border(name, "one that writes tokens", _REMEDY, problem=problem, error=ModelError):
+        written = tokenizer(*(["a"], ["b"])[: 1 + is_pair], return_tensors="pt")
     try:
-        batch = tokenizer(*(["a"], ["b"])[: 1 + is_pair], return_tensors="pt").to(model.device)
+        batch = written.to(model.device)
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             model(**batch)
     except RuntimeError:  # the text is too short (CANINE), or the code of the model needs a GPU

@@ -58,6 +58,7 @@ SECTION = "of the wrong type: expected a section"
         ("run_info.seed", True, "its run_info.seed is out of range: expected an integer"),
         ("run_info.train_size", 0, "its run_info.train_size is out of range: expected an integer >= 1"),
         ("run_info.method", 3, "its run_info.method is wrong: expected a text"),
+        ("run_info.method", "VANILLA", "expected run_info.method to be one of vanilla, "),
         ("run_info.label", "", "its run_info.label is wrong: expected a text that is not empty"),
         ("run_info.settings", 3, f"its run_info.settings is {SECTION}, got 3."),
         ("run_info.settings", {"search": 3}, "expected run_info.settings.search to be a section, got 3."),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import (
     AutoModel,
     AutoModelForSequenceClassification,
+    AutoTokenizer,
     BertConfig,
     DebertaV2Config,
     GPT2Config,
@@ -98,6 +101,20 @@ def test_the_largest_id_counts_not_the_number_of_tokens():
 def test_a_small_vocabulary_of_a_small_model_is_told():
     (note,) = check_tokenizer("it", words(40), bert(99))
     assert note == "its tokenizer has 40 tokens, its embeddings have 99 rows"
+
+
+def test_a_tokenizer_whose_library_panics(tmp_path):
+    """A token of its template is missing: the library in Rust loads it, and panics when it is used."""
+    save_tokenizer(tmp_path)
+    path = tmp_path / "tokenizer.json"
+    content = json.loads(path.read_text())
+    del content["post_processor"]["special_tokens"]["[SEP]"]
+    path.write_text(json.dumps(content))
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    with pytest.raises(
+        ModelError, match="Cannot use the tokenizer of model 'it': expected one that writes"
+    ):
+        check_reading("it", tokenizer, pretrained("bert").model)
 
 
 def test_a_tokenizer_that_knows_no_word():

@@ -126,8 +126,7 @@ def labels_of(runs: Iterable[Record]) -> list[str]:
     """Return the labels: in the order of ``METHODS``, then the method's own name, then by name."""
     methods = {run.label: run.method for run in runs}
     names = list(METHODS)
-    rank = {name: names.index(name) if name in names else len(names) for name in methods.values()}
-    return sorted(methods, key=lambda label: (rank[methods[label]], label != methods[label], label))
+    return sorted(methods, key=lambda label: (names.index(methods[label]), label != methods[label], label))
 
 
 def tables_of(runs: Iterable[Record]) -> dict[tuple[str, int], list[Record]]:

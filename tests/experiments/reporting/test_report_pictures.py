@@ -68,7 +68,7 @@ def test_marks_at_the_ends_are_not_cut(tmp_path, figure):
 
 
 def test_twenty_methods_are_told_apart(tmp_path, figure):
-    scores = {f"method{number:02d}": {"rte": (0.5, 0.6)} for number in range(30)}
+    scores = {f"vanilla_k{number:02d}": {"rte": (0.5, 0.6)} for number in range(30)}
     styles = picture_parts.styles_of([*SCORES, *scores])
     assert len(set(styles.values())) == len(styles) == 34
     draw_scores(make_records(scores), tmp_path / "scores.png")
