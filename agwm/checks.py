@@ -235,6 +235,8 @@ def _test_of(kind: Any) -> Callable[[Any], bool]:
 
 
 def _is_finite(value: object) -> bool:
+    if type(value) is float:  # of thousands in a record
+        return math.isfinite(value)
     # math.isfinite cannot take an integer that no float holds
     # an integer may be too large for a float, and a small float of numpy's for the limit
     is_whole = isinstance(value, Integral)

@@ -94,12 +94,12 @@ def _run_cells(
     check_workers(jobs, arguments.backend, threads)
     stores = Stores()
     if arguments.dry_run:
-        check_folder(cells[0].config.output_dir)
+        check_folder(cells)
     else:
         check_planned(cells, arguments.override, scores_test, stores)
     _say(arguments, cells)
-    rows = plan_rows(cells, scores_test, arguments.override, arguments.retry_failed)
-    times = pass_times(rows, cells[0].config.output_dir, assumed, seconds)
+    rows = plan_rows(cells, scores_test, arguments.override, arguments.retry_failed, stores)
+    times = pass_times(rows, cells, assumed, seconds)
     if arguments.dry_run:
         write_lines(plan_table(rows, times))
     report(plan_summary(rows, times, jobs))

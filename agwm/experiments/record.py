@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -238,12 +240,21 @@ def failed_record(info: RunInfo, metric: str, failure: str, seconds: float) -> R
 
 
 def read_record(path: str | Path) -> Record:
-    """Read one record.
+    """Read one record; a process reads it again only if the file has changed.
 
     Raises:
         DataError: If the file cannot be read, or is not a whole record; the message names it.
     """
-    return record_of(read_json(path, "a record", _REMEDY, error=DataError), str(path))
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return _read.__wrapped__(str(path))  # which says why
+    return _read(str(path), stat.st_ino, stat.st_mtime_ns, stat.st_size)
+
+
+@cache
+def _read(path: str, *_: int) -> Record:
+    return record_of(read_json(path, "a record", _REMEDY, error=DataError), path)
 
 
 def record_of(content: object, source: str) -> Record:

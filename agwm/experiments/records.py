@@ -157,6 +157,8 @@ def find_finished(path: Path, settings: Mapping[str, Any], data: str | None) -> 
     if not path.exists():
         return None
     record = read_record(path)
+    if record.settings == settings and data in (None, record.run_info.data):
+        return record
     old = flat_settings({**record.settings, "data_fingerprint": record.run_info.data})
     new = flat_settings({**settings, "data_fingerprint": old["data_fingerprint"] if data is None else data})
     if changed := changed_settings(old, new):

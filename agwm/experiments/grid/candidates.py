@@ -72,8 +72,7 @@ def finished_records(cells: Iterable[Cell]) -> list[Record]:
         DataError: If one cannot be read.
     """
     found = (
-        find_finished(cell.path(), run_settings(cell.config, cell.method, cell.seed), None)
-        for cell in cells
+        find_finished(cell.path, run_settings(cell.config, cell.method, cell.seed), None) for cell in cells
     )
     return [record for record in found if record is not None]
 

@@ -18,12 +18,11 @@ The file::
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +51,7 @@ class Cell:
         label: Name in tables of the method with its settings.
         method: One of ``METHODS``.
         seed: The run's seed.
-        config: All settings; ``methods`` and ``seeds`` hold this cell's alone.
+        config: All settings, one object for the seeds that share them; ``methods`` holds this method alone.
     """
 
     label: str
@@ -60,8 +59,9 @@ class Cell:
     seed: int
     config: RunConfig
 
+    @cached_property
     def path(self) -> Path:
-        """Return the file of the cell's record."""
+        """The file of the cell's record."""
         return record_path(self.config.output_dir, self.config, self.method, self.seed, self.label)
 
 
@@ -114,10 +114,15 @@ def load_grid(
         methods = read_methods(block.get("methods"), path)
         cells += expand(base, block, methods, assignments, seeds, path)
     check_files(cells, path)
-    order = list(dict.fromkeys(cell.seed for cell in cells))
-    cells.sort(key=lambda cell: order.index(cell.seed))
+    cells = by_seed(cells)
     models = dict.fromkeys(cell.config.model for cell in cells)
     return Grid(cells, assumed_seconds(content.get("seconds_per_pass", {}), list(models), path))
+
+
+def by_seed(cells: Sequence[Cell]) -> list[Cell]:
+    """Return the cells seed by seed, in the order in which the seeds come."""
+    places = {seed: place for place, seed in enumerate(dict.fromkeys(cell.seed for cell in cells))}
+    return sorted(cells, key=lambda cell: places[cell.seed])
 
 
 def expand(
@@ -163,10 +168,7 @@ def expand(
                     values = reduce(lay_over, (shared, own, last, place), base)
                     config = RunConfig.from_dict(values, f"'{label}' of {shown(path)}")
                     check_used(label, own, make_method(method, config.rivals), path)
-                    cells += [
-                        Cell(label, method, seed, dataclasses.replace(config, seeds=[seed]))
-                        for seed in config.seed_list
-                    ]
+                    cells += [Cell(label, method, seed, config) for seed in config.seed_list]
     return cells
 
 
@@ -266,9 +268,9 @@ def check_files(cells: Sequence[Cell], path: Path) -> None:
         )
     seen: dict[Path, Cell] = {}
     for cell in cells:
-        other = seen.setdefault(cell.path(), cell)
+        other = seen.setdefault(cell.path, cell)
         if other is not cell:
             raise ConfigError(
-                f"Two cells of {shown(path)} have one record, {shown(cell.path().name)}: expected different"
+                f"Two cells of {shown(path)} have one record, {shown(cell.path.name)}: expected different"
                 " labels, tasks, sizes, models or seeds, got the same twice. Remove one, or rename a label."
             )

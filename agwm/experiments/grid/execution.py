@@ -132,7 +132,7 @@ def describe_owners(cells: Sequence[Cell]) -> list[str]:
     """Name the process that holds each cell which another process runs."""
     lines = []
     for cell in cells:
-        path = cell.path()
+        path = cell.path
         holder = holder_of(claim_of(path))
         lines.append(f"left to {holder or 'nobody any more'}: {path.stem}")
     return lines

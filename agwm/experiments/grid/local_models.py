@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from agwm.errors import ConfigError, close_names, one_line, shown
@@ -45,12 +45,6 @@ def local_models(cells: Sequence[Cell], given: Iterable[str] | None) -> list[Cel
                 " Correct it, or rename the folder."
             )
         folders[name] = os.path.expanduser(folder)
-    return [
-        dataclasses.replace(
-            cell,
-            config=dataclasses.replace(
-                cell.config, model=folders.get(cell.config.model, cell.config.model)
-            ),
-        )
-        for cell in cells
-    ]
+    configs = {id(cell.config): cell.config for cell in cells if cell.config.model in folders}
+    moved = {key: replace(config, model=folders[config.model]) for key, config in configs.items()}
+    return [replace(cell, config=moved.get(id(cell.config), cell.config)) for cell in cells]

@@ -17,7 +17,9 @@ from agwm.experiments.grid.estimate import (
     num_train,
     planned_passes,
 )
-from agwm.experiments.records import find_finished, load_records, run_settings
+from agwm.experiments.grid.planned_runs import check_folder
+from agwm.experiments.grid.stores import Stores
+from agwm.experiments.records import find_finished
 
 __all__ = ["PlanRow", "pass_times", "plan_rows", "plan_summary", "plan_table"]
 
@@ -55,7 +57,11 @@ class PlanRow:
 
 
 def plan_rows(
-    cells: Iterable[Cell], scores_test: bool = True, override: bool = False, retry_failed: bool = False
+    cells: Iterable[Cell],
+    scores_test: bool = True,
+    override: bool = False,
+    retry_failed: bool = False,
+    stores: Stores | None = None,
 ) -> list[PlanRow]:
     """Group cells by label, task, model and size, without loading data or models.
 
@@ -64,7 +70,9 @@ def plan_rows(
         scores_test: The runs are scored on the test set.
         override: Finished runs are run again.
         retry_failed: Failed runs are run again.
+        stores: May hold the settings already.
     """
+    stores = stores or Stores()
     groups: dict[tuple, list[Cell]] = {}
     for cell in cells:
         config = cell.config
@@ -75,16 +83,16 @@ def plan_rows(
         size = num_train(first.config)
         passes = None if size is None else planned_passes(first.config, first.method, size)
         evaluation = evaluation_passes(first.config) if scores_test else 0.0
-        states = [] if override else [_state(cell, retry_failed) for cell in group]
+        states = [] if override else [_state(cell, retry_failed, stores) for cell in group]
         counts = (len(group), states.count("finished"), states.count("other"))
         rows.append(PlanRow(label, task, model, size, *counts, passes, evaluation))
     return rows
 
 
-def _state(cell: Cell, retry_failed: bool) -> str:
+def _state(cell: Cell, retry_failed: bool, stores: Stores) -> str:
     """Return "finished", "open", or, of a record with other settings, "other"; data are not compared."""
     try:
-        record = find_finished(cell.path(), run_settings(cell.config, cell.method, cell.seed), None)
+        record = find_finished(cell.path, stores.settings(cell), None)
     except AgwmError:
         return "other"
     if record is None or (retry_failed and record.failure is not None):
@@ -94,7 +102,7 @@ def _state(cell: Cell, retry_failed: bool) -> str:
 
 def pass_times(
     rows: Iterable[PlanRow],
-    output_dir: str | Path,
+    cells: Sequence[Cell],
     assumed: Mapping[str, float],
     given: float | None = None,
 ) -> dict[str, PassTime]:
@@ -105,7 +113,7 @@ def pass_times(
 
     Args:
         rows: The result of :func:`plan_rows`.
-        output_dir: Folder of the records.
+        cells: Of them, and of runs beside them, the records are read.
         assumed: Model -> seconds, of the grid file; under ``""`` that of every other model.
         given: Seconds, of the command line.
 
@@ -115,8 +123,8 @@ def pass_times(
     if given is not None:
         check_seconds(given, "--seconds-per-pass")
     try:
-        measured = measured_pass_times(load_records(output_dir))
-    except DataError:  # no records yet
+        measured = measured_pass_times(check_folder(cells).values())
+    except DataError:  # of a record that is going to be replaced
         measured = {}
     times: dict[str, PassTime] = {}
     for model in dict.fromkeys(row.model for row in rows):

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from agwm.experiments.examples import num_train
 from agwm.experiments.grid.cells import Cell
 from agwm.experiments.grid.stores import Stores
 from agwm.experiments.record import Record, failed_record, read_record
-from agwm.experiments.records import FOLDER, find_finished, run_info, run_settings
+from agwm.experiments.records import FOLDER, find_finished, run_info
 from agwm.experiments.reporting.runs import check_runs, check_settings
 
 __all__ = ["check_folder", "check_planned"]
 
 
-def check_folder(output_dir: str | Path, replaced: Iterable[Path] = ()) -> dict[str, Record]:
-    """Read every record of a folder, which may be empty.
+def check_folder(cells: Sequence[Cell], override: bool = False) -> dict[str, Record]:
+    """Read the records of the cells and, of each row beside them, one.
+
+    A folder may hold thousands of other records. Those of a row that nobody runs now stood in one table
+    before; all of them are read when the next table is made. A file that is not whole, or whose name
+    is not that of a record, is read now.
 
     Args:
-        output_dir: It holds ``results/``.
-        replaced: Files that are left out, since they are going to be written anew.
+        cells: All of one output folder, which may be empty.
+        override: The records of the cells are left out, since they are going to be written anew.
 
     Returns:
         Name of a file -> its record.
@@ -28,9 +33,45 @@ def check_folder(output_dir: str | Path, replaced: Iterable[Path] = ()) -> dict[
     Raises:
         DataError: If a file is no record.
     """
-    skipped = set(replaced)
-    paths = sorted((Path(output_dir) / FOLDER).glob("*.json"))
-    return {str(path): read_record(path) for path in paths if path not in skipped}
+    folder = Path(cells[0].config.output_dir) / FOLDER
+    planned = {cell.path.name for cell in cells}
+    present = sorted(path.name for path in folder.glob("*.json"))
+    own = [] if override else [name for name in present if name in planned]
+    others = _beside(folder, [name for name in present if name not in planned], planned)
+    return {str(folder / name): read_record(folder / name) for name in (*own, *others)}
+
+
+def _beside(folder: Path, names: Sequence[str], planned: set[str]) -> Iterator[str]:
+    """Yield the names of the other records that are read: see :func:`check_folder`."""
+    rows = {_row(name) for name in planned}
+    places = {_place(row) for row in rows}
+    seen: set[str] = set()
+    for name in names:
+        row = _row(name)
+        kind = row if row in rows else _place(row)
+        is_beside = not row or (_place(row) in places and kind not in seen)
+        if is_beside or not _ends_as_written(folder / name):
+            seen.add(kind)
+            yield name
+
+
+def _row(name: str) -> str:
+    """Return ``label--task--model--size`` of the name of a record; empty: it is no such name."""
+    return name.rpartition("--seed")[0]
+
+
+def _place(row: str) -> str:
+    """Return ``task--model--size``: no label holds two dashes."""
+    return row.partition("--")[2]
+
+
+def _ends_as_written(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            file.seek(-2, os.SEEK_END)
+            return file.read() == b"}\n"
+    except OSError:  # whoever reads it says why
+        return False
 
 
 def check_planned(
@@ -52,17 +93,15 @@ def check_planned(
     Raises:
         AgwmError: If a file is no record, or settings or data would be mixed.
     """
-    replaced = [cell.path() for cell in cells] if override else []
-    runs = check_folder(cells[0].config.output_dir, replaced)
+    runs = check_folder(cells, override)
     stores = stores or Stores()
     for cell in cells:
         config = cell.config
         examples = stores.examples(config)
-        settings = run_settings(config, cell.method, cell.seed)
-        if not override and find_finished(cell.path(), settings, examples.fingerprint) is not None:
+        if not override and find_finished(cell.path, stores.settings(cell), examples.fingerprint):
             continue  # it is among those that were read
         size = num_train(config, examples)
         info = run_info(config, cell.method, cell.seed, examples.fingerprint, size, cell.label)
         to_come = failed_record(info, examples.task.metric, "not run yet", 0.0)
-        runs[f"the run to come, {cell.path().name}"] = to_come
+        runs[f"the run to come, {cell.path.name}"] = to_come
     (check_runs if scores_test else check_settings)(runs)

@@ -18,7 +18,7 @@ from agwm.experiments.grid.stores import Stores
 from agwm.experiments.kept_models import lacks_model
 from agwm.experiments.readable import check_readable
 from agwm.experiments.record import Record, failed_record
-from agwm.experiments.records import find_finished, run_info, run_settings
+from agwm.experiments.records import find_finished, run_info
 from agwm.experiments.refusals import Place, Refusal, refusal_of
 from agwm.experiments.run import check_device, check_method
 from agwm.experiments.told import told_lines
@@ -56,7 +56,7 @@ class Ticket:
     @property
     def path(self) -> Path:
         """The record's file."""
-        return self.cell.path()
+        return self.cell.path
 
     @property
     def claim(self) -> Path:
@@ -133,9 +133,9 @@ def make_tickets(
     stores = stores or Stores()
     tickets = []
     for cell in cells:
-        config, path = cell.config, cell.path()
+        config, path = cell.config, cell.path
         examples = stores.examples(config)
-        settings = run_settings(config, cell.method, cell.seed)
+        settings = stores.settings(cell)
         record = None if override else find_finished(path, settings, examples.fingerprint)
         if record is None and not override:
             check_unfinished(config, cell.method, cell.seed, examples.fingerprint, cell.label)
@@ -210,7 +210,7 @@ def _refusals(tickets: Sequence[Ticket], stores: Stores, notice: Callable[[str],
         except (MethodError, SelectionError) as error:
             refused[kind] = " ".join(str(error).split())
         except ConfigError as error:
-            raise ConfigError(f"Cell {shown(cell.path().stem)}: {error}") from None
+            raise ConfigError(f"Cell {shown(cell.path.stem)}: {error}") from None
     return refused
 
 

@@ -24,7 +24,7 @@ from typing import Any
 from agwm.errors import ConfigError, one_line, shown
 from agwm.experiments.config import OFFICIAL_SEEDS
 from agwm.experiments.grid.bases import base_values, check_one_task, own_block
-from agwm.experiments.grid.cells import Cell, check_files, expand, read_methods
+from agwm.experiments.grid.cells import Cell, by_seed, check_files, expand, read_methods
 from agwm.experiments.grid.keys import check_keys
 from agwm.experiments.yaml_files import parse_assignment, read_yaml
 from agwm.nested import flat_settings
@@ -107,8 +107,7 @@ def load_tuning(
             " has no dev set. Change it."
         )
     check_files(cells, path)
-    order = list(dict.fromkeys(cell.seed for cell in cells))
-    return Tuning(sorted(cells, key=lambda cell: order.index(cell.seed)), candidates)
+    return Tuning(by_seed(cells), candidates)
 
 
 def _seeds(block: Mapping[str, Any], path: Path) -> object:

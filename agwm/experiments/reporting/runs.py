@@ -138,12 +138,12 @@ def tables_of(runs: Iterable[Record]) -> dict[tuple[str, int], list[Record]]:
 
 
 def _own(run: Record) -> dict[str, Any]:
-    return flat_settings({key: value for key, value in run.settings.items() if key != "seed"})
+    return {key: value for key, value in run.settings.items() if key != "seed"}
 
 
 def _common(run: Record) -> dict[str, Any]:
     shared = {key: run.settings[key] for key in _SHARED if key in run.settings}
-    return flat_settings(shared) | {"metric": run.scores.metric, "examples": run.run_info.data}
+    return shared | {"metric": run.scores.metric, "examples": run.run_info.data}
 
 
 def _compare(
@@ -155,6 +155,9 @@ def _compare(
     if first is second:
         return
     old, new = settings(first[1]), settings(second[1])
+    if old == new:
+        return
+    old, new = flat_settings(old), flat_settings(new)
     if changed := changed_settings(old, new):
         listed = ", ".join(
             f"{key} = {shown(old.get(key), 40)} and {shown(new.get(key), 40)}" for key in changed[:5]

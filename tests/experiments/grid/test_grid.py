@@ -60,8 +60,8 @@ def test_every_combination_is_one_cell(tmp_path):
         == ("agwm_k5", "stsb", 300, "minilm", 5)
     ]
     assert cell.method == "agwm" and cell.config.search.num_resplits == 5
-    assert (cell.config.methods, cell.config.seed_list) == (["agwm"], [5])
-    assert cell.path().name == "agwm_k5--stsb--minilm--n300--seed5.json"
+    assert (cell.config.methods, cell.config.seed_list) == (["agwm"], [7, 5])
+    assert cell.path.name == "agwm_k5--stsb--minilm--n300--seed5.json"
     assert {c.config.search.num_resplits for c in cells if c.label == "vanilla"} == {1}
 
 
@@ -281,7 +281,7 @@ def test_the_plan_counts_what_is_left_and_says_what_it_assumes(tmp_path):
     path.write_text(path.read_text() + yaml.safe_dump({"seconds_per_pass": 0.5}))
     grid = load_grid(path, {"output_dir": str(tmp_path / "out")})
     one = next(cell for cell in grid.cells if cell.label == "vanilla")
-    done = one.path()
+    done = one.path
     done.parent.mkdir(parents=True)
     info = run_info(one.config, one.method, one.seed, "data", 300, one.label)
     write_json(done, failed_record(info, "f1", "a reason", 1.0).to_dict())
@@ -293,14 +293,14 @@ def test_the_plan_counts_what_is_left_and_says_what_it_assumes(tmp_path):
     assert agwm.passes == 5 * 45 * 2 + 57  # K searches of 45 steps of 1 + 1 + 2 passes
     done.unlink()
     rows = plan_rows(grid.cells)
-    times = pass_times(rows, tmp_path / "out", grid.seconds_per_pass)
+    times = pass_times(rows, grid.cells, grid.seconds_per_pass)
     hours = 0.5 * 5 * (57 + agwm.passes + 2 * test) / 3600
     assert f"{hours:.1f} hours of one device" in plan_summary(rows, times)
     assert "an assumption of the grid file, not measured" in plan_summary(rows, times)
     assert "vanilla mrpc minilm 300 5 0 57" in " ".join(plan_table(rows, times).split())
-    given = pass_times(rows, tmp_path / "out", grid.seconds_per_pass, 2.0)
+    given = pass_times(rows, grid.cells, grid.seconds_per_pass, 2.0)
     assert given["minilm"].seconds == 2 and "--seconds-per-pass" in given["minilm"].source
-    assert "No estimate of the time for minilm" in plan_summary(rows, pass_times(rows, tmp_path, {}))
+    assert "No estimate of the time for minilm" in plan_summary(rows, pass_times(rows, grid.cells, {}))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)

@@ -40,7 +40,7 @@ def test_an_error_of_one_loop_ends_the_others(grid_file, tmp_path):
     methods = {"vanilla": {}, "endless": {"method": "vanilla", "vanilla": {"epochs": 1000000}}}
     cells = load_grid(grid_file(methods=methods, seeds=1)).cells
     (vanilla,) = (cell for cell in cells if cell.label == "vanilla")
-    first = tmp_path / "out" / CLAIMS / f"{vanilla.path().stem}.lock"
+    first = tmp_path / "out" / CLAIMS / f"{vanilla.path.stem}.lock"
     first.mkdir(parents=True)  # no file can be there
     with pytest.raises(DataError, match="Cannot write .*lock"):
         run_grid(cells, jobs=2, progress=False)
@@ -110,6 +110,6 @@ def test_a_grid_ends_without_a_word_of_its_workers(grid_file, tmp_path):
     """Python's tracker of resources warns on standard error of what ended workers left."""
     path = grid_file(methods={"a": {"method": "vanilla", "vanilla": {"epochs": 1}}}, seeds=1)
     command = [sys.executable, str(GLUE_LOWRES), "--grid", str(path), "--jobs", "1"]
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "resource_tracker" not in done.stderr and "Warning" not in done.stderr

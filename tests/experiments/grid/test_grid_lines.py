@@ -61,7 +61,7 @@ def test_records_of_other_settings_are_not_finished_runs(cells, grid_file, tmp_p
     assert left == {"vanilla": 1}
     assert "1 of the records are of other settings, or no records: the run will stop" in text
     assert "other settings" not in num_left(changed, override=True)[1]
-    path = cells[1].path()
+    path = cells[1].path
     for content in ("", "[]", json.dumps({"run_info": {}, "train_info": {}, "scores": {}})):
         path.write_text(content)
         left, text = num_left(cells[1:])

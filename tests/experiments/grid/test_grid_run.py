@@ -104,7 +104,7 @@ def test_a_killed_worker_is_tried_again_once(times, grid_file, tmp_path, traps):
     """A run in a worker gives what the same run gives here, and imports nothing from the present folder."""
     longer = {"method": "vanilla", "vanilla": {"epochs": 100}}
     cells = load_grid(grid_file(methods={"longer": longer, "vanilla": {}}, seeds=1)).cells
-    claims, victim = tmp_path / "out" / CLAIMS, cells[0].path().stem
+    claims, victim = tmp_path / "out" / CLAIMS, cells[0].path.stem
 
     def kill():
         killed = {None}
@@ -121,12 +121,12 @@ def test_a_killed_worker_is_tried_again_once(times, grid_file, tmp_path, traps):
     assert result.num_failed == 0 and not (traps / "EXECUTED").exists()
     if times == 2:
         ((path, line),) = result.lost.items()
-        assert path == cells[0].path() and not path.exists()
+        assert path == cells[0].path and not path.exists()
         assert "was ended by SIGKILL (the system may have run out of memory), 2 times" in line
         result = run_grid(cells, jobs=0, progress=False)  # the same command runs it
     assert [record.label for record in result.records] == ["longer", "vanilla"] and not result.lost
     other = result.records[1]
-    cells[1].path().unlink()
+    cells[1].path.unlink()
     again = run_grid(cells, jobs=0).records[1]
     assert again.scores == other.scores and again.failure is None
 
@@ -153,7 +153,7 @@ def test_two_processes_share_the_cells_and_run_none_twice(grid_file, tmp_path):
     claims, results = tmp_path / "out" / CLAIMS, tmp_path / "out" / "results"
     cells = load_grid(path, assignments=[longer]).cells
     claims.mkdir(parents=True)
-    (claims / f"{cells[3].path().stem}.lock").write_text("process 1 on a machine that died")
+    (claims / f"{cells[3].path.stem}.lock").write_text("process 1 on a machine that died")
     command = [sys.executable, str(GLUE_LOWRES), "--grid", str(path), "--jobs", "0", "--set", longer]
     other = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     owners, first, end = set(), {}, threading.Event()
@@ -187,7 +187,7 @@ def test_a_cell_of_another_process_is_left_to_it(grid_file):
     ticket.claim.parent.mkdir(parents=True)
     with claimed(ticket.claim):
         result = run_grid(cells, jobs=0, progress=False)
-        assert [cell.path() for cell in result.elsewhere] == [ticket.path] and len(result.records) == 1
+        assert [cell.path for cell in result.elsewhere] == [ticket.path] and len(result.records) == 1
         (line,) = describe_owners(result.elsewhere)
         assert f"left to process {os.getpid()} on" in line
     assert len(run_grid(cells, jobs=0, progress=False).records) == 2

@@ -23,7 +23,7 @@ def test_the_folder_is_loaded_and_records_keep_their_names(cells, tmp_path):
     folder.mkdir()
     found = local_models(cells, [f"facebook/bart-large={folder}"])
     assert [cell.config.model for cell in found] == [str(folder), "bert-large-cased"]
-    assert [cell.path() for cell in found] == [cell.path() for cell in cells]
+    assert [cell.path for cell in found] == [cell.path for cell in cells]
     assert local_models(cells, None) == cells
 
 
