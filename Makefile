@@ -31,7 +31,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test lint docs survive bench clean
+.PHONY: help venv demo test lint docs dist survive bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -55,6 +55,12 @@ docs: $(VENV)/.installed-docs ## Build the documentation site: build/docs/index.
 	rm -rf build/docs build/doctrees
 	$(RUN) -m sphinx -W --keep-going -b html -c docs -d build/doctrees . build/docs
 
+# The wheel is built from the sdist, so a build that works shows that the sdist is whole.
+dist: $(VENV)/.installed-dist ## Build and check the sdist and the wheel: dist/
+	rm -rf dist agwm.egg-info/SOURCES.txt
+	$(RUN) -m build --no-isolation
+	$(RUN) -m twine check --strict dist/*
+
 survive: $(INSTALLED) ## Kill runs and damage their files at random: docs/reliability.md
 	OMP_NUM_THREADS=1 $(RUN) -m benchmarks.survival --tries $(TRIES)
 
@@ -72,7 +78,7 @@ $(MADE):
 	$(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 
-# betty-ml's metadata excludes Python 3.11 and newer, on which it runs: hence the flag.
+# betty-ml's metadata exclude Python 3.11 and newer, on which it runs: hence the extra, and the flag for it.
 $(VENV)/.installed-%: setup.cfg setup.py constraints.txt $(MADE)
-	$(RUN) -m pip install --ignore-requires-python -c constraints.txt -e '.[$*]'
+	$(RUN) -m pip install --ignore-requires-python -c constraints.txt -e '.[betty,$*]'
 	@touch $@

@@ -13,7 +13,7 @@ import pytest
 import agwm
 
 ROOT = Path(__file__).parents[1]
-REMEDY = "Run: pip install --ignore-requires-python 'betty-ml==0.2.1'"
+REMEDY = "Run: pip install --ignore-requires-python --no-deps betty-ml==0.2.1"
 
 
 def python(program, *folders):
@@ -92,7 +92,24 @@ def test_another_release_of_betty_is_refused_at_once(release, tmp_path):
     assert line.startswith(f"ImportError: agwm needs Betty 0.2.1, got {release} ") and line.endswith(REMEDY)
 
 
+NO_BETTY = (
+    "agwm needs Betty 0.2.1, got none (pip leaves it out on Python 3.11 and newer, where it runs all the same)."
+    f" {REMEDY}"
+)
+
+
 def test_no_betty_at_all_is_refused(tmp_path):
     program = "import sys; sys.path[:] = [p for p in sys.path if 'site-packages' not in p]; import agwm"
     line = python(program).stderr.splitlines()[-1]
-    assert line == f"ImportError: agwm needs Betty 0.2.1, got none. {REMEDY}"
+    assert line == f"ImportError: {NO_BETTY}"
+
+
+@pytest.mark.parametrize("start", ["script", "module"])
+def test_the_command_without_betty_is_one_line(start, tmp_path):
+    """``-S``: no installed package at all."""
+    script = tmp_path / "agwm"  # as pip writes it
+    script.write_text("import sys\nfrom agwm.command_line.main import main\nsys.exit(main())\n")
+    command = [sys.executable, "-S", *([script] if start == "script" else ["-m", "agwm"]), "fit", "--help"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"error: {NO_BETTY}\n")

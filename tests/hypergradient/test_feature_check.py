@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-REMEDY = "pip install --ignore-requires-python 'betty-ml==0.2.1'"
+REMEDY = "pip install --ignore-requires-python --no-deps betty-ml==0.2.1"
 
 # Names, as release 0.1.1 has them; a problem without the methods of 0.2.
 OLD = {

@@ -18,9 +18,11 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from agwm.betty_release import REMEDY
+
 ROOT = Path(__file__).resolve().parents[2]
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
-EXTRAS = {"test", "peft", "plot", "ray", "offline", "docs", "excel", "setfit", "smollm2"}
+EXTRAS = {"betty", "dist", "test", "peft", "plot", "ray", "offline", "docs", "excel", "setfit", "smollm2"}
 
 
 def metadata() -> configparser.ConfigParser:
@@ -106,10 +108,10 @@ def test_version_is_written_once_and_read_without_an_import() -> None:
     assert elsewhere == []
 
 
-def test_setup_py_is_a_stub() -> None:
+def test_setup_py_gives_the_description_and_nothing_else() -> None:
     tree = ast.parse((ROOT / "setup.py").read_text(encoding="utf-8"))
     (call,) = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    assert not call.args and not call.keywords
+    assert not call.args and [keyword.arg for keyword in call.keywords] == ["long_description"]
 
 
 def test_extras_are_those_the_documentation_lists() -> None:
@@ -121,6 +123,23 @@ def test_extras_are_those_the_documentation_lists() -> None:
 def test_the_package_is_marked_as_typed() -> None:
     assert (ROOT / "agwm" / "py.typed").is_file()
     assert "py.typed" in metadata()["options.package_data"]["agwm"]
+
+
+def test_betty_is_left_out_exactly_where_its_metadata_exclude_the_python() -> None:
+    """Where pip would stop. Its extra has it on any Python, for pip with the flag and for uv."""
+    bound = SpecifierSet(importlib.metadata.metadata("betty-ml")["Requires-Python"])
+    (always,) = [one for one in direct(set()) if one.name == "betty-ml"]
+    (extra,) = requirements(metadata()["options.extras_require"]["betty"])
+    assert always.marker is not None and extra.marker is None
+    assert always.specifier == extra.specifier
+    for python in PYTHONS:
+        environment = {"python_version": python, "python_full_version": f"{python}.0"}
+        assert always.marker.evaluate(environment) == (f"{python}.0" in bound), python
+
+
+def test_the_remedy_for_betty_is_the_same_everywhere() -> None:
+    for name in ("docs/install.md", "README.md"):
+        assert f"\n{REMEDY}\n" in (ROOT / name).read_text(encoding="utf-8"), name
 
 
 @pytest.mark.parametrize("python", PYTHONS)
@@ -177,9 +196,9 @@ def test_make_help_lists_every_target() -> None:
 def test_the_install_command_is_the_same_everywhere() -> None:
     extras = re.search(r"^EXTRAS \?= (\S+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert extras is not None
-    command = f"pip install --ignore-requires-python -c constraints.txt -e '.[{extras[1]}]'"
+    command = f"pip install --ignore-requires-python -c constraints.txt -e '.[betty,{extras[1]}]'"
     assert command.replace(extras[1], "$*") in (ROOT / "Makefile").read_text("utf-8")
-    for name in ("constraints.txt", "docs/install.md"):
+    for name in ("constraints.txt", "docs/install.md", "README.md"):
         assert command in (ROOT / name).read_text(encoding="utf-8"), name
 
 
