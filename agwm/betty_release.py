@@ -44,7 +44,7 @@ def _unusable_release() -> str | None:
         return "none (pip leaves it out on Python 3.11 and newer, where it runs all the same)"
     if _FIRST <= tuple(map(int, re.findall(r"\d+", release)[:3])) < _LAST:
         return None
-    return f"{release} (on Python 3.11 and newer pip picks 0.1.1)"
+    return f"{release} (an old pip picks 0.1.1 on Python 3.11 and newer)"
 
 
 def _starts_the_command() -> bool:

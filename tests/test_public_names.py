@@ -93,8 +93,8 @@ def test_another_release_of_betty_is_refused_at_once(release, tmp_path):
 
 
 NO_BETTY = (
-    "agwm needs Betty 0.2.1, got none (pip leaves it out on Python 3.11 and newer, where it runs all the same)."
-    f" {REMEDY}"
+    "agwm needs Betty 0.2.1, got none (pip leaves it out on Python 3.11 and newer, where it runs all the"
+    f" same). {REMEDY}"
 )
 
 
@@ -111,5 +111,7 @@ def test_the_command_without_betty_is_one_line(start, tmp_path):
     script.write_text("import sys\nfrom agwm.command_line.main import main\nsys.exit(main())\n")
     command = [sys.executable, "-S", *([script] if start == "script" else ["-m", "agwm"]), "fit", "--help"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
+    )
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"error: {NO_BETTY}\n")

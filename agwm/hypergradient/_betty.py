@@ -39,8 +39,8 @@ def missing_features() -> list[str]:
 
 if missing_features():
     raise ImportError(
-        f"agwm needs Betty 0.2.1, got one without {missing_features()[0]} (on Python 3.11 and newer pip"
-        f" picks 0.1.1). Run: {REMEDY}"
+        f"agwm needs Betty 0.2.1, got one without {missing_features()[0]} (an old pip picks 0.1.1 on"
+        f" Python 3.11 and newer). Run: {REMEDY}"
     )
 
 
