@@ -110,7 +110,8 @@ def test_version_is_written_once_and_read_without_an_import() -> None:
 
 def test_setup_py_gives_the_description_and_nothing_else() -> None:
     tree = ast.parse((ROOT / "setup.py").read_text(encoding="utf-8"))
-    (call,) = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    (call,) = [node for node in calls if isinstance(node.func, ast.Name) and node.func.id == "setup"]
     assert not call.args and [keyword.arg for keyword in call.keywords] == ["long_description"]
 
 
@@ -208,6 +209,18 @@ def test_configs_that_are_mentioned_exist(name: str) -> None:
     mentioned = set(re.findall(r"\bagwm/configs/[\w./-]+\.ya?ml\b", text))
     missing = sorted(path for path in mentioned if not (ROOT / path).is_file())
     assert missing == []
+
+
+def test_hooks_before_a_commit_are_the_lines_of_make_lint() -> None:
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))["repos"]
+    hooks = repository["hooks"]
+    assert repository["repo"] == "local" and {hook["language"] for hook in hooks} == {"system"}
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    recipe = re.search(r"^lint: .*\n((?:\t.*\n)+)", text, re.MULTILINE)
+    assert recipe is not None
+    lines = [line.strip().replace("$(RUN)", ".venv/bin/python") for line in recipe[1].splitlines()]
+    assert [hook["entry"] for hook in hooks] == lines
+    assert all(hook["pass_filenames"] is False for hook in hooks)
 
 
 def test_ci_runs_make_test_and_nothing_else() -> None:

@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
+from email import message_from_bytes
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
+
+from agwm._version import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
+# Of the checkout; tests and docs stand for what must stay outside.
+FILES = ("setup.py", "setup.cfg", "MANIFEST.in", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff")
+FOLDERS = ("agwm", "tests/packaging", "docs/api")
+
+
+def copied(copy):
+    """Copy what a build reads: it leaves folders beside the code."""
+    for name in (*FILES, "constraints.txt", "tests/test_architecture.py"):
+        (copy / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, copy / name)
+    for name in FOLDERS:
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return copy
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """Build the wheel from a copy: the build leaves folders beside the code."""
-    copy = tmp_path_factory.mktemp("tree")
-    for name in ("setup.py", "setup.cfg", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, copy)
-    shutil.copytree(ROOT / "agwm", copy / "agwm", ignore=shutil.ignore_patterns("__pycache__"))
+    copy = copied(tmp_path_factory.mktemp("tree"))
     command = [sys.executable, "-W", "ignore", "setup.py", "-q", "bdist_wheel", "--dist-dir", "out"]
     done = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -35,6 +53,44 @@ def test_a_wheel_holds_every_file_of_the_package(wheel):
     assert files == {path.relative_to(ROOT).as_posix() for path in wanted}
     assert "agwm/py.typed" in files
     assert {"agwm/configs/default.yaml", "agwm/configs/grids/tuning.yaml"} <= files
+
+
+def test_a_wheel_holds_nothing_else(wheel):
+    assert {name.split("/")[0] for name in wheel.namelist()} == {"agwm", f"agwm-{__version__}.dist-info"}
+
+
+def test_every_link_of_the_metadata_is_absolute(wheel):
+    """A package index shows the description without the files of the repository beside it."""
+    (path,) = [name for name in wheel.namelist() if name.endswith("/METADATA")]
+    metadata = message_from_bytes(wheel.read(path))
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    assert metadata["Home-page"] is None and metadata.get_all("Project-URL") is None  # there is none so far
+    blocks = MarkdownIt("commonmark").enable("table").parse(metadata.get_payload(decode=True).decode())
+    tokens = [token for block in blocks for token in block.children or ()]
+    links = [token.attrs.get("href") or token.attrs.get("src") for token in tokens]
+    links = [link for link in links if link]
+    assert links and all(link.startswith("https://") for link in links), links
+    assert "attention-guided weights mixup" in "".join(token.content for token in tokens)
+
+
+@pytest.mark.slow
+def test_make_dist_builds_and_checks_both(tmp_path):
+    """As `make dist` does it, with the tools of the extra `dist`."""
+    for tool in ("build", "twine"):  # by metadata: `make docs` leaves a folder that is called build
+        if not list(importlib.metadata.distributions(name=tool)):
+            pytest.skip(f"{tool} is not here: the extra dist has it")
+    recipe = re.search(r"^dist: .*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    assert recipe is not None
+    commands = [line.strip().replace("$(RUN)", sys.executable) for line in recipe[1].splitlines()]
+    copy = copied(tmp_path)
+    for command in commands:
+        done = subprocess.run(command, shell=True, cwd=copy, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("PASSED") == 2
+    (sdist,) = (copy / "dist").glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        names = {name.split("/")[1] for name in archive.getnames() if "/" in name}
+    assert names == {*FILES, "constraints.txt", "PKG-INFO", "agwm", "agwm.egg-info"}
 
 
 def test_the_command_and_the_configs_work_outside_of_the_checkout(wheel, tmp_path):
