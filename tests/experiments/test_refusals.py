@@ -109,7 +109,7 @@ def test_candidates_with_refused_runs_come_after_those_without(tmp_path):
 
     whole = [record(1, "rte", 0.9), record(2, "rte", 0.5), record(2, "stsb", 0.5)]
     chosen, candidates = choose(tuning, whole, refused)  # a run that is there counts, whatever was refused
-    assert chosen["vanilla"].number == 2 and chosen["vanilla"].num_refused == 0
+    assert chosen["vanilla"].number == 2 and not chosen["vanilla"].refusals
     table = tuning_table(chosen, candidates)
     assert line(table, "| vanilla | 1 |").endswith("| 90.00 | 1 | 0 | 1 | 1 refused |")
     assert "Refused: vanilla 1 (no.)" in table

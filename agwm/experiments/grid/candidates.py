@@ -6,7 +6,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
@@ -31,25 +31,45 @@ class Trial:
         label: Label of the method.
         number: Among the label's candidates, from 1.
         settings: As a grid file would hold them.
-        scores: Task, size and model -> dev score of each seed that gave one.
-        num_runs: Runs that have ended.
-        num_failed: Those without a score.
-        passes: Mean passes of a run.
-        num_refused: Runs that the method refuses.
-        reasons: Why, each once.
-        num_missing: Runs still to be made.
+        records: Of its runs that have ended.
+        refusals: Reasons of its runs that the method refuses, one a run.
+        num_expected: Number of its runs.
     """
 
     label: str
     number: int
     settings: dict[str, Any]
-    scores: dict[tuple[str, int, str], list[float]]
-    num_runs: int
-    num_failed: int
-    passes: float
-    num_refused: int = 0
-    reasons: tuple[str, ...] = ()
-    num_missing: int = 0
+    records: Sequence[Record]
+    refusals: Sequence[str]
+    num_expected: int
+
+    @property
+    def scored(self) -> list[Record]:
+        """Records with a dev score."""
+        return [one for one in self.records if one.scores.dev is not None]
+
+    @property
+    def scores(self) -> dict[tuple[str, int, str], list[float]]:
+        """Task, size and model -> dev score of each seed that gave one."""
+        found: dict[tuple[str, int, str], list[float]] = {}
+        for one in self.scored:
+            found.setdefault((one.task, one.train_size, one.model), []).append(cast(float, one.scores.dev))
+        return found
+
+    @property
+    def num_failed(self) -> int:
+        """Runs without a score."""
+        return len(self.records) - len(self.scored)
+
+    @property
+    def num_missing(self) -> int:
+        """Runs still to be made."""
+        return self.num_expected - len(self.records) - len(self.refusals)
+
+    @property
+    def passes(self) -> float:
+        """Mean passes of a run with a score."""
+        return statistics.fmean([one.train_info.passes for one in self.scored] or [0.0])
 
     @property
     def mean(self) -> float | None:
@@ -105,9 +125,7 @@ def choose(
         if not any(name in by_label or name in reasons for name in names):
             continue
         made = [
-            _candidate(
-                label, number, settings, by_label.get(name, []), reasons.get(name, []), expected[name]
-            )
+            Trial(label, number, settings, by_label.get(name, []), reasons.get(name, []), expected[name])
             for number, (name, settings) in enumerate(zip(names, several, strict=True), 1)
         ]
         every += made
@@ -118,7 +136,7 @@ def choose(
 
 
 def _rank(one: Trial) -> tuple[float, ...]:
-    return one.num_refused, one.num_failed, -(one.mean or 0.0), one.passes, one.number
+    return len(one.refusals), one.num_failed, -(one.mean or 0.0), one.passes, one.number
 
 
 def tuned_yaml(chosen: Mapping[str, Trial]) -> str:
@@ -140,12 +158,12 @@ def tuning_table(chosen: Mapping[str, Trial], candidates: Sequence[Trial]) -> st
     rows = []
     for one in candidates:
         marks = ["yes"] if chosen.get(one.label) is one else []
-        if one.num_refused:
-            marks.append(f"{one.num_refused} refused" if one.num_runs else "refused")
+        if one.refusals:
+            marks.append(f"{len(one.refusals)} refused" if one.records else "refused")
         if one.num_missing:
             marks.append(f"{one.num_missing} missing")
         score = spread_text(one.mean, one.std)
-        counts = (str(one.num_runs), str(one.num_failed), f"{one.passes:.0f}")
+        counts = (str(len(one.records)), str(one.num_failed), f"{one.passes:.0f}")
         settings = escape(_flat(one.settings))
         rows.append((escape(one.label), str(one.number), settings, score, *counts, ", ".join(marks)))
     head = ("method", "candidate", "settings", "dev score", "runs", "failed", "passes", "chosen")
@@ -167,11 +185,12 @@ def _notes(chosen: Mapping[str, Trial], candidates: Sequence[Trial]) -> list[str
     for one in candidates:
         if one.label not in chosen:
             others.setdefault(one.label, []).append(one)
-        elif one.reasons:
-            notes.append(f"Refused: {escape(one.label)} {one.number} ({escape(' '.join(one.reasons))})")
+        elif one.refusals:
+            reasons = " ".join(dict.fromkeys(one.refusals))
+            notes.append(f"Refused: {escape(one.label)} {one.number} ({escape(reasons)})")
     for label, several in others.items():
-        reasons = dict.fromkeys(reason for one in several for reason in one.reasons)
-        reason = escape(" ".join(reasons)) or "no run gave a score"
+        every = dict.fromkeys(reason for one in several for reason in one.refusals)
+        reason = escape(" ".join(every)) or "no run gave a score"
         if any(one.num_missing for one in several):
             reason = "runs are missing"
         notes.append(f"No choice: {escape(label)} ({reason})")
@@ -205,34 +224,6 @@ def _reasons(
         if reason is not None and (*place, cell.config.train_size, cell.seed) not in have_run:
             found.setdefault(cell.label, []).append(reason)
     return found
-
-
-def _candidate(
-    label: str,
-    number: int,
-    settings: dict[str, Any],
-    records: Sequence[Record],
-    reasons: Sequence[str],
-    num_expected: int,
-) -> Trial:
-    scores: dict[tuple[str, int, str], list[float]] = {}
-    for one in records:
-        if one.scores.dev is not None:
-            scores.setdefault((one.task, one.train_size, one.model), []).append(one.scores.dev)
-    num_failed = sum(one.scores.dev is None for one in records)
-    passes = [one.train_info.passes for one in records if one.scores.dev is not None] or [0.0]
-    return Trial(
-        label=label,
-        number=number,
-        settings=settings,
-        scores=scores,
-        num_runs=len(records),
-        num_failed=num_failed,
-        passes=statistics.fmean(passes),
-        num_refused=len(reasons),
-        reasons=tuple(dict.fromkeys(reasons)),
-        num_missing=num_expected - len(records) - len(reasons),
-    )
 
 
 def _flat(settings: Mapping[str, Any]) -> str:

@@ -1,20 +1,4 @@
-"""A grid of runs, from a YAML file: methods x tasks x sizes x models x seeds.
-
-The file::
-
-    base: ../minilm.yaml        # a config that the cells are laid over; without it, the defaults
-    settings: {}                # laid over the base, for all cells
-    seconds_per_pass: 0.3       # an assumption for the estimate of time, or a mapping model -> seconds
-    grid:                       # or a list of such blocks
-      tasks: [stsb, mrpc]
-      train_sizes: [300]        # `all`: all but the dev set; `whole`: all, and no dev set
-      models: [minilm]
-      seeds: 5
-      settings: {}              # laid over for the cells of this block
-      methods:                  # label -> settings; or a file that holds this mapping
-        vanilla: {}
-        agwm_k5: {method: agwm, search: {num_resplits: 5}}
-"""
+"""A grid of runs, from a YAML file (docs/grids.md): methods x tasks x sizes x models x seeds."""
 
 from __future__ import annotations
 
@@ -28,7 +12,7 @@ from typing import Any
 
 from agwm.errors import ConfigError, close_names, one_line, shown
 from agwm.experiments.config import BY_FLAG, RunConfig
-from agwm.experiments.grid.bases import base_values, check_one_task, own_block
+from agwm.experiments.grid.bases import AXES, read_blocks
 from agwm.experiments.grid.estimate import assumed_seconds
 from agwm.experiments.grid.keys import check_keys, check_used, laid_last, section_settings
 from agwm.experiments.records import record_path
@@ -38,7 +22,6 @@ from agwm.methods import METHODS, make_method
 __all__ = ["Cell", "Grid", "check_files", "load_grid", "select_cells"]
 
 _SECTIONS = ("vanilla", "rivals", "mixing", "hypergradient", "search", "final")
-_AXES = ("tasks", "train_sizes", "models")
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 _MOST_CELLS = 50_000
 
@@ -95,22 +78,9 @@ def load_grid(
     Raises:
         ConfigError: If a key is unknown, or a value wrong, in any cell.
     """
-    path = Path(path)
-    content = read_yaml(path)
-    check_keys(content, ("base", "settings", "seconds_per_pass", "grid"), path)
-    base = base_values(content, path, delta)
-    blocks = content.get("grid")
-    blocks = [blocks] if isinstance(blocks, Mapping) else blocks
-    if not isinstance(blocks, list) or not blocks or not all(isinstance(b, Mapping) for b in blocks):
-        raise ConfigError(
-            f"Grid {shown(path)} has no cells: expected a section 'grid', or a list of them, got"
-            f" {shown(blocks)}. Write grid: with tasks, train_sizes, models, seeds and methods."
-        )
-    check_one_task(blocks, delta, path)
-    cells: list[Cell] = []
+    path, cells = Path(path), []
+    content, base, blocks = read_blocks(path, "grid", delta, ("seconds_per_pass",))
     for block in blocks:
-        check_keys(block, (*_AXES, "seeds", "settings", "methods"), path, "grid.")
-        block = own_block(block, base, delta)
         methods = read_methods(block.get("methods"), path)
         cells += expand(base, block, methods, assignments, seeds, path)
     check_files(cells, path)
@@ -146,7 +116,7 @@ def expand(
     Raises:
         ConfigError: If a value is wrong in any cell, or ``--set`` sets what names a cell.
     """
-    axes = [_axis(block, name, path) for name in _AXES]
+    axes = [_axis(block, name, path) for name in AXES]
     shared = section_settings(block, path, "grid.")
     checked(RunConfig, {} if seeds is None else {"seeds": seeds}, "the command line", form=BY_FLAG)
     seeds = block.get("seeds", 1) if seeds is None else seeds

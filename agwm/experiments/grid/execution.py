@@ -11,7 +11,7 @@ from agwm.experiments.grid.backends import run_loops
 from agwm.experiments.grid.cells import Cell
 from agwm.experiments.grid.monitor import Monitor
 from agwm.experiments.grid.stores import Stores
-from agwm.experiments.grid.tickets import Ticket, make_tickets
+from agwm.experiments.grid.tickets import make_tickets, refuse
 from agwm.experiments.kept_models import lacking_line
 from agwm.experiments.record import Record
 from agwm.experiments.records import FOLDER
@@ -98,7 +98,11 @@ def run_grid(
     output = Path(cells[0].config.output_dir)
     for name in (FOLDER, CLAIMS):
         make_folder(output / name)
-    tickets, refused = make_tickets(cells, override, retry_failed, scores_test, stores, notice)
+    stores = stores or Stores()
+    every = make_tickets(cells, override, retry_failed, scores_test, stores)
+    by_path = refuse(every, stores, notice or (lambda line: None))
+    tickets = [ticket for ticket in every if ticket.path not in by_path]
+    refused = list(dict.fromkeys(by_path.values()))
     store_refusals(output, refused, {ticket.place for ticket in tickets})
     done = [ticket.path for ticket in tickets if ticket.is_done()]
     for path in done:
@@ -112,7 +116,7 @@ def run_grid(
     pending = [ticket for ticket in tickets if not ticket.is_done()]
     with Monitor(pending, say, progress):
         lost: dict[Path, str] = {}
-        while free := [ticket for ticket in pending if ticket.path not in lost and _is_free(ticket)]:
+        while free := [ticket for ticket in pending if ticket.path not in lost and ticket.is_free()]:
             lost |= run_loops(free, jobs, backend, threads)
     # A record that another process made in the meantime counts only if it has the same settings.
     found = {ticket.path: ticket.record() if ticket.is_done() else None for ticket in tickets}
@@ -122,10 +126,6 @@ def run_grid(
         [ticket.cell for ticket in tickets if found[ticket.path] is None and ticket.path not in lost],
         {path: line for path, line in lost.items() if found[path] is None},
     )
-
-
-def _is_free(ticket: Ticket) -> bool:
-    return not ticket.is_done() and holder_of(ticket.claim) is None
 
 
 def describe_owners(cells: Sequence[Cell]) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from agwm.errors import AgwmError, DataError
 from agwm.experiments.grid.cells import Cell
@@ -20,6 +19,7 @@ from agwm.experiments.grid.estimate import (
 from agwm.experiments.grid.planned_runs import check_folder
 from agwm.experiments.grid.stores import Stores
 from agwm.experiments.records import find_finished
+from agwm.markdown import escape, table
 
 __all__ = ["PlanRow", "pass_times", "plan_rows", "plan_summary", "plan_table"]
 
@@ -141,24 +141,21 @@ def pass_times(
 
 def plan_table(rows: Sequence[PlanRow], times: Mapping[str, PassTime]) -> str:
     """Write one line for each row."""
-    header = ("method", "task", "model", "n", "cells", "finished", "passes a cell", "hours left")
-    lines: list[tuple[Any, ...]] = [header]
-    for row in rows:
-        size = "all" if row.size is None else row.size
-        passes = "?" if row.passes is None else f"{row.passes:.0f}"
-        hours = (
-            f"{_seconds(row, times) / 3600:.2f}" if row.model in times and row.passes is not None else "?"
+    head = ("method", "task", "model", "n", "cells", "finished", "passes a cell", "hours left")
+    lines = [
+        (
+            escape(row.label),
+            escape(row.task),
+            escape(row.model),
+            "all" if row.size is None else str(row.size),
+            str(row.num_cells),
+            str(row.num_finished),
+            "?" if row.passes is None else f"{row.passes:.0f}",
+            f"{_seconds(row, times) / 3600:.2f}" if row.model in times and row.passes is not None else "?",
         )
-        lines.append((row.label, row.task, row.model, size, row.num_cells, row.num_finished, passes, hours))
-    texts = [tuple(map(str, line)) for line in lines]
-    widths = [max(len(line[place]) for line in texts) for place in range(len(header))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(w) if place < 3 else cell.rjust(w)
-            for place, (cell, w) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in texts
-    )
+        for row in rows
+    ]
+    return table(head, lines, right=range(3, 8))
 
 
 def plan_summary(rows: Sequence[PlanRow], times: Mapping[str, PassTime], jobs: int = 1) -> str:

@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from agwm.experiments.examples import num_train
 from agwm.experiments.grid.cells import Cell
 from agwm.experiments.grid.stores import Stores
-from agwm.experiments.record import Record, failed_record, read_record
-from agwm.experiments.records import FOLDER, find_finished, run_info
+from agwm.experiments.grid.tickets import make_tickets
+from agwm.experiments.record import Record, read_record
+from agwm.experiments.records import FOLDER
 from agwm.experiments.reporting.runs import check_runs, check_settings
 
 __all__ = ["check_folder", "check_planned"]
@@ -94,14 +94,7 @@ def check_planned(
         AgwmError: If a file is no record, or settings or data would be mixed.
     """
     runs = check_folder(cells, override)
-    stores = stores or Stores()
-    for cell in cells:
-        config = cell.config
-        examples = stores.examples(config)
-        if not override and find_finished(cell.path, stores.settings(cell), examples.fingerprint):
-            continue  # it is among those that were read
-        size = num_train(config, examples)
-        info = run_info(config, cell.method, cell.seed, examples.fingerprint, size, cell.label)
-        to_come = failed_record(info, examples.task.metric, "not run yet", 0.0)
-        runs[f"the run to come, {cell.path.name}"] = to_come
+    for ticket in make_tickets(cells, override, stores=stores):
+        if not ticket.is_done():
+            runs[f"the run to come, {ticket.path.name}"] = ticket.failed("not run yet", 0.0)
     (check_runs if scores_test else check_settings)(runs)

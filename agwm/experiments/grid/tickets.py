@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from agwm.errors import ConfigError, MethodError, SelectionError, shown
-from agwm.experiments.claims import claim_of
+from agwm.experiments.claims import claim_of, holder_of
 from agwm.experiments.config import RunConfig
 from agwm.experiments.examples import num_train
 from agwm.experiments.grid.cells import Cell
@@ -26,7 +26,7 @@ from agwm.experiments.unfinished_runs import check_unfinished
 from agwm.models.files import model_name
 from agwm.models.pretrained import load_pretrained
 
-__all__ = ["Ticket", "make_tickets"]
+__all__ = ["Ticket", "make_tickets", "refuse"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Ticket:
 
     Attributes:
         cell: Method, settings and seed of the run.
-        settings: The result of :func:`agwm.experiments.records.run_settings`.
+        settings: The settings that decide it.
         data: Fingerprint of its examples.
         metric: Metric of its task.
         num_train: Number of training examples.
@@ -79,9 +79,19 @@ class Ticket:
         config = self.cell.config
         return (self.cell.label, config.task, model_name(config.model), self.num_train)
 
+    @property
+    def kind(self) -> str:
+        """Everything that decides whether the cell can run; its seeds share it."""
+        settings = {**self.settings, "seed": None, "device": self.cell.config.device}
+        return json.dumps([settings, self.data], sort_keys=True)
+
     def is_done(self) -> bool:
         """True if some process has written the record."""
         return _stamp(self.path) not in (None, self.stamp)
+
+    def is_free(self) -> bool:
+        """True if nobody has run the cell, and nobody does."""
+        return not self.is_done() and holder_of(self.claim) is None
 
     def record(self) -> Record | None:
         """Return the record; None if there is none.
@@ -112,9 +122,8 @@ def make_tickets(
     retry_failed: bool = False,
     scores_test: bool = True,
     stores: Stores | None = None,
-    notice: Callable[[str], None] | None = None,
-) -> tuple[list[Ticket], list[Refusal]]:
-    """Check all cells, and find the finished ones.
+) -> list[Ticket]:
+    """Load the examples of all cells, and find the finished ones.
 
     Args:
         cells: All cells.
@@ -122,64 +131,55 @@ def make_tickets(
         retry_failed: Replace those of failed runs.
         scores_test: True if the runs score the test set.
         stores: May hold the examples already; None: they are loaded.
-        notice: Called with each line on data and weights, once for each task, size and model.
-
-    Returns:
-        Tickets of the cells that can be run or have been, and the others, which are refused, by reasons.
 
     Raises:
-        AgwmError: If a cell is wrong, or a record is there that was made otherwise.
+        AgwmError: If data or a size are wrong, or a record or checkpoint is there that was made otherwise.
     """
-    stores = stores or Stores()
-    tickets = []
+    stores, tickets = stores or Stores(), []
     for cell in cells:
-        config, path = cell.config, cell.path
+        config, settings = cell.config, stores.settings(cell)
         examples = stores.examples(config)
-        settings = stores.settings(cell)
-        record = None if override else find_finished(path, settings, examples.fingerprint)
+        record = None if override else find_finished(cell.path, settings, examples.fingerprint)
         if record is None and not override:
             check_unfinished(config, cell.method, cell.seed, examples.fingerprint, cell.label)
         again = override or (retry_failed and record is not None and record.failure is not None)
         size = num_train(config, examples)
-        tickets.append(
-            Ticket(
-                cell,
-                settings,
-                examples.fingerprint,
-                examples.task.metric,
-                size,
-                planned_passes(config, cell.method, size),
-                scores_test,
-                _stamp(path) if again else None,
-            )
+        ticket = Ticket(
+            cell,
+            settings,
+            examples.fingerprint,
+            examples.task.metric,
+            size,
+            planned_passes(config, cell.method, size),
+            scores_test,
+            _stamp(cell.path) if again else None,
         )
-    refused = _refusals(
-        [ticket for ticket in tickets if not ticket.is_done()], stores, notice or (lambda line: None)
-    )
-    kept = [ticket for ticket in tickets if ticket.is_done() or _kind(ticket) not in refused]
-    others = dict.fromkeys(
-        ticket.refusal(refused[_kind(ticket)])
-        for ticket in tickets
-        if not ticket.is_done() and _kind(ticket) in refused
-    )
-    return kept, list(others)
+        tickets.append(ticket)
+    return tickets
 
 
-def _kind(ticket: Ticket) -> str:
-    """Return everything that decides whether a cell can run; its seeds share it."""
-    settings = {**ticket.settings, "seed": None, "device": ticket.cell.config.device}
-    return json.dumps([settings, ticket.data], sort_keys=True)
+def refuse(
+    tickets: Sequence[Ticket], stores: Stores, notice: Callable[[str], None] = lambda line: None
+) -> dict[Path, Refusal]:
+    """Check one cell of each kind that has no record, and load each model once.
 
+    Args:
+        tickets: All cells.
+        stores: Holds their examples.
+        notice: Called with each line on data and weights, once for each task, size and model.
 
-def _refusals(tickets: Sequence[Ticket], stores: Stores, notice: Callable[[str], None]) -> dict[str, str]:
-    """Check one cell of each kind, and load each model once.
+    Returns:
+        Record's file -> refusal, of the cells whose method refuses them.
 
     Raises:
         ConfigError: If a cell's settings do not fit the device or the examples.
     """
-    kinds = {_kind(ticket): ticket.cell for ticket in tickets}
+    kinds: dict[str, list[Ticket]] = {}
+    for ticket in tickets:
+        if not ticket.is_done():
+            kinds.setdefault(ticket.kind, []).append(ticket)
     loaded: tuple[Any, Any] = (None, None)  # one at a time in memory
-    refused: dict[str, str] = {}
+    refused: dict[Path, Refusal] = {}
     told: set[str] = set()
     readable: set[tuple] = set()  # model, data and cut length of cells whose examples the model can read
 
@@ -187,9 +187,9 @@ def _refusals(tickets: Sequence[Ticket], stores: Stores, notice: Callable[[str],
         names = stores.examples(cell.config).task.label_names
         return cell.config.model, json.dumps([cell.config.trust_remote_code, names])
 
-    for kind, cell in sorted(kinds.items(), key=lambda item: needs(item[1])):
-        config = cell.config
-        examples = stores.examples(config)
+    for group in sorted(kinds.values(), key=lambda group: needs(group[0].cell)):
+        cell = group[0].cell
+        config, examples = cell.config, stores.examples(cell.config)
         try:
             check_device(config)
             if loaded[0] != needs(cell):
@@ -208,10 +208,11 @@ def _refusals(tickets: Sequence[Ticket], stores: Stores, notice: Callable[[str],
                     notice(line)
             told.update(lines)
         except (MethodError, SelectionError) as error:
-            refused[kind] = " ".join(str(error).split())
+            refusal = group[0].refusal(" ".join(str(error).split()))
+            refused |= dict.fromkeys((ticket.path for ticket in group), refusal)
         except ConfigError as error:
             raise ConfigError(f"Cell {shown(cell.path.stem)}: {error}") from None
-    return refused
+    return {ticket.path: refused[ticket.path] for ticket in tickets if ticket.path in refused}
 
 
 def _stamp(path: Path) -> int | None:

@@ -1,18 +1,4 @@
-"""Choose settings by dev score: as many candidates for every method, and never a test score.
-
-The file::
-
-    base: ../minilm.yaml
-    settings: {}                # as in a grid file
-    tune:                       # or a list of such blocks, all with the same methods
-      tasks: [stsb, mrpc]
-      train_sizes: [300]
-      models: [minilm]
-      seeds: [101, 202, 303]    # not those of the report
-      settings: {}              # laid over for the cells of this block, such as epochs for its tasks
-      methods:                  # label -> candidates, for every label as many
-        vanilla: [{vanilla: {learning_rate: 5.0e-5}}, {vanilla: {learning_rate: 1.0e-4}}]
-"""
+"""Read a tuning file (docs/grids.md): as many candidates for every method, on seeds of their own."""
 
 from __future__ import annotations
 
@@ -23,15 +9,13 @@ from typing import Any
 
 from agwm.errors import ConfigError, one_line, shown
 from agwm.experiments.config import OFFICIAL_SEEDS
-from agwm.experiments.grid.bases import base_values, check_one_task, own_block
+from agwm.experiments.grid.bases import read_blocks
 from agwm.experiments.grid.cells import Cell, by_seed, check_files, expand, read_methods
-from agwm.experiments.grid.keys import check_keys
-from agwm.experiments.yaml_files import parse_assignment, read_yaml
+from agwm.experiments.yaml_files import parse_assignment
 from agwm.nested import flat_settings
 
 __all__ = ["TUNING_SEEDS", "Tuning", "load_tuning"]
 
-_KEYS = ("tasks", "train_sizes", "models", "seeds", "settings", "methods")
 TUNING_SEEDS: tuple[int, ...] = (101, 202, 303)
 
 
@@ -71,21 +55,10 @@ def load_tuning(
         ConfigError: If a key is unknown, a value wrong, or the budgets of the methods differ.
     """
     path, assignments = Path(path), list(assignments)
-    content = read_yaml(path)
-    check_keys(content, ("base", "settings", "tune"), path)
-    blocks = content.get("tune")
-    blocks = [blocks] if isinstance(blocks, Mapping) else blocks
-    if not isinstance(blocks, list) or not blocks or not all(isinstance(one, Mapping) for one in blocks):
-        raise ConfigError(
-            f"Tuning file {shown(path)} has no section 'tune': expected one, or a list of them, got"
-            f" {shown(blocks)}. Write tune: with tasks, train_sizes, models and methods."
-        )
-    check_one_task(blocks, delta, path)
-    base = base_values(content, path, delta)
+    _, base, blocks = read_blocks(path, "tune", delta)
     cells: list[Cell] = []
     candidates: dict[str, list[dict[str, Any]]] = {}
     for block in blocks:
-        check_keys(block, _KEYS, path, "tune.")
         own = _candidates(read_methods(block.get("methods"), path), path)
         candidates = candidates or own
         if own != candidates:
@@ -99,7 +72,7 @@ def load_tuning(
             for label, several in candidates.items()
             for number, settings in enumerate(several, 1)
         }
-        block = own_block({**block, "seeds": _seeds(block, path)}, base, delta)
+        block = {**block, "seeds": _seeds(block, path)}
         cells += expand(base, block, flat, assignments, _of(seeds), path)
     if any(cell.config.train_size == "whole" for cell in cells):
         raise ConfigError(

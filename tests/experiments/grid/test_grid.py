@@ -297,7 +297,7 @@ def test_the_plan_counts_what_is_left_and_says_what_it_assumes(tmp_path):
     hours = 0.5 * 5 * (57 + agwm.passes + 2 * test) / 3600
     assert f"{hours:.1f} hours of one device" in plan_summary(rows, times)
     assert "an assumption of the grid file, not measured" in plan_summary(rows, times)
-    assert "vanilla mrpc minilm 300 5 0 57" in " ".join(plan_table(rows, times).split())
+    assert "| vanilla | mrpc | minilm | 300 | 5 | 0 | 57 |" in " ".join(plan_table(rows, times).split())
     given = pass_times(rows, grid.cells, grid.seconds_per_pass, 2.0)
     assert given["minilm"].seconds == 2 and "--seconds-per-pass" in given["minilm"].source
     assert "No estimate of the time for minilm" in plan_summary(rows, pass_times(rows, grid.cells, {}))

@@ -17,10 +17,8 @@ def test_a_record_that_another_process_makes_with_other_settings_is_no_result(gr
     """The other one starts when this one has checked that there is no record."""
     path = grid_file(methods={"vanilla": {}}, seeds=2)
     cells = load_grid(path).cells
-    (others, _), real = (
-        make_tickets(load_grid(path, assignments=["vanilla.epochs=2"]).cells),
-        execution.run_loops,
-    )
+    others = make_tickets(load_grid(path, assignments=["vanilla.epochs=2"]).cells)
+    real = execution.run_loops
 
     def after_the_other(tickets, *rest):
         real(others[:1], 0, "threading", 1)

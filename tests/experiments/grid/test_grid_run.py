@@ -183,7 +183,7 @@ def test_two_processes_share_the_cells_and_run_none_twice(grid_file, tmp_path):
 
 def test_a_cell_of_another_process_is_left_to_it(grid_file):
     cells = load_grid(grid_file(seeds=1)).cells
-    (ticket, _), _ = make_tickets(cells)
+    ticket, _ = make_tickets(cells)
     ticket.claim.parent.mkdir(parents=True)
     with claimed(ticket.claim):
         result = run_grid(cells, jobs=0, progress=False)
