@@ -7,21 +7,24 @@ import os
 import signal
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import joblib
 
 from agwm.checks import Interval, check_value
-from agwm.errors import AgwmError, ConfigError, MissingExtraError, close_names, shown
-from agwm.experiments.grid.client import InProcess, OneWorker
+from agwm.errors import AgwmError, ConfigError, MissingExtraError, close_names, one_line, shown
+from agwm.experiments.grid.client import PATIENCE, OneWorker
+from agwm.experiments.grid.stores import Stores
 from agwm.experiments.grid.tickets import Ticket
+from agwm.experiments.grid.worker import Ended, run_cell
 
 __all__ = ["BACKENDS", "check_workers", "run_loops"]
 
 _ROOT = Path(__file__).resolve().parents[3]
+_SECONDS_BETWEEN_LOOKS = 1.0
 BACKENDS: tuple[str, ...] = ("threading", "ray")
 
 
@@ -63,7 +66,8 @@ def run_loops(tickets: Sequence[Ticket], jobs: int, backend: str, threads: int) 
     """
     check_workers(jobs, backend, threads)
     if jobs == 0:
-        return _loop(tickets, jobs, threads)
+        stores = Stores()
+        return _walk(tickets, lambda ticket: run_cell(ticket, None, stores, progress=None))
     with _ending_as_by_ctrl_c(signal.SIGTERM):
         try:
             with _away_from_here(), warnings.catch_warnings():
@@ -78,14 +82,46 @@ def run_loops(tickets: Sequence[Ticket], jobs: int, backend: str, threads: int) 
 def _run_loops(tickets: Sequence[Ticket], jobs: int, backend: str, threads: int) -> dict[Path, str]:
     num_loops = min(jobs, len(tickets))
     if backend == "ray":
-        _start_ray(jobs)
+        found = _on_ray(tickets, jobs, threads, num_loops)
     elif num_loops == 1:
-        return _loop(tickets, jobs, threads)
-    with joblib.parallel_config(backend):
-        found = joblib.Parallel(n_jobs=num_loops, batch_size=1)(
-            joblib.delayed(_loop)(tickets, jobs, threads) for _ in range(num_loops)
+        return _loop(tickets, threads)
+    else:
+        found = joblib.Parallel(n_jobs=num_loops, batch_size=1, backend=backend)(
+            joblib.delayed(_loop)(tickets, threads) for _ in range(num_loops)
         )
     return {path: line for lost in found for path, line in lost.items()}
+
+
+def _on_ray(tickets: Sequence[Ticket], jobs: int, threads: int, num_loops: int) -> list[dict[Path, str]]:
+    """Run loops as tasks of Ray, which starts that of a node that died again on another.
+
+    Ray may take minutes to notice a machine that fell silent. Nobody waits for it when a loop has ended and
+    nobody runs a cell any more: what is left is free, for the next round.
+
+    Raises:
+        AgwmError: If a loop does, or Ray gives one up.
+    """
+    ray = _start_ray(jobs)
+    loop = ray.remote(_loop).options(num_cpus=1, scheduling_strategy="SPREAD")
+    given = ray.put(tickets)
+    found: list[dict[Path, str]] = []
+    running = waiting = [loop.remote(given, threads) for _ in range(num_loops)]
+    try:
+        while waiting and not (found and all(one.is_done() or one.is_free() for one in tickets)):
+            ended, waiting = ray.wait(waiting, timeout=_SECONDS_BETWEEN_LOOKS)
+            found += ray.get(ended)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from None
+    except ray.exceptions.RayError as error:
+        raise AgwmError(
+            f"Ray gave a loop up: expected nodes that last, got {one_line(str(error), 200)}. Run the same"
+            " command again, which goes on."
+        ) from None
+    finally:  # those that still run, as after Ctrl-C, end their cells at a checkpoint
+        for one in waiting:
+            ray.cancel(one)
+        ray.wait(running, num_returns=num_loops, timeout=PATIENCE)
+    return found
 
 
 @contextmanager
@@ -129,17 +165,18 @@ def _away_from_here() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _loop(tickets: Sequence[Ticket], jobs: int, threads: int) -> dict[Path, str]:
-    lost = {}
-    with OneWorker(threads) if jobs else InProcess() as worker:
-        for ticket in tickets:
-            if not ticket.is_done() and (line := worker.run(ticket).lost):
-                lost[ticket.path] = line
-    return lost
+def _loop(tickets: Sequence[Ticket], threads: int) -> dict[Path, str]:
+    with OneWorker(threads) as worker:
+        return _walk(tickets, worker.run)
 
 
-def _start_ray(jobs: int) -> None:
-    """Start Ray on this machine's loopback address, unless the program runs in a Ray already.
+def _walk(tickets: Sequence[Ticket], run: Callable[[Ticket], Ended]) -> dict[Path, str]:
+    ended = {ticket.path: run(ticket).lost for ticket in tickets if not ticket.is_done()}
+    return {path: line for path, line in ended.items() if line}
+
+
+def _start_ray(jobs: int) -> Any:
+    """Return Ray: that which the program runs in, that of RAY_ADDRESS, or one on the loopback address.
 
     Raises:
         ConfigError: If Ray listens on the network.
@@ -150,14 +187,17 @@ def _start_ray(jobs: int) -> None:
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     try:
         import ray
-        from ray.util.joblib import register_ray
     except ImportError:
         raise MissingExtraError(
             "Backend 'ray' is not installed: expected the extra 'ray', got none."
             " Run: pip install 'agwm[ray]', or choose --backend threading."
         ) from None
-    if not ray.is_initialized():
-        ray.init(num_cpus=jobs, include_dashboard=False, _node_ip_address="127.0.0.1")
+    if ray.is_initialized():
+        return ray
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(log_to_driver=False)
+    else:
+        ray.init("local", num_cpus=jobs, include_dashboard=False, _node_ip_address="127.0.0.1")
         address = ray.util.get_node_ip_address()
         if not ipaddress.ip_address(address).is_loopback:
             ray.shutdown()
@@ -165,4 +205,4 @@ def _start_ray(jobs: int) -> None:
                 f"Ray listens on the network: expected a loopback address, got {address}. Set"
                 " RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0, or start Ray yourself before the grid."
             )
-    register_ray()
+    return ray

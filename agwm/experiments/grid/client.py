@@ -17,31 +17,13 @@ from joblib.externals.loky import ProcessPoolExecutor
 
 from agwm.errors import AgwmError
 from agwm.experiments.grid.orphans import end_with_parent
-from agwm.experiments.grid.stores import Stores
 from agwm.experiments.grid.tickets import Ticket
 from agwm.experiments.grid.worker import Ended, ready, run_cell
 
-__all__ = ["InProcess", "OneWorker"]
+__all__ = ["PATIENCE", "OneWorker"]
 
 _TRIES = 2  # of a cell whose process is killed
-_PATIENCE = 10.0  # seconds for a checkpoint, before a worker is killed
-
-
-class InProcess:
-    """Run cells in this process: for debugging, and without protection against crashes."""
-
-    def __init__(self) -> None:
-        self._stores = Stores()
-
-    def run(self, ticket: Ticket) -> Ended:
-        """Run a cell; see :func:`agwm.experiments.grid.worker.run_cell`."""
-        return run_cell(ticket, None, self._stores, progress=None)
-
-    def __enter__(self) -> InProcess:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return None
+PATIENCE = 10.0  # seconds for a checkpoint, before a worker is killed
 
 
 class OneWorker:
@@ -105,7 +87,7 @@ class OneWorker:
         Who waits for a cell gets an error. Returns when the processes are gone.
         """
         _stop(list(cls._all))
-        end = time.monotonic() + _PATIENCE
+        end = time.monotonic() + PATIENCE
         while cls._all and time.monotonic() < end:  # the loops give up
             time.sleep(0.05)
 
@@ -136,7 +118,7 @@ def _stop(workers: Sequence[OneWorker]) -> None:
         if worker._pid is not None:
             with suppress(ProcessLookupError):
                 os.kill(worker._pid, signal.SIGTERM)
-    wait([worker._future for worker in workers if worker._future is not None], _PATIENCE)
+    wait([worker._future for worker in workers if worker._future is not None], PATIENCE)
     for worker in workers:
         worker._end()
 
