@@ -217,7 +217,7 @@ class Stage:
         """
         done = self._path("done")
         for path in self._in_common([*([done] if done.is_file() else []), *reversed(self._steps())]):
-            tree = self._read(path)
+            tree = self._tree_of(path)
             if tree is None:
                 continue
             self.run.check_same(tree["facts"])
@@ -230,7 +230,7 @@ class Stage:
             return path == done
         return False
 
-    def _read(self, path: Path) -> dict[str, Any] | None:
+    def _tree_of(self, path: Path) -> dict[str, Any] | None:
         """Return what :meth:`_write` wrote; None of a file that is damaged, or of another kind: told."""
         try:
             tree = load_tree(path)
@@ -248,7 +248,7 @@ class Stage:
         """Return the files that all processes have in a good state; in one process all of them."""
         if num_processes() == 1:
             return paths
-        known = gathered([path.name for path in paths if self._read(path) is not None])
+        known = gathered([path.name for path in paths if self._tree_of(path) is not None])
         return [path for path in paths if all(path.name in names for names in known)]
 
     def after_step(self, state: Resumable) -> None:

@@ -11,7 +11,7 @@ from agwm.experiments.grid.backends import run_loops
 from agwm.experiments.grid.cells import Cell
 from agwm.experiments.grid.monitor import Monitor
 from agwm.experiments.grid.stores import Stores
-from agwm.experiments.grid.tickets import make_tickets, refuse
+from agwm.experiments.grid.tickets import make_tickets, refusals_by_place
 from agwm.experiments.kept_models import lacking_line
 from agwm.experiments.record import Record
 from agwm.experiments.records import FOLDER
@@ -100,7 +100,7 @@ def run_grid(
         make_folder(output / name)
     stores = stores or Stores()
     every = make_tickets(cells, override, retry_failed, scores_test, stores)
-    by_path = refuse(every, stores, notice or (lambda line: None))
+    by_path = refusals_by_place(every, stores, notice or (lambda line: None))
     tickets = [ticket for ticket in every if ticket.path not in by_path]
     refused = list(dict.fromkeys(by_path.values()))
     store_refusals(output, refused, {ticket.place for ticket in tickets})

@@ -26,7 +26,7 @@ from agwm.experiments.unfinished_runs import check_unfinished
 from agwm.models.files import model_name
 from agwm.models.pretrained import load_pretrained
 
-__all__ = ["Ticket", "make_tickets", "refuse"]
+__all__ = ["Ticket", "make_tickets", "refusals_by_place"]
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def make_tickets(
     return tickets
 
 
-def refuse(
+def refusals_by_place(
     tickets: Sequence[Ticket], stores: Stores, notice: Callable[[str], None] = lambda line: None
 ) -> dict[Path, Refusal]:
     """Check one cell of each kind that has no record, and load each model once.
