@@ -148,7 +148,9 @@ def _through_clipping_(vector: Sequence[Tensor], step: InnerStep, shards: Tensor
         if g is not None
         for block in _blocks(s, g)
     ]
-    inner = float(sum_of_parts(sum(((s * g).sum() for s, g in pairs), torch.zeros(())), shards))
+    inner = float(
+        sum_of_parts(sum(((s * g).sum() for s, g in pairs), torch.zeros((), device="cpu")), shards)
+    )
     # gradients are clipped already: g = clipped / factor, once in <g, s> and once in front of it.
     weight = inner / (factor**2 * step.total_norm * (step.total_norm + 1e-6))
     for s, g in pairs:

@@ -76,7 +76,8 @@ def test_a_grid_of_the_package_and_the_flags_over_its_cells(tmp_path, capsys):
     assert main(["compare", *flags, "--epochs", "1"]) == 0
     after = capsys.readouterr()
     assert before.err == "" and "--epochs 1 is the number of epochs of vanilla, search, final" in after.err
-    rows = [line.split() for text in (before.out, after.out) for line in text.splitlines()]
+    lines = [line for text in (before.out, after.out) for line in text.splitlines()]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     passes = [int(row[6]) for row in rows if row[:2] == ["vanilla", "sst2"]]
     assert passes == [3 * 19, 19]
 
