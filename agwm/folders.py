@@ -47,6 +47,8 @@ _CARD, _OTHER_CARD, _HEAD = "README.md", "README.old.md", 2000
 _NO_LINKS = {errno.EPERM, errno.EMLINK, errno.ENOSYS, errno.ENOTSUP}
 _TRIES = 100
 
+_LOOKS = 5
+
 
 @contextmanager
 def whole_folder(directory: str | Path) -> Iterator[Path]:
@@ -138,9 +140,10 @@ def check_replaceable(directory: str | Path) -> None:
     """
     reason, target = None, Path(os.path.realpath(directory))
     with suppress(OSError):  # of a name that is too long, the next step tells
-        if os.path.lexists(target) and not target.is_dir():
+        # between two looks another process may swap the folder: what is wrong stays so
+        if all(os.path.lexists(target) and not target.is_dir() for _ in range(_LOOKS)):
             _refuse(directory, OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
-        if target.is_dir() and not os.access(target, os.W_OK):
+        if all(target.is_dir() and not os.access(target, os.W_OK) for _ in range(_LOOKS)):
             _refuse(directory, OSError(errno.EACCES, os.strerror(errno.EACCES)))
         here = Path(os.path.realpath(os.getcwd()))
         if target == here or target in here.parents:
