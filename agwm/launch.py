@@ -1,4 +1,4 @@
-"""What a launcher such as ``torchrun`` or ``accelerate launch`` tells the processes that it starts."""
+"""Read how many processes a launcher such as ``torchrun`` or ``accelerate launch`` has started."""
 
 from __future__ import annotations
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch.distributed as dist
 
@@ -18,17 +20,16 @@ __all__ = ["introduce", "naming_lost"]
 _PATIENCE = 5.0  # seconds: a process that is killed ends a little after its connections
 _COURTESY = 1.0  # seconds: the others look too, and would name a process that has ended for this by then
 Peer = tuple[str, int]
-_peers: dict[int, list[Peer]] = {}  # by the id of the group
+_peers: MutableMapping[Any, list[Peer]] = WeakKeyDictionary()  # of a group, while it is there
 
 
 def introduce() -> None:
     """Tell all processes where each runs; all of them call this."""
     group = dist.group.WORLD
-    if id(group) not in _peers:
+    if group not in _peers:
         found: list[Peer] = [_place()] * dist.get_world_size()
         dist.all_gather_object(found, _place())
-        _peers.clear()
-        _peers[id(group)] = found
+        _peers[group] = found
 
 
 def _place() -> Peer:
@@ -77,7 +78,7 @@ def _lost() -> tuple[list[int], bool]:
 
     Those on other hosts cannot be seen: where all on this host are there, it is one of them.
     """
-    peers, (host, _) = _peers.get(id(dist.group.WORLD), []), _place()
+    peers, (host, _) = _peers.get(dist.group.WORLD, []), _place()
     others = {number: peer for number, peer in enumerate(peers) if number != dist.get_rank()}
     near = {number: pid for number, (name, pid) in others.items() if name == host}
     end = time.monotonic() + (_PATIENCE if near else 0.0)

@@ -1,4 +1,4 @@
-"""What a training offers, so that it can be taken up where it was stopped."""
+"""Interface of a training that can be taken up where it was stopped."""
 
 from __future__ import annotations
 

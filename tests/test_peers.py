@@ -82,7 +82,7 @@ def test_of_other_hosts_those_are_named_that_may_be_lost(monkeypatch, far, who):
     """The two below stand in for processes on two machines, which are not here."""
     own = peers._place()
     known = [own, (own[0], os.getppid()), *(("elsewhere", 1) for _ in far)]
-    monkeypatch.setattr(peers, "_peers", {id(dist.group.WORLD): known})
+    monkeypatch.setattr(peers, "_peers", {dist.group.WORLD: known})
     monkeypatch.setattr(peers, "_PATIENCE", 0.1)
     monkeypatch.setattr(dist, "get_rank", lambda: 0)
     monkeypatch.setattr(dist, "get_world_size", lambda: len(known))

@@ -20,7 +20,7 @@ from agwm.hypergradient.settings import HYPERGRADIENT_TYPE, Hypergradient
 from agwm.hypergradient.whole_step import WholeStep
 from agwm.processes import average_gradients_
 from agwm.rng import replay
-from agwm.shards import whole
+from agwm.shards import any_sharded, whole
 
 __all__ = ["RecordedStep", "learning"]
 
@@ -88,6 +88,7 @@ class RecordedStep(WholeStep):
         check_names(self)
         self._recording = Recording()
         super().initialize()
+        self._is_sharded = any_sharded(self.module.parameters()) if self.module is not None else False
         settings = self.hypergradient
         self._is_differentiated = self.config.type == HYPERGRADIENT_TYPE and any(
             parent.module is None or parent.trainable_parameters() for parent in self._parents

@@ -67,7 +67,12 @@ class SearchStep(RecordedStep):
             now.mark(params)
 
     def _reached(self) -> list[torch.nn.Parameter]:
-        """Return the parameters that take gradient in a backward pass: W, and what is above."""
+        """Return the parameters that take gradient in a pass of sharded weights: W, and what is above.
+
+        Where weights are whole nobody asks for them: the list is empty.
+        """
+        if not self._is_sharded:
+            return []
         own = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
         return [*own, *(p for parent in self._parents for p in learning(parent))]
 

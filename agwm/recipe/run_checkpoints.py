@@ -6,7 +6,6 @@ import hashlib
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -62,17 +61,12 @@ def _refuse_other_numbers(place: Path, size: int, resume: bool) -> None:
     Raises:
         ConfigError: If there are some.
     """
-    own = "" if size == 1 else _PART.format(number="*", size=size)
-    found = [
-        *place.glob("*.safetensors"),
-        *place.glob(_PART.format(number="*", size="*") + "/*.safetensors"),
-    ]
-    for path in found:
-        folder = "" if path.parent == place else path.parent.name
-        if (not folder and size == 1) or (own and fnmatch(folder, own)):
+    parts = _PART.format(number="*", size="*")
+    for path in (*place.glob("*.safetensors"), *place.glob(f"{parts}/*.safetensors")):
+        got = "1" if path.parent == place else path.parent.name.rpartition("-")[2]
+        if got == str(size):
             continue
         if resume:
-            got = folder.rpartition("-")[2] or "1"
             raise ConfigError(
                 f"Checkpoints in {shown(place)} are of another run: expected {size} processes, got {got}."
                 " Pass another checkpoint_dir, or resume=False to start anew."

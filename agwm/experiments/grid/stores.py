@@ -1,4 +1,4 @@
-"""What runs share, made once in a process: examples, and settings of the seeds of one row."""
+"""Stores of a process: it loads examples, and makes the settings of one row, once for all runs."""
 
 from __future__ import annotations
 
