@@ -31,7 +31,17 @@ __all__ = ["SearchStep"]
 
 
 class SearchStep(RecordedStep):
-    """agwm's search step: a base between the user's class and Betty's ``ImplicitProblem``."""
+    """agwm's search step: a base between the user's class and Betty's ``ImplicitProblem``.
+
+    Attributes:
+        term_norms: Norms of the last outer step's terms, ``direct`` and ``indirect``, of the problem whose
+            parameters take the hypergradient. Empty before one, and under gradient scaling.
+    """
+
+    def initialize(self) -> None:
+        """Set up the problem, which has taken no outer step."""
+        self.term_norms: dict[str, float] = {}
+        super().initialize()
 
     def backward(
         self,
@@ -98,7 +108,8 @@ class SearchStep(RecordedStep):
         gradients = owned(dense(found, wanted, inner.module))
         direct = average_(filled(gradients[: len(params)], params))
         if self.scaler is None:
-            check_finite(inner.step_number, direct=float(global_norm(direct)))
+            self.term_norms = {"direct": float(global_norm(direct))}
+            check_finite(inner.step_number, **self.term_norms)
         self.set_grads(params, direct)
         if not is_first:
             vector = average_(filled(gradients[len(params) :], weights))
@@ -143,7 +154,8 @@ class SearchStep(RecordedStep):
             indirect, norm = self._difference(vector, weights, uppers, is_last)
         indirect = average_(indirect)
         if outer.scaler is None:
-            check_finite(self.step_number, u=norm, indirect=float(global_norm(indirect)))
+            outer.term_norms["indirect"] = float(global_norm(indirect))
+            check_finite(self.step_number, u=norm, indirect=outer.term_norms["indirect"])
         if len(outer._paths) > 1:
             terms[id(self)] = [term.clone() for term in indirect]
         return indirect

@@ -24,7 +24,7 @@ from agwm.recipe.snapshot import Snapshot
 from agwm.recipe.splits import draw_parts, num_search_steps
 from agwm.rng import seed_everything
 from agwm.scores import plain_scores
-from agwm.search.engine import MixupEngine
+from agwm.search.engine import Log, MixupEngine
 from agwm.search.problems import AttentionProblem, TaskWeightProblem
 from agwm.search.wiring import build_engine
 from agwm.training.hooks import make_optimizer
@@ -35,7 +35,7 @@ __all__ = ["Search", "search_all"]
 
 @dataclasses.dataclass(frozen=True)
 class Search:
-    """Arguments that all K searches share; see :func:`finetune`."""
+    """Arguments that all K searches share; see :func:`finetune`, and for ``log`` :func:`build_engine`."""
 
     dataset: Any
     outer_dataset: Any
@@ -48,6 +48,8 @@ class Search:
     outer: type[AttentionProblem]
     given: Snapshot
     checkpoints: Checkpoints | None
+    log: Log | None = None
+    log_step: int = 10
 
 
 def search_all(
@@ -130,14 +132,10 @@ def _build(mixup: Mixup, given: Search, k: int) -> MixupEngine:
         valid_step=max(1, num_steps // max(1, search.evaluations)),
         phase=f"search {k + 1}/{search.num_resplits}",
         progress=given.progress,
+        log=given.log,
+        log_step=given.log_step,
     )
 
 
 def _validation(evaluate: Evaluate) -> Any:
-    def validate(engine: MixupEngine) -> dict[str, float]:
-        losses = {"inner_loss": float(engine._inner.last_loss)}
-        if hasattr(engine._outer, "last_loss"):
-            losses["outer_loss"] = float(engine._outer.last_loss)
-        return {**losses, **plain_scores(evaluate(engine._inner.model), "evaluate")}
-
-    return validate
+    return lambda engine: plain_scores(evaluate(engine._inner.model), "evaluate")

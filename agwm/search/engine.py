@@ -20,11 +20,13 @@ from agwm.rng import RngState
 from agwm.scores import plain_scores
 from agwm.search.checkpoints import read_checkpoint, resuming
 from agwm.search.checks import check_engine
+from agwm.search.measures import alpha_by_weight, numbers_of
 from agwm.search.problems import AttentionProblem, TaskWeightProblem
 
-__all__ = ["MixupEngine", "Validate"]
+__all__ = ["Log", "MixupEngine", "Validate"]
 
 Validate = Callable[["MixupEngine"], Mapping[str, float]]
+Log = Callable[[int, Mapping[str, float]], object]
 
 
 class MixupEngine(Engine):
@@ -42,11 +44,16 @@ class MixupEngine(Engine):
         progress: Show the bar; None: only on a terminal.
         checkpoint: File to write the state to, every ``checkpoint_step`` steps and at the end.
         checkpoint_step: Inner steps between checkpoints; rounded up to a whole outer step.
+        log: Called as ``log(step, numbers)`` with the numbers of :mod:`agwm.search.measures`, and with
+            mean and spread of alpha by weight. It goes to no history.
+        log_step: Inner steps between its calls; there is one at the end too.
 
     Attributes:
         inner: The inner problem.
         outer: The outer problem.
-        history: Results of the validations, each with ``step``, the number of inner steps taken.
+        history: A record every ``valid_step`` micro-batches, and at the end of a run if there is none yet:
+            ``step``, the number of inner steps taken, the numbers of :func:`agwm.search.measures.numbers_of`,
+            and what the validation returned.
         stage: Where :meth:`run` writes checkpoints and takes the search up from; None: nowhere.
 
     Raises:
@@ -64,6 +71,8 @@ class MixupEngine(Engine):
         progress: bool | None = None,
         checkpoint: str | Path | None = None,
         checkpoint_step: int = 100,
+        log: Log | None = None,
+        log_step: int = 10,
     ) -> None:
         config = EngineConfig() if config is None else config
         check_engine(type(self), inner, outer, config)
@@ -75,7 +84,8 @@ class MixupEngine(Engine):
         self.checkpoint = checkpoint
         self.checkpoint_step = checkpoint_step
         self.stage: Stage | None = None
-        self._validate = validate
+        self.log_step = log_step
+        self._validate, self._log = validate, log
         self._due: list[str] = []
         self._inner, self._outer = inner, outer
         dependencies = {"u2l": {outer: [inner]}, "l2u": {inner: [outer]}}
@@ -139,13 +149,20 @@ class MixupEngine(Engine):
         except BaseException:
             self.global_step -= 1
             raise
-        self._due = ["validate", "checkpoint"]
+        self._due = ["log", "record", "checkpoint"]
 
     def _report(self) -> None:
-        """Validate and write a checkpoint, where they are due and were not done before an interruption."""
-        if "validate" in self._due and self._is_validated and self.global_step % self.valid_step == 0:
-            self.validate()
-        self._due = [name for name in self._due if name != "validate"]
+        """Log, record and write a checkpoint, where it is due and was not done before an interruption."""
+        is_last = self.global_step >= self.train_iters
+        if "log" in self._due and self._log is not None and (is_last or self._is_logged()):
+            alpha = alpha_by_weight(self._inner.mixup.attention)
+            self._log(self.step, {**numbers_of(self._inner, self._outer), **alpha})
+        self._due = [name for name in self._due if name != "log"]
+        if "record" in self._due and self.global_step % self.valid_step == 0:
+            self._record(self._is_validated)
+        elif "record" in self._due and is_last and not self.history:
+            self._record(False)
+        self._due = [name for name in self._due if name != "record"]
         if "checkpoint" in self._due and self.checkpoint is not None and self._is_checkpoint_due():
             self.save_checkpoint(self.checkpoint)
         if "checkpoint" in self._due and self.stage is not None and not self.global_step % self._window:
@@ -153,13 +170,15 @@ class MixupEngine(Engine):
             self.stage.after_step(self)
         self._due = []
 
+    def _is_logged(self) -> bool:
+        return not self.global_step % (self.log_step * self._inner.gas)
+
     @property
     def _is_validated(self) -> bool:
         return self._validate is not None or self.is_implemented("validation")
 
-    @torch.no_grad()
     def validate(self) -> dict[str, Any]:
-        """Validate in evaluation mode; append the result to ``history`` and return it.
+        """Validate in evaluation mode; append a record to ``history`` and return it.
 
         Raises:
             ConfigError: If there is nothing to call, or it does not return a mapping of numbers.
@@ -169,14 +188,20 @@ class MixupEngine(Engine):
                 "Nothing to validate with: expected validate= or a method validation, got neither."
                 " Pass validate= to the engine."
             )
-        state = RngState.capture(self.device)
-        self.eval()
-        try:
-            outcome = self.validation() if self._validate is None else self._validate(self)
-        finally:
-            self.train()
-            state.restore()
-        record = {"step": self.step, **plain_scores(outcome, "validate")}
+        return self._record(True)
+
+    @torch.no_grad()
+    def _record(self, is_validated: bool) -> dict[str, Any]:
+        record = {"step": self.step, **numbers_of(self._inner, self._outer)}
+        if is_validated:
+            state = RngState.capture(self.device)
+            self.eval()
+            try:
+                outcome = self.validation() if self._validate is None else self._validate(self)
+            finally:
+                self.train()
+                state.restore()
+            record |= plain_scores(outcome, "validate")
         self.history.append(record)
         return record
 

@@ -221,6 +221,18 @@ class AttentionProblem(OwnStream, _MixupProblem):
         config = Config() if config is None else config
         super().__init__(name, mixup, mixup.attention, loader, optimizer, scheduler, config)
 
+    def to_tree(self) -> dict[str, Any]:
+        """Return all state, with the numbers of the last step that a record of the next may hold."""
+        loss = None if getattr(self, "last_loss", None) is None else float(self.last_loss)
+        return {**super().to_tree(), "last_loss": loss, "term_norms": self.term_norms}
+
+    def load_tree(self, tree: Mapping[str, Any]) -> None:
+        """Take back the state of :meth:`to_tree`."""
+        super().load_tree(tree)
+        if tree["last_loss"] is not None:
+            self.last_loss = torch.tensor(tree["last_loss"], dtype=torch.float64)
+        self.term_norms = dict(tree["term_norms"])
+
     def step_normal(self, global_step: int | None = None) -> None:
         """Take an outer step, unless alpha is frozen."""
         if self.mixup.attention.is_trainable:

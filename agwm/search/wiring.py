@@ -14,7 +14,7 @@ from agwm.errors import AgwmWarning
 from agwm.hypergradient._betty import Config, EngineConfig, HypergradientConfig
 from agwm.hypergradient.settings import HYPERGRADIENT_TYPE, Hypergradient
 from agwm.mixing.mixup import Mixup
-from agwm.search.engine import MixupEngine, Validate
+from agwm.search.engine import Log, MixupEngine, Validate
 from agwm.search.problems import AttentionProblem, TaskWeightProblem
 
 __all__ = ["DOUBTFUL", "build_engine", "never_learned"]
@@ -54,6 +54,8 @@ def build_engine(
     progress: bool | None = None,
     checkpoint: str | Path | None = None,
     checkpoint_step: int = 100,
+    log: Log | None = None,
+    log_step: int = 10,
 ) -> MixupEngine:
     """Wire an injected model, two loaders and two optimizers into an engine.
 
@@ -81,6 +83,9 @@ def build_engine(
         progress: Show the bar; None: only on a terminal.
         checkpoint: File to write the state to.
         checkpoint_step: Inner steps between checkpoints; rounded up to a whole outer step.
+        log: Called as ``log(step, numbers)``: losses, rates, norms of direct and indirect term, mean and
+            spread of alpha, also by weight.
+        log_step: Inner steps between its calls.
 
     Returns:
         The engine; ``engine.run()`` runs it. A search that takes no outer step, or whose two loaders are
@@ -111,6 +116,7 @@ def build_engine(
         "gradient_accumulation": gradient_accumulation,
         "valid_step": valid_step,
         "checkpoint_step": checkpoint_step,
+        "log_step": log_step,
     }.items():
         check_value(name, Count, count)
     if unroll_steps > train_iters and any(p.requires_grad for p in mixup.attention.parameters()):
@@ -150,5 +156,14 @@ def build_engine(
         roll_back=roll_back,
     )
     return MixupEngine(
-        inner_problem, outer_problem, config, validate, phase, progress, checkpoint, checkpoint_step
+        inner_problem,
+        outer_problem,
+        config,
+        validate,
+        phase,
+        progress,
+        checkpoint,
+        checkpoint_step,
+        log,
+        log_step,
     )
