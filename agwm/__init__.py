@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from agwm.search.engine import MixupEngine
     from agwm.search.problems import AttentionProblem, TaskWeightProblem
     from agwm.search.wiring import build_engine
+    from agwm.trainer.mixup_trainer import MixupTrainer
     from agwm.training.config import TrainingConfig
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "MixingConfig",
     "Mixup",
     "MixupEngine",
+    "MixupTrainer",
     "Predictor",
     "SearchConfig",
     "TaskWeightProblem",
@@ -80,6 +82,7 @@ _LATE: dict[str, tuple[str, ...]] = {
     "agwm.search.engine": ("MixupEngine",),
     "agwm.search.problems": ("AttentionProblem", "TaskWeightProblem"),
     "agwm.search.wiring": ("build_engine",),
+    "agwm.trainer.mixup_trainer": ("MixupTrainer",),
     "agwm.training.config": ("TrainingConfig",),
 }
 

@@ -28,6 +28,7 @@ FOLDERS: dict[str, set[str]] = {
     "training": set(),
     "search": {"mixing", "hypergradient"},
     "recipe": {"search", "training", "mixing", "hypergradient", "data.sampling"},
+    "trainer": {"recipe", "search", "mixing", "hypergradient", "data.sampling"},
     "methods": {"recipe", "training", "models", "mixing", "data.sampling"},
     "testing": {"methods", "recipe", "training", "models"},
     "evaluation": {"data", "mixing"},
@@ -87,7 +88,7 @@ FLOORS = {
     "": 1, "configs": 2,
     "data.embedded": 2, "models.packaged": 2,
     "data": 3, "models": 3, "mixing": 4, "hypergradient": 4, "training": 4,
-    "search": 5, "evaluation": 5, "recipe": 6, "methods": 7, "testing": 8, "experiments": 8,
+    "search": 5, "evaluation": 5, "recipe": 6, "trainer": 7, "methods": 7, "testing": 8, "experiments": 8,
     "prediction": 6, "model_selection": 8, "model_selection.reporting": 9, "fitting": 10,
     "experiments.reporting": 9, "experiments.grid": 10, "command_line": 11,
 }  # fmt: skip

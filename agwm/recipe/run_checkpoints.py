@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from agwm.processes import num_processes, process_number
 from agwm.recipe.config import FinetuneConfig, plain_dict
 from agwm.rng import RngState
 
-__all__ = ["checkpoints_of_run", "run_facts"]
+__all__ = ["checkpoints_of_run", "digest_of_tensors", "run_facts"]
 
 Facts = dict[str, Any]
 _PART = "process-{number}-of-{size}"  # folder of one of several processes
@@ -29,7 +29,12 @@ _PART = "process-{number}-of-{size}"  # folder of one of several processes
 
 @contextmanager
 def checkpoints_of_run(
-    given: str | Path | Checkpoints | None, facts: Callable[[], Facts], step: int | None, resume: bool
+    given: str | Path | Checkpoints | None,
+    facts: Callable[[], Facts],
+    step: int | None,
+    resume: bool,
+    *,
+    keep: bool = False,
 ) -> Iterator[Checkpoints | None]:
     """Context manager: hold the checkpoints in a folder, and remove them after a body without an error.
 
@@ -38,6 +43,7 @@ def checkpoints_of_run(
         facts: Returns what decides the outcome of the run.
         step: Steps between checkpoints; None: as many as keep the time of writing small.
         resume: Go on from what is in the folder.
+        keep: Leave them there: more of the run follows.
 
     Raises:
         ConfigError: If the folder holds checkpoints of another run, or of another number of processes.
@@ -50,7 +56,8 @@ def checkpoints_of_run(
     own = place if size == 1 else place / _PART.format(number=process_number() + 1, size=size)
     with Checkpoints(own, facts(), step=step, resume=resume, tell=_tell) as found:
         yield found
-        found.discard()
+        if not keep:
+            found.discard()
     with suppress(OSError):
         place.rmdir()  # by the last of several processes
 
@@ -92,7 +99,7 @@ def run_facts(
         **flat_settings(plain_dict(config)),
         "train_dataset": _digest_of_rows(datasets[0]),
         "outer_dataset": None if datasets[1] is None else _digest_of_rows(datasets[1]),
-        "model": _digest_of_weights(model),
+        "model": digest_of_tensors([*model.named_parameters(), *model.named_buffers()]),
         "device": str(next(model.parameters()).device),
         **{
             name: f"{kind.__module__}.{kind.__qualname__}"
@@ -101,9 +108,10 @@ def run_facts(
     }
 
 
-def _digest_of_weights(model: nn.Module) -> str:
+def digest_of_tensors(named: Iterable[tuple[str, Tensor]]) -> str:
+    """Return a digest of names, kinds, shapes and numbers of some tensors."""
     digest = hashlib.sha256()
-    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+    for name, tensor in named:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(_bytes(tensor))
     return digest.hexdigest()[:16]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import dataclasses
 import warnings
+from collections.abc import Mapping
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -48,7 +50,7 @@ class Search:
     outer: type[AttentionProblem]
     given: Snapshot
     checkpoints: Checkpoints | None
-    log: Log | None = None
+    log: Log | None = None  # its steps count on from search to search
     log_step: int = 10
 
 
@@ -103,6 +105,9 @@ def _build(mixup: Mixup, given: Search, k: int) -> MixupEngine:
     inner_loader = make_loader(inner, search.batch_size, given.collate, seed)
     outer_loader = make_loader(outer, search.batch_size, given.collate, seed + 1)
     num_steps = num_search_steps(search, len(inner))
+    log = given.log
+    if log is not None:
+        log = partial(_log_of, log, k * num_steps)
     num_outer_steps = max(1, num_steps // search.unroll_steps)
     inner_optimizer = make_optimizer(mixup.model, search)
     outer_optimizer = torch.optim.AdamW(
@@ -132,10 +137,14 @@ def _build(mixup: Mixup, given: Search, k: int) -> MixupEngine:
         valid_step=max(1, num_steps // max(1, search.evaluations)),
         phase=f"search {k + 1}/{search.num_resplits}",
         progress=given.progress,
-        log=given.log,
+        log=log,
         log_step=given.log_step,
     )
 
 
 def _validation(evaluate: Evaluate) -> Any:
     return lambda engine: plain_scores(evaluate(engine._inner.model), "evaluate")
+
+
+def _log_of(log: Log, before: int, step: int, numbers: Mapping[str, float]) -> None:
+    log(before + step, numbers)

@@ -52,7 +52,7 @@ class MixupEngine(Engine):
         inner: The inner problem.
         outer: The outer problem.
         history: A record every ``valid_step`` micro-batches, and at the end of a run if there is none yet:
-            ``step``, the number of inner steps taken, the numbers of :func:`agwm.search.measures.numbers_of`,
+            ``step``, the number of inner steps taken, what :func:`agwm.search.measures.numbers_of` returns,
             and what the validation returned.
         stage: Where :meth:`run` writes checkpoints and takes the search up from; None: nowhere.
 

@@ -50,7 +50,7 @@ def alpha_by_weight(attention: Attention) -> dict[str, float]:
 
 @torch.no_grad()
 def _by_weight(attention: Attention) -> dict[str, tuple[int, float, float]]:
-    """Return name -> how many numbers alpha has, their mean and standard deviation; one weight at a time."""
+    """Return name -> how many numbers alpha has, their mean and standard deviation."""
     found = {}
     for name in attention:
         alpha = attention[name]().double()

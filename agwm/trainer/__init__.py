@@ -1,0 +1,1 @@
+"""Hugging Face's ``Trainer`` with a search of W and alpha before its own training."""

@@ -1,0 +1,290 @@
+"""``transformers.Trainer`` whose training begins with a search of W and alpha."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+from datasets import Dataset
+from torch import nn
+from torch.utils.data import IterableDataset
+from transformers import Trainer, TrainerCallback
+from transformers.trainer_utils import get_last_checkpoint
+
+from agwm.errors import AgwmWarning, ConfigError
+from agwm.hypergradient.settings import Hypergradient
+from agwm.mixing.alpha import Attention
+from agwm.mixing.injection import check_plain, mixup_of
+from agwm.mixing.mixup import Mixup
+from agwm.mixing.saving import write_tensors
+from agwm.recipe.config import FinetuneConfig, MixingConfig, SearchConfig, cheap_hypergradient
+from agwm.recipe.inner_loss import check_problem
+from agwm.recipe.run_checkpoints import checkpoints_of_run, run_facts
+from agwm.recipe.search_doubts import DOUBTFUL, search_doubts
+from agwm.recipe.searches import Search, search_all
+from agwm.recipe.snapshot import Snapshot
+from agwm.recipe.splits import check_outer
+from agwm.rng import RngState
+from agwm.search.problems import AttentionProblem
+from agwm.trainer.problems import problems_with
+from agwm.trainer.search_settings import (
+    check_arguments,
+    logging_steps,
+    saving_steps,
+    search_of,
+    split_sizes,
+    value_of,
+)
+from agwm.trainer.search_state import inject_saved, mixed_state, read_weights, write_state
+
+__all__ = ["MixupTrainer"]
+
+_SEARCH = "search"  # folder of the search's own checkpoints, and the first part of its numbers' names
+
+
+class MixupTrainer(Trainer):
+    r"""Hugging Face's ``Trainer`` with attention-guided weights mixup: ``train`` makes two phases.
+
+    First the search: W and alpha are learned in turn on random splits of the training set, K times, and
+    averaged. Then Trainer's own loop trains W on all of it with alpha fixed, by its optimizer, schedule,
+    evaluation, callbacks and checkpoints. At its end the mixed weights are in the model, which is a plain
+    one again. Both phases take the loss of :meth:`compute_loss`, and ``data_collator``.
+
+    Numbers of the search go to the callbacks of ``report_to`` every ``logging_steps``, as ``search/...``:
+    losses, rates, norms of direct and indirect term, mean and spread of alpha, also by weight. Their steps
+    are those of the search. Whatever is saved holds the **mixed** weights: checkpoints are plain models,
+    which ``from_pretrained`` loads, with W and alpha in a file beside them. ``save_model`` after the
+    training writes the factors of alpha too.
+
+    ``resume_from_checkpoint=True`` goes on in either phase, with the model as it was pretrained. In the
+    search it goes on at its own checkpoints in ``output_dir/search``, which are there if ``save_strategy``
+    is not ``"no"``. Other arguments are those of ``Trainer``.
+
+    Args:
+        *args: Positional arguments of ``Trainer``.
+        mixing: Which weights are mixed, and how; None: the linear maps of the backbone.
+        search: Single settings of :class:`agwm.SearchConfig`, such as ``{"num_resplits": 2}``, or all.
+            What is not given follows ``TrainingArguments``: rate, decay, batches of all processes, epochs,
+            schedule, warm-up, clipping and precision.
+        hypergradient: Its settings, or their names and values; None: those of :func:`agwm.finetune`.
+        outer_dataset: Examples that alpha is learned on, in place of a part of ``train_dataset``.
+        outer: ``AttentionProblem``, or a subclass of it with an outer ``loss`` of its own.
+        **kwargs: Keyword arguments of ``Trainer``.
+
+    Attributes:
+        attention: The learned factors of alpha; None before the search.
+        initial_attention: Their start, averaged likewise.
+
+    Raises:
+        ConfigError: If an argument means nothing to a search, or cannot be had.
+
+    Reference:
+        Somayajula et al., NAACL 2024: search and finetuning phases, K resplits averaged.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        mixing: MixingConfig | None = None,
+        search: SearchConfig | Mapping[str, Any] | None = None,
+        hypergradient: Hypergradient | Mapping[str, Any] | None = None,
+        outer_dataset: Sequence[Any] | None = None,
+        outer: type[AttentionProblem] = AttentionProblem,
+        **kwargs: Any,
+    ) -> None:
+        check_problem("outer", outer, AttentionProblem)
+        super().__init__(*args, **kwargs)
+        check_arguments(self.args)
+        self.mixing = MixingConfig() if mixing is None else mixing
+        self.hypergradient = (
+            cheap_hypergradient() if hypergradient is None else Hypergradient.of(hypergradient)
+        )
+        self.outer_dataset, self.outer, self._given_search = outer_dataset, outer, search
+        self.attention: Attention | None = None
+        self.initial_attention: Attention | None = None
+        self._mixup: Mixup | None = None
+        self._search_log: list[dict[str, float]] = []
+        self._goes_on = False
+        self.callback_handler.callbacks.insert(0, _SecondPhase(self))
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
+        """Search, then train; see ``Trainer.train``.
+
+        Args:
+            resume_from_checkpoint: Folder of a checkpoint, or True: go on at the last one in
+                ``output_dir``, or at the last one of the search if there is none yet.
+            *args: Further arguments of ``Trainer.train``.
+            **kwargs: The same.
+
+        Raises:
+            ConfigError: If the settings are wrong, or a checkpoint is of another run.
+            DataError: If a checkpoint was written by another Trainer, or is damaged.
+            DivergenceError: If a loss, a gradient or a weight of the search is not finite.
+        """
+        self._goes_on = bool(resume_from_checkpoint)
+        folder = Path(str(self.args.output_dir))
+        if resume_from_checkpoint is True and any((folder / _SEARCH).rglob("*.safetensors")):
+            resume_from_checkpoint = get_last_checkpoint(str(folder)) or None
+        return super().train(resume_from_checkpoint, *args, **kwargs)
+
+    def _inner_training_loop(self, *args: Any, **kwargs: Any) -> Any:
+        if self._mixup is None:
+            self._search()
+        try:
+            outcome = super()._inner_training_loop(*args, **kwargs)
+        finally:
+            self.merge()
+        with checkpoints_of_run(self._search_folder, dict, None, resume=False):
+            pass  # it removes them: the run is done
+        return outcome
+
+    @property
+    def _search_folder(self) -> Path | None:
+        return (
+            None if value_of(self.args.save_strategy) == "no" else Path(str(self.args.output_dir)) / _SEARCH
+        )
+
+    def _search(self) -> None:
+        """Make the first phase: leave the mixup on the model, alpha fixed, and the random state as it was.
+
+        Raises:
+            ConfigError: If there is nothing to search on, or the settings do not fit.
+        """
+        model: Any = self.model
+        dataset, collate = self._rows(self.train_dataset, "train_dataset")
+        outer = None if self.outer_dataset is None else self._rows(self.outer_dataset, "outer_dataset")[0]
+        num_inner, num_outer = split_sizes(
+            len(dataset), None if outer is None else len(outer), self._given_search
+        )
+        settings = search_of(self.args, num_inner, self._given_search)
+        config = FinetuneConfig(
+            mixing=self.mixing, hypergradient=self.hypergradient, search=settings, seed=self.args.seed
+        )
+        check_plain(model)
+        if outer is not None:
+            check_outer(dataset, outer, settings)
+        for line in search_doubts(dataset, config, outer_dataset=outer):
+            warnings.warn(f"{DOUBTFUL}: {line}", AgwmWarning, stacklevel=4)
+        log_step = logging_steps(self.args, settings, num_inner)
+        inner_class, outer_class = problems_with(self.compute_loss, self.outer)
+        facts = partial(run_facts, model, config, (dataset, outer), (inner_class, outer_class))
+        given, state = Snapshot(model), RngState.capture(self.args.device)
+        start, self._search_log = time.perf_counter(), []
+        with checkpoints_of_run(
+            self._search_folder, facts, saving_steps(self.args), self._goes_on, keep=True
+        ) as checkpoints:
+            search = Search(
+                dataset=dataset,
+                outer_dataset=outer,
+                collate=collate,
+                evaluate=None,
+                mean_loss=None,
+                config=config,
+                progress=False if self.args.disable_tqdm else None,
+                inner=inner_class,
+                outer=outer_class,
+                given=given,
+                checkpoints=checkpoints,
+                log=None if log_step is None else self._log_search,
+                log_step=log_step or 1,
+            )
+            try:
+                problem, self.initial_attention, _ = search_all(model, search, [])
+            except BaseException:
+                if (mixup := mixup_of(model)) is not None:
+                    mixup.remove()
+                given.restore()
+                raise
+            finally:
+                state.restore()
+        self._mixup, self.attention = problem.mixup, problem.mixup.attention
+        self.attention.requires_grad_(False)
+        seconds = time.perf_counter() - start
+        sizes = {"inner_examples": num_inner, "outer_examples": num_outer}
+        self._log_search(self.state.global_step, {"runtime": seconds, **sizes})
+
+    def _rows(self, dataset: Any, name: str) -> tuple[Any, Any]:
+        """Return examples without the columns that the model does not take, and what collates them.
+
+        Raises:
+            ConfigError: If there are none, or they cannot be split.
+        """
+        if dataset is None or isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
+            got = "None" if dataset is None else f"{type(dataset).__name__}, which has no length"
+            raise ConfigError(
+                f"{name} cannot be searched on: expected examples that can be counted and split, got {got}."
+                " Pass a datasets.Dataset or a list of encoded examples."
+            )
+        if isinstance(dataset, Dataset):
+            return self._remove_unused_columns(dataset, description=name), self.data_collator
+        return dataset, self._get_collator_with_removed_columns(self.data_collator, description=name)
+
+    def _log_search(self, step: int, numbers: Mapping[str, float]) -> None:
+        self.state.global_step = step
+        self.log({f"{_SEARCH}/{name}": value for name, value in numbers.items()})
+        self._search_log.append(self.state.log_history[-1])
+
+    def merge(self) -> None:
+        """Write the mixed weights into the model, a plain one then. ``train`` does so at its end."""
+        if self._mixup is not None:
+            self._mixup.merge()
+            self._mixup = None
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save the model with the mixed weights; see ``Trainer.save_model``."""
+        super().save_model(output_dir, _internal_call)
+        if not (self.args.should_save and self.attention is not None):
+            return
+        folder = Path(str(self.args.output_dir if output_dir is None else output_dir))
+        if self._mixup is None or not _internal_call:
+            write_tensors(folder / "alpha.safetensors", self.attention.state_dict())
+        elif self.initial_attention is not None:
+            write_state(folder, self._mixup, self.initial_attention, self.mixing)
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        mixup = self._mixup
+        if mixup is None:
+            super()._save(output_dir, state_dict)
+            return
+        was_told, mixup.has_noticed_saving = mixup.has_noticed_saving, True  # mixed weights are written
+        try:
+            super()._save(output_dir, mixed_state(mixup))
+        finally:
+            mixup.has_noticed_saving = was_told
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        folder, own = Path(resume_from_checkpoint), cast(nn.Module, self.model)
+        check_plain(own)
+        self._mixup, self.initial_attention = inject_saved(folder, own, self.mixing)
+        self.attention = self._mixup.attention
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        read_weights(folder, self._mixup)
+
+    def _load_best_model(self) -> None:
+        super()._load_best_model()
+        if self._mixup is not None:
+            read_weights(Path(str(self.state.best_model_checkpoint)), self._mixup)
+
+
+class _SecondPhase(TrainerCallback):
+    """What the second phase does before and after all other callbacks.
+
+    Args:
+        trainer: The trainer.
+    """
+
+    def __init__(self, trainer: MixupTrainer) -> None:
+        self.trainer = trainer
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Put the numbers of the search before those of the training, which begins with none."""
+        state.log_history[:0] = self.trainer._search_log
+        self.trainer._search_log = []
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Merge: what other callbacks save or send at the end is the plain model."""
+        self.trainer.merge()

@@ -1,0 +1,100 @@
+"""What a checkpoint of ``MixupTrainer`` holds beside the mixed weights: W, alpha, and what W0 was."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from agwm.errors import ConfigError, shown
+from agwm.files import load_tree, save_tree
+from agwm.mixing.alpha import Attention
+from agwm.mixing.injection import inject
+from agwm.mixing.mixup import Mixup
+from agwm.recipe.config import MixingConfig, plain_dict
+from agwm.recipe.run_checkpoints import digest_of_tensors
+
+__all__ = ["inject_saved", "mixed_state", "read_weights", "write_state"]
+
+STATE_FILE = "agwm_search.safetensors"
+_REMEDY = "Build the Trainer as the one that wrote it, on the same pretrained model, or start anew."
+
+
+@torch.no_grad()
+def mixed_state(mixup: Mixup) -> dict[str, Tensor]:
+    """Return the state of the model with the mixed weights in the place of W, under all their names."""
+    state = mixup.model.state_dict()
+    for name, mixed in mixup.mixed_weights().items():
+        for alias in mixup.candidates[name].aliases:
+            state[alias] = mixed.detach()
+    return state
+
+
+def write_state(folder: Path, mixup: Mixup, initial: Attention, mixing: MixingConfig) -> None:
+    """Write W of the mixed weights, alpha and a digest of W0 into the folder of a checkpoint."""
+    tree = {
+        "mixing": plain_dict(mixing),
+        "pretrained": digest_of_tensors(mixup.pretrained.items()),
+        "W": {name: one.task_weights.detach().cpu() for name, one in mixup.candidates.items()},
+        "attention": _state(mixup.attention),
+        "initial": _state(initial),
+    }
+    save_tree(folder / STATE_FILE, tree)
+
+
+def inject_saved(folder: Path, model: nn.Module, mixing: MixingConfig) -> tuple[Mixup, Attention]:
+    """Inject a pretrained model with the alpha of a checkpoint; its W stays at W0.
+
+    Returns:
+        The mixup, and the start of its alpha.
+
+    Raises:
+        ConfigError: If the checkpoint is of other settings, or of other pretrained weights.
+        DataError: If the checkpoint has no such file, or it is damaged.
+    """
+    tree = load_tree(folder / STATE_FILE)
+    _compare(folder, "settings of the mixing", plain_dict(mixing), tree["mixing"])
+    mixup = inject(model, **dataclasses.asdict(mixing), seed=0)
+    try:
+        found = digest_of_tensors(mixup.pretrained.items())
+        _compare(folder, "pretrained weights W0 of digest", found, tree["pretrained"])
+        initial = _loaded(mixup.attention, tree["initial"])
+        mixup.attention.load_state_dict(tree["attention"])
+    except BaseException:
+        mixup.remove()
+        raise
+    mixup.attention.requires_grad_(False)
+    return mixup, initial
+
+
+@torch.no_grad()
+def read_weights(folder: Path, mixup: Mixup) -> None:
+    """Read W of the mixed weights from a checkpoint into the model.
+
+    Raises:
+        DataError: If the checkpoint has no such file, or it is damaged.
+    """
+    for name, value in load_tree(folder / STATE_FILE)["W"].items():
+        mixup.candidates[name].task_weights.copy_(value)
+
+
+def _state(attention: Attention) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu() for name, tensor in attention.state_dict().items()}
+
+
+def _loaded(attention: Attention, state: dict[str, Tensor]) -> Attention:
+    twin = copy.deepcopy(attention)
+    twin.load_state_dict(state)
+    return twin
+
+
+def _compare(folder: Path, what: str, expected: Any, got: Any) -> None:
+    if expected != got:
+        raise ConfigError(
+            f"Checkpoint {shown(folder)} is of another run: expected {what} {shown(expected)}, got"
+            f" {shown(got)}. {_REMEDY}"
+        )
