@@ -133,7 +133,7 @@ class MixupTrainer(Trainer):
 
     def _inner_training_loop(self, *args: Any, **kwargs: Any) -> Any:
         if self._mixup is None:
-            self._search()
+            self._first_phase()
         try:
             outcome = super()._inner_training_loop(*args, **kwargs)
         finally:
@@ -148,7 +148,7 @@ class MixupTrainer(Trainer):
             None if value_of(self.args.save_strategy) == "no" else Path(str(self.args.output_dir)) / _SEARCH
         )
 
-    def _search(self) -> None:
+    def _first_phase(self) -> None:
         """Make the first phase: leave the mixup on the model, alpha fixed, and the random state as it was.
 
         Raises:

@@ -1,4 +1,4 @@
-"""``MixupTrainer``: its first phase is the recipe's search, its second is ``Trainer`` on an injected model."""
+"""``MixupTrainer``: first the recipe's search, then ``Trainer`` on an injected model."""
 
 from __future__ import annotations
 
@@ -69,9 +69,7 @@ def test_second_phase_is_trainer_on_the_injected_model(tmp_path):
 
 
 def test_frozen_alpha_and_no_search_of_w_is_vanilla_trainer(tmp_path):
-    one = trainer(
-        tmp_path / "a", mixing=agwm.MixingConfig(alpha="frozen"), search={"learning_rate": 0.0}
-    )
+    one = trainer(tmp_path / "a", mixing=agwm.MixingConfig(alpha="frozen"), search={"learning_rate": 0.0})
     one.train()
     other = trainer(tmp_path / "b", kind=Trainer)
     other.train()
@@ -226,7 +224,7 @@ def test_outer_dataset_and_a_loss_of_its_own(tmp_path):
     ]
     for one in runs:
         one.train()
-    last = [r for r in runs[0].state.log_history if "search/inner_examples" in r][0]
+    last = next(r for r in runs[0].state.log_history if "search/inner_examples" in r)
     assert (last["search/inner_examples"], last["search/outer_examples"]) == (NUM, 6)
     assert not same(state(runs[0].attention), state(runs[1].attention))
 
@@ -252,7 +250,11 @@ def test_training_twice_goes_on_from_the_first(tmp_path):
     [
         ({"auto_find_batch_size": True}, {}, "TrainingArguments.auto_find_batch_size"),
         ({"num_train_epochs": 0.5}, {}, "num_train_epochs means nothing to the search: expected a whole"),
-        ({"gradient_accumulation_steps": 2}, {}, r"gradient_accumulation_steps .* Pass search=\{'batch_size'"),
+        (
+            {"gradient_accumulation_steps": 2},
+            {},
+            r"gradient_accumulation_steps .* Pass search=\{'batch_size'",
+        ),
         ({"lr_scheduler_type": "polynomial"}, {}, "expected one of linear, cosine"),
         ({}, {"search": {"rate": 1.0}}, "Setting 'rate' of search is unknown"),
         ({}, {"search": {"num_resplits": 0}}, "num_resplits"),
