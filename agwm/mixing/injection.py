@@ -99,8 +99,9 @@ def inject(
 
     Args:
         model: Any Hugging Face ``PreTrainedModel`` or ``nn.Module``. Changed in place.
-        include: Weights to mix: glob pattern(s) or ``predicate(name, parameter)``, over parameters of
-            at least two dimensions. None: the linear maps of ``model.base_model``.
+        include: Weights to mix: glob pattern(s), words that are a part of a name, such as
+            ``["query", "value"]``, or ``predicate(name, parameter)``, over parameters of at least two
+            dimensions. None: the linear maps of ``model.base_model``.
         exclude: Weights to leave out, the same way.
         formula: ``"convex"`` (definition) or ``"factored"`` (official code).
         alpha: Form of alpha: ``"rank1"``, ``"full"``, ``"row"``, ``"column"``, ``"scalar"``,

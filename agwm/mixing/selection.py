@@ -49,9 +49,16 @@ def _accepts_parameter(predicate: Predicate) -> bool:
     return True
 
 
+def _is_named(pattern: str, name: str) -> bool:
+    """Return whether a glob pattern matches a name, or a plain word one of its dotted parts."""
+    if any(sign in pattern for sign in ".*?["):
+        return fnmatch.fnmatchcase(name, pattern)
+    return pattern in name.split(".")
+
+
 def _matches(pattern: Pattern, candidate: Candidate) -> bool:
     if isinstance(pattern, str):
-        return any(fnmatch.fnmatchcase(name, pattern) for name in candidate.aliases)
+        return any(_is_named(pattern, name) for name in candidate.aliases)
     if isinstance(pattern, re.Pattern):
         return any(pattern.search(name) for name in candidate.aliases)
     if _accepts_parameter(pattern):
@@ -79,7 +86,7 @@ def _no_match(kind: str, pattern: Pattern, model: nn.Module) -> SelectionError:
             f"No weight selected: expected the {kind} predicate to accept at least one of"
             f" {len(names)} parameters, got none. It is called as predicate(name, parameter)."
         )
-    small = [name for name in names if fnmatch.fnmatchcase(name, pattern)]
+    small = [name for name in names if _is_named(pattern, name)]
     if small:
         return SelectionError(
             f"No weight of at least two dimensions: expected {kind} pattern {pattern!r} to match one,"
@@ -115,16 +122,28 @@ def _warn_of_reparametrized(model: nn.Module) -> None:
         )
 
 
+def _warn_of_frozen(chosen: list[Candidate]) -> None:
+    frozen = [candidate.name for candidate in chosen if not candidate.parameter.requires_grad]
+    if frozen:
+        warnings.warn(
+            f"Weights to mix are frozen: expected weights that are trained, got {len(frozen)} of"
+            f" {len(chosen)} with requires_grad=False, such as {frozen[0]!r}: W stays W0 there, and alpha"
+            " has no effect. Leave them out with exclude, or unfreeze them.",
+            AgwmWarning,
+            stacklevel=4,
+        )
+
+
 def select(model: nn.Module, include: Patterns = None, exclude: Patterns = None) -> list[Candidate]:
     """Choose the parameters to mix.
 
     Args:
         model: The model.
-        include: Glob pattern(s) over parameter names, compiled regular expressions, or
-            ``predicate(name, parameter) -> bool`` or ``predicate(name) -> bool``, over all parameters of
-            at least two dimensions. None: the weights of the linear maps in the backbone (``nn.Linear``,
-            ``Conv1D``, pointwise ``nn.Conv1d``, the projections of ``nn.MultiheadAttention``, raw
-            parameters of three dimensions); see :func:`agwm.mixing.backbone.backbone_modules`.
+        include: Glob pattern(s) over parameter names, plain words such as ``"query"`` that match a dotted
+            part of a name, compiled regular expressions, or ``predicate(name, parameter) -> bool`` or
+            ``predicate(name) -> bool``, over all parameters of at least two dimensions. None: the weights
+            of the linear maps in the backbone (``nn.Linear``, ``Conv1D``, pointwise ``nn.Conv1d``, the
+            projections of ``nn.MultiheadAttention``, raw parameters of three dimensions); see :func:`agwm.mixing.backbone.backbone_modules`.
         exclude: The same, taken away from what ``include`` chose.
 
     Returns:
@@ -159,4 +178,5 @@ def select(model: nn.Module, include: Patterns = None, exclude: Patterns = None)
             f" none among {len(candidates)} parameters of two or more dimensions{reason}."
             " Name weights with include."
         )
+    _warn_of_frozen(chosen)
     return chosen

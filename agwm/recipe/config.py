@@ -32,7 +32,8 @@ class MixingConfig:
         formula: ``"convex"`` or ``"factored"``.
         alpha: Form of alpha: rank1, full, row, column, scalar, frozen; or a subclass of ``agwm.Alpha``.
         init_std: Standard deviation of the initial factors around 1.
-        include: Glob patterns of weights to mix; None: linear maps of the backbone.
+        include: Glob patterns of weights to mix, or words that are a part of a name, such as ``"query"``;
+            None: linear maps of the backbone.
         exclude: Glob patterns of weights to leave out.
     """
 

@@ -97,10 +97,17 @@ def _check_weights(inner: ImplicitProblem) -> None:
     entries: the difference would be mostly rounding.
 
     Raises:
-        ModelError: If the mixup is off the model, or trainable weights are in half precision where a
-            finite difference is taken.
+        ModelError: If the mixup is off the model, no mixed weight is trained, or trainable weights are in
+            half precision where a finite difference is taken.
     """
     inner.mixup.check_whole()
+    mixed = inner.mixup.candidates.values()
+    if inner.mixup.attention.is_trainable and not any(one.task_weights.requires_grad for one in mixed):
+        raise ModelError(
+            f"Alpha has no effect: expected mixed weights that are trained, got {len(mixed)} that are"
+            " frozen (requires_grad=False), so W stays W0. Unfreeze them, or name others with include; for"
+            " a model with adapters see docs/peft.md."
+        )
     is_differentiated = inner.config.type == HYPERGRADIENT_TYPE and inner.hypergradient.order == "second"
     if not (is_differentiated and inner.mixup.attention.is_trainable):
         return

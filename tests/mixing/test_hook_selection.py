@@ -8,7 +8,7 @@ from torch import nn
 from transformers import Conv1D
 
 import agwm
-from agwm.errors import ModelError, SelectionError
+from agwm.errors import AgwmWarning, ModelError, SelectionError
 from agwm.mixing.selection import find_candidates, select
 from tests.architectures import ARCHITECTURES
 from tests.tiny_models import TINY_MODELS, tiny_bert
@@ -128,6 +128,40 @@ def test_patterns_choose_and_leave_out():
     names = [c.name for c in select(tiny_bert(), ["*query*", "*key*"], "*layer.1*")]
     assert names == [QUERY_0, QUERY_0.replace("query", "key")]
     assert all("query" not in c.name for c in select(tiny_bert(), None, "*query*"))
+
+
+def test_a_word_matches_a_part_of_a_name_as_in_target_modules_of_peft():
+    names = [c.name for c in select(tiny_bert(), ["query", "value"])]
+    assert names == [c.name for c in select(tiny_bert(), ["*.query.*", "*.value.*"])] and len(names) == 4
+    assert [c.name for c in select(tiny_bert(), "pooler")] == ["bert.pooler.dense.weight"]
+    assert all("query" not in c.name for c in select(tiny_bert(), None, "query"))
+    with pytest.raises(SelectionError, match="Close names: .*query.weight"):
+        select(tiny_bert(), "quer")  # no part of a name
+    with pytest.raises(SelectionError, match="matches nothing"):
+        select(tiny_bert(), "query.weight")  # a dot: the whole name, or a glob pattern
+    with pytest.raises(SelectionError, match="Biases and norms are trained, not mixed"):
+        select(tiny_bert(), "LayerNorm")
+
+
+def test_words_choose_what_peft_chooses():
+    peft = pytest.importorskip("peft")
+    words = ["query", "dense"]
+    config = peft.LoraConfig(task_type="SEQ_CLS", target_modules=words, r=2)
+    adapted = peft.get_peft_model(tiny_bert(), config)
+    theirs = {
+        name.removeprefix("base_model.model.")
+        for name, module in adapted.named_modules()
+        if hasattr(module, "base_layer")
+    }
+    assert theirs == {c.name.removesuffix(".weight") for c in select(tiny_bert(), words)}
+
+
+def test_frozen_weights_to_mix_are_told():
+    model = tiny_bert()
+    for parameter in model.bert.encoder.layer[0].parameters():
+        parameter.requires_grad_(False)
+    with pytest.warns(AgwmWarning, match="got 6 of 13 with requires_grad=False, such as .*layer.0"):
+        select(model)
 
 
 def test_predicates_of_one_and_two_arguments():
