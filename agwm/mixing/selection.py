@@ -143,7 +143,8 @@ def select(model: nn.Module, include: Patterns = None, exclude: Patterns = None)
             part of a name, compiled regular expressions, or ``predicate(name, parameter) -> bool`` or
             ``predicate(name) -> bool``, over all parameters of at least two dimensions. None: the weights
             of the linear maps in the backbone (``nn.Linear``, ``Conv1D``, pointwise ``nn.Conv1d``, the
-            projections of ``nn.MultiheadAttention``, raw parameters of three dimensions); see :func:`agwm.mixing.backbone.backbone_modules`.
+            projections of ``nn.MultiheadAttention``, raw parameters of three dimensions);
+            see :func:`agwm.mixing.backbone.backbone_modules`.
         exclude: The same, taken away from what ``include`` chose.
 
     Returns:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from transformers import default_data_collator
 
 import agwm
 from agwm.errors import AgwmWarning, ModelError
-from agwm.testing.tiny_models import examples
 from tests.tiny_models import tiny_bert
+from tests.trainer_runs import rows
 
 CONFIG = agwm.FinetuneConfig(search=agwm.SearchConfig(epochs=1), final=agwm.TrainingConfig(epochs=1))
 
@@ -17,8 +18,7 @@ def finetune(model, **mixing):
     config = agwm.FinetuneConfig(
         mixing=agwm.MixingConfig(**mixing), search=CONFIG.search, final=CONFIG.final
     )
-    collate = torch.utils.data.default_collate
-    return agwm.finetune(model, examples(), collate=collate, config=config, progress=False)
+    return agwm.finetune(model, rows(), collate=default_data_collator, config=config, progress=False)
 
 
 def adapted():
