@@ -22,7 +22,20 @@ from agwm.betty_release import REMEDY
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
-EXTRAS = {"betty", "dist", "test", "peft", "plot", "ray", "offline", "docs", "excel", "setfit", "smollm2"}
+EXTRAS = {
+    "betty",
+    "dist",
+    "test",
+    "trainer",
+    "peft",
+    "plot",
+    "ray",
+    "offline",
+    "docs",
+    "excel",
+    "setfit",
+    "smollm2",
+}
 
 
 def metadata() -> configparser.ConfigParser:
