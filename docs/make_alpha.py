@@ -22,6 +22,7 @@ from docs.make_outer_data import draw_panels, interval
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE, RESULTS = ROOT / "docs" / "alpha.md", ROOT / "docs" / "results" / "alpha"
+FOLDERS = (RESULTS, ROOT / "docs" / "results" / "alpha_mpnet")
 FIT = ROOT / "docs" / "results" / "fit" / "calibration"
 BENCH = ROOT / "docs" / "bench" / "search_step.json"
 DIFFERENCES, COST = "differences.png", "cost.png"
@@ -39,11 +40,11 @@ SCHEMES = {
 Scores = dict[str, np.ndarray]
 
 
-def by_task(folder: Path = RESULTS) -> dict[str, list[Record]]:
-    """Return task -> its runs."""
+def by_task(folders: Sequence[Path] = FOLDERS) -> dict[str, list[Record]]:
+    """Return task and model -> the runs."""
     found: dict[str, list[Record]] = {}
-    for run in load_runs([folder]):
-        found.setdefault(run.task, []).append(run)
+    for run in load_runs(folders):
+        found.setdefault(f"{run.task}, {run.model}", []).append(run)
     return found
 
 
@@ -134,9 +135,9 @@ def entering(every: Mapping[str, list[Record]]) -> dict[str, list[Record]]:
     return {task: runs for task, runs in every.items() if beats_constant(runs)[1] >= LEAST}
 
 
-def section(folder: Path = RESULTS) -> str:
+def section(folders: Sequence[Path] = FOLDERS) -> str:
     """Return what stands between the marks of the page."""
-    every = by_task(folder)
+    every = by_task(folders)
     entered = entering(every)
     parts = [task_section(task, runs) for task, runs in entered.items()]
     for task in every.keys() - entered.keys():
@@ -165,9 +166,9 @@ def fit_section(folder: Path = FIT) -> str:
     )
 
 
-def page(folder: Path = RESULTS) -> str:
+def page(folders: Sequence[Path] = FOLDERS) -> str:
     """Return the page with its section made anew."""
-    text = f"{section(folder)}\n{fit_section()}"
+    text = f"{section(folders)}\n{fit_section()}"
     return put_between(PAGE.read_text(encoding="utf-8"), "results", text)
 
 

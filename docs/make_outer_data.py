@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
+
+from matplotlib.lines import Line2D
 
 from agwm.experiments.reporting.picture_parts import new_figure, save_figure, styles_of
 from agwm.files import read_json, write_text
@@ -73,22 +76,25 @@ def draw_panels(panels: Mapping[str, Mapping[str, Any]], owns: Sequence[str], pa
     figure = new_figure(4.2 * len(panels) + 0.6, 3.6)
     axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     styles = styles_of(owns)
+    # one order for all panels, which share an axis: a panel may lack a control
+    controls = [name for name in dict.fromkeys(chain(*panels.values())) if name not in owns]
     for axis, (name, by_name) in zip(axes, panels.items(), strict=True):
-        controls = [method for method in by_name if method not in owns]
         for shift, own in zip((-0.12, 0.12), owns, strict=False):
             for place, control in enumerate(controls):
+                if control not in by_name:
+                    continue
                 mean, low, high = difference(by_name[own] - by_name[control])
                 color, marker = styles[own]
-                label = own if place == 0 else None
                 axis.plot([low, high], [place + shift] * 2, color=color, linewidth=1.5)
-                axis.plot(mean, place + shift, marker, color=color, markersize=6, label=label)
+                axis.plot(mean, place + shift, marker, color=color, markersize=6)
         axis.axvline(0, color="black", linewidth=0.8)
         axis.set_yticks(range(len(controls)), controls)
         axis.set_title(name, fontsize=10)
         axis.set_xlabel("points above the control")
         axis.grid(axis="x", alpha=0.3)
     axes[0].invert_yaxis()
-    axes[-1].legend(fontsize=8)
+    shown = [Line2D([], [], color=styles[own][0], marker=styles[own][1], label=own) for own in owns]
+    axes[-1].legend(handles=shown, fontsize=8)
     save_figure(figure, path)
 
 

@@ -26,7 +26,7 @@ def summary(results: Path) -> str:
     """
     rows = []
     if (results / "alpha").is_dir():
-        for task, runs in make_alpha.entering(make_alpha.by_task(results / "alpha")).items():
+        for task, runs in make_alpha.entering(make_alpha.by_task([results / "alpha"])).items():
             what = f"one distribution, {runs[0].run_info.train_size} examples: {task}"
             by_label = make_alpha.scores(runs)
             own = next(label for label in make_alpha.OWN if label in by_label)
