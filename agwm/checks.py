@@ -142,7 +142,7 @@ def check_value(
     if texts and (isinstance(value, str) or not bases):
         problem = "is unknown"
     elif bases:
-        problem = "is wrong" if set(bases) == {str} else "is out of range"
+        problem = "is out of range" if {int, float} & set(bases) else "is wrong"
     else:
         problem = "is of the wrong type"
     got = "null" if value is None else shown(value, 80)

@@ -151,7 +151,7 @@ def _tune(arguments: argparse.Namespace) -> None:
     cells = local_models(part_of(arguments, tuning.cells, labels), arguments.local_model)
     if tuning.seeds_of_report:
         write_lines(f"Seeds {tuning.seeds_of_report} are among those of the report.")
-    if _run_cells(arguments, cells, {}, scores_test=False) is None:
+    if _run_cells(arguments, cells, tuning.seconds_per_pass, scores_test=False) is None:
         return
     tuning = dataclasses.replace(tuning, cells=local_models(tuning.cells, arguments.local_model))
     refused = read_refusals(delta["output_dir"])

@@ -7,21 +7,20 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from agwm.errors import ConfigError, close_names, one_line, shown
-from agwm.experiments.config import BY_FLAG, RunConfig
-from agwm.experiments.grid.bases import AXES, read_blocks
-from agwm.experiments.grid.estimate import assumed_seconds
-from agwm.experiments.grid.keys import check_keys, check_used, laid_last, section_settings
+from agwm.experiments.config import RunConfig
+from agwm.experiments.grid.files import Block, CellFile, read_file
 from agwm.experiments.records import record_path
-from agwm.experiments.yaml_files import checked, lay_over, read_yaml
-from agwm.methods import METHODS, make_method
+from agwm.experiments.yaml_files import lay_over
+from agwm.methods import METHODS, Method, make_method
+from agwm.nested import flat_settings
 
-__all__ = ["Cell", "Grid", "check_files", "load_grid", "select_cells"]
+__all__ = ["Cell", "Grid", "grid_of", "load_grid", "select_cells"]
 
-_SECTIONS = ("vanilla", "rivals", "mixing", "hypergradient", "search", "final")
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 _MOST_CELLS = 50_000
 
@@ -50,7 +49,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Grid:
-    """Content of a grid file.
+    """Cells of a grid or tuning file.
 
     Attributes:
         cells: The runs, seed by seed: of an interrupted grid, all rows have about as many seeds.
@@ -58,7 +57,7 @@ class Grid:
     """
 
     cells: list[Cell]
-    seconds_per_pass: dict[str, float]
+    seconds_per_pass: Mapping[str, float]
 
 
 def load_grid(
@@ -78,84 +77,124 @@ def load_grid(
     Raises:
         ConfigError: If a key is unknown, or a value wrong, in any cell.
     """
-    path, cells = Path(path), []
-    content, base, blocks = read_blocks(path, "grid", delta, ("seconds_per_pass",))
-    for block in blocks:
-        methods = read_methods(block.get("methods"), path)
-        cells += expand(base, block, methods, assignments, seeds, path)
-    check_files(cells, path)
-    cells = by_seed(cells)
-    models = dict.fromkeys(cell.config.model for cell in cells)
-    return Grid(cells, assumed_seconds(content.get("seconds_per_pass", {}), list(models), path))
+    return grid_of(read_file(path, "grid", delta, assignments, seeds))
 
 
-def by_seed(cells: Sequence[Cell]) -> list[Cell]:
-    """Return the cells seed by seed, in the order in which the seeds come."""
-    places = {seed: place for place, seed in enumerate(dict.fromkeys(cell.seed for cell in cells))}
-    return sorted(cells, key=lambda cell: places[cell.seed])
-
-
-def expand(
-    base: Mapping[str, Any],
-    block: Mapping[str, Any],
-    methods: Mapping[str, Mapping[str, Any]],
-    assignments: Iterable[str],
-    seeds: int | list[int] | None,
-    path: Path,
-) -> list[Cell]:
-    """Return the cells of one block.
+def grid_of(file: CellFile) -> Grid:
+    """Return the cells of a file.
 
     Args:
-        base: Nested settings under all of them.
-        block: ``tasks``, ``train_sizes``, ``models``, ``seeds`` and perhaps ``settings``.
-        methods: Label -> settings.
-        assignments: Texts of ``--set``.
-        seeds: Instead of the block's.
-        path: The file, for messages.
+        file: The file; the methods of its blocks are label -> settings.
 
     Raises:
-        ConfigError: If a value is wrong in any cell, or ``--set`` sets what names a cell.
+        ConfigError: If a value is wrong in any cell, two cells would write the same record, own files go
+            under several names, or seconds are of a model that no cell has.
     """
-    axes = [_axis(block, name, path) for name in AXES]
-    shared = section_settings(block, path, "grid.")
-    checked(RunConfig, {} if seeds is None else {"seeds": seeds}, "the command line", form=BY_FLAG)
-    seeds = block.get("seeds", 1) if seeds is None else seeds
-    last = laid_last(assignments)
-    num_cells = len(methods) * math.prod(map(len, axes)) * (len(seeds) if isinstance(seeds, list) else 1)
+    cells = [cell for block in file.blocks for cell in _expand(block, file)]
+    own = dict.fromkeys(cell.config.task for cell in cells if cell.config.data.train_file is not None)
+    if len(own) > 1:
+        raise ConfigError(
+            f"Own files are one task: expected one name under 'tasks' in {file.source}, got"
+            f" {one_line(', '.join(own), 200)}. Keep one."
+        )
+    seen: dict[Path, Cell] = {}
+    for cell in cells:
+        if seen.setdefault(cell.path, cell) is not cell:
+            raise ConfigError(
+                f"Two cells of {file.source} have one record, {shown(cell.path.name)}: expected different"
+                " labels, tasks, sizes, models or seeds, got the same twice. Remove one, or rename a label."
+            )
+    places = {seed: place for place, seed in enumerate(dict.fromkeys(cell.seed for cell in cells))}
+    cells = sorted(cells, key=lambda cell: places[cell.seed])
+    return Grid(cells, _assumed_seconds(file, cells))
+
+
+def _expand(block: Block, file: CellFile) -> list[Cell]:
+    """Return the cells of one block.
+
+    Raises:
+        ConfigError: If a value is wrong in any cell.
+    """
+    seeds = 1 if block.seeds is None else block.seeds
+    axes = (block.tasks, block.train_sizes, block.models)
+    num_seeds = len(seeds) if isinstance(seeds, list) else 1
+    num_cells = len(block.methods) * math.prod(map(len, axes)) * num_seeds
     if num_cells > _MOST_CELLS:
         raise ConfigError(
-            f"Too many cells in {shown(path)}: expected at most {_MOST_CELLS}, got {num_cells}. Write"
+            f"Too many cells in {file.source}: expected at most {_MOST_CELLS}, got {num_cells}. Write"
             " several grids."
         )
     cells = []
-    for label, settings in methods.items():
-        method, own = _settings_of(label, settings, path)
-        for task in axes[0]:
-            for size in axes[1]:
-                for model in axes[2]:
-                    place = {"methods": [method], "task": task, "model": model, "seeds": seeds}
-                    place["train_size"] = size
-                    values = reduce(lay_over, (shared, own, last, place), base)
-                    config = RunConfig.from_dict(values, f"'{label}' of {shown(path)}")
-                    check_used(label, own, make_method(method, config.rivals), path)
-                    cells += [Cell(label, method, seed, config) for seed in config.seed_list]
+    for label, settings in block.methods.items():
+        method, own = _settings_of(label, settings, file.source)
+        for task, size, model in product(*axes):
+            place = {"methods": [method], "task": task, "train_size": size, "model": model, "seeds": seeds}
+            values = reduce(lay_over, (own, file.last, place), block.settings or {})
+            config = RunConfig.from_dict(values, f"'{label}' of {file.source}")
+            _check_used(label, own, make_method(method, config.rivals), file.source)
+            cells += [Cell(label, method, seed, config) for seed in config.seed_list]
     return cells
 
 
-def read_methods(methods: object, path: Path) -> Mapping[str, Any]:
-    """Return label -> settings, from the file itself or from the file that it names.
+def _settings_of(label: object, settings: object, source: str) -> tuple[str, dict[str, Any]]:
+    """Return the method of a label, and the settings that the label lays over.
 
     Raises:
-        ConfigError: If there are no such settings.
+        ConfigError: If the label or the method is wrong, or the settings are no section.
     """
-    if isinstance(methods, str):
-        methods = read_yaml(path.parent / methods)
-    if not isinstance(methods, Mapping) or not methods:
+    if not isinstance(label, str) or not _LABEL.fullmatch(label) or "--" in label:
         raise ConfigError(
-            f"Wrong key 'methods' in {shown(path)}: expected label -> settings, or a file of them, got"
-            f" {shown(methods)}. Write for example methods: {{vanilla: {{}}}}."
+            f"Wrong label {shown(label)} in {source}: expected letters, digits, '.', '_', '+' and"
+            " single '-', 100 at most. Choose another."
         )
-    return methods
+    if settings is not None and not isinstance(settings, Mapping):
+        raise ConfigError(
+            f"Wrong settings of {shown(label)} in {source}: expected a section, got {shown(settings)}."
+        )
+    own = dict(settings or {})
+    method = own.pop("method", label)
+    if not isinstance(method, str) or method not in METHODS:
+        raise ConfigError(
+            f"Unknown method {shown(method)} of {shown(label)} in {source}: expected one of"
+            f" {', '.join(METHODS)}.{close_names(str(method), METHODS)} A label that is no method needs"
+            " 'method:'."
+        )
+    return method, own
+
+
+def _check_used(label: str, own: Mapping[str, Any], method: Method, source: str) -> None:
+    """Raise if a label has a setting that its method does not use.
+
+    Raises:
+        ConfigError: If it has.
+    """
+    used = [*method.sections, *([] if method.settings_class is None else [f"rivals.{method.name}"])]
+    rivals = [f"rivals.{name}" for name in own.get("rivals", ())]
+    for name in (*(name for name in own if name != "rivals"), *rivals, *flat_settings(own)):
+        is_used = any(f"{name}.".startswith(f"{section}.") for section in used)
+        if not is_used or name in method.unused():
+            raise ConfigError(
+                f"Setting {shown(f'{label}.{name}')} in {source} does nothing: expected settings of method"
+                f" {method.name!r}, which uses {', '.join(used)}, got one that it does not read. Remove it."
+            )
+
+
+def _assumed_seconds(file: CellFile, cells: Iterable[Cell]) -> Mapping[str, float]:
+    """Return the assumed seconds of a pass: model -> seconds; under ``""`` those of every other model.
+
+    Raises:
+        ConfigError: If a model is of no cell.
+    """
+    if not isinstance(file.seconds_per_pass, Mapping):
+        return {"": file.seconds_per_pass}
+    models = dict.fromkeys(cell.config.model for cell in cells)
+    for model in file.seconds_per_pass:
+        if model not in models:
+            raise ConfigError(
+                f"Wrong key {shown(f'seconds_per_pass.{model}')} in {file.source}: expected a model of the"
+                f" grid, one of {one_line(', '.join(models))}.{close_names(str(model), models)}"
+            )
+    return file.seconds_per_pass
 
 
 def select_cells(cells: Sequence[Cell], **wanted: Sequence[Any] | None) -> list[Cell]:
@@ -171,12 +210,12 @@ def select_cells(cells: Sequence[Cell], **wanted: Sequence[Any] | None) -> list[
     for name, values in wanted.items():
         if values is None:
             continue
-        known = list(dict.fromkeys(_value(cell, name) for cell in cells))
+        known = list(dict.fromkeys(str(_value(cell, name)) for cell in cells))
         for value in values:
-            if value not in known:
+            if str(value) not in known:
                 raise ConfigError(
                     f"No cell with {name} {shown(value)} in the grid: expected one of"
-                    f" {one_line(', '.join(map(str, known)))}.{close_names(str(value), map(str, known))}"
+                    f" {one_line(', '.join(known))}.{close_names(str(value), known)}"
                 )
         cells = [cell for cell in cells if _value(cell, name) in values]
     return list(cells)
@@ -184,63 +223,3 @@ def select_cells(cells: Sequence[Cell], **wanted: Sequence[Any] | None) -> list[
 
 def _value(cell: Cell, name: str) -> Any:
     return cell.label if name == "label" else getattr(cell.config, name)
-
-
-def _axis(block: Mapping[str, Any], name: str, path: Path) -> list[Any]:
-    values = block.get(name)
-    if not isinstance(values, list) or not values or len(set(map(str, values))) < len(values):
-        raise ConfigError(
-            f"Wrong key 'grid.{name}' in {shown(path)}: expected a list of one or more different values,"
-            f" got {shown(values)}. Correct it."
-        )
-    return values
-
-
-def _settings_of(label: object, settings: object, path: Path) -> tuple[str, dict[str, Any]]:
-    """Return the method of a label, and the settings that the label lays over.
-
-    Raises:
-        ConfigError: If the label, the method or a setting is wrong.
-    """
-    if not isinstance(label, str) or not _LABEL.fullmatch(label) or "--" in label:
-        raise ConfigError(
-            f"Wrong label {shown(label)} in {shown(path)}: expected letters, digits, '.', '_', '+' and"
-            " single '-', 100 at most. Choose another."
-        )
-    if settings is not None and not isinstance(settings, Mapping):
-        raise ConfigError(
-            f"Wrong settings of {shown(label)} in {shown(path)}: expected a section, got {shown(settings)}."
-        )
-    own = dict(settings or {})
-    method = own.pop("method", label)
-    if not isinstance(method, str) or method not in METHODS:
-        raise ConfigError(
-            f"Unknown method {shown(method)} of {shown(label)} in {shown(path)}: expected one of"
-            f" {', '.join(METHODS)}.{close_names(str(method), METHODS)} A label that is no method needs"
-            " 'method:'."
-        )
-    check_keys(own, ("method", *_SECTIONS), path, f"{label}.")
-    return method, own
-
-
-def check_files(cells: Sequence[Cell], path: Path) -> None:
-    """Raise if two cells would write the same record, or own files go under several names.
-
-    Raises:
-        ConfigError: If so.
-    """
-    tasks = dict.fromkeys(cell.config.task for cell in cells if cell.config.data.train_file is not None)
-    if len(tasks) > 1:
-        raise ConfigError(
-            f"Own files are one task: expected one name under 'tasks' in {shown(path)}, got"
-            f" {one_line(', '.join(tasks), 200)}."
-            " Keep one."
-        )
-    seen: dict[Path, Cell] = {}
-    for cell in cells:
-        other = seen.setdefault(cell.path, cell)
-        if other is not cell:
-            raise ConfigError(
-                f"Two cells of {shown(path)} have one record, {shown(cell.path.name)}: expected different"
-                " labels, tasks, sizes, models or seeds, got the same twice. Remove one, or rename a label."
-            )

@@ -6,16 +6,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from agwm.checks import check_value
 from agwm.errors import AgwmError, DataError
 from agwm.experiments.grid.cells import Cell
 from agwm.experiments.grid.estimate import (
     PassTime,
-    check_seconds,
     evaluation_passes,
     measured_pass_times,
     num_train,
     planned_passes,
 )
+from agwm.experiments.grid.files import PassSeconds
 from agwm.experiments.grid.planned_runs import check_folder
 from agwm.experiments.grid.stores import Stores
 from agwm.experiments.records import find_finished
@@ -121,7 +122,7 @@ def pass_times(
         ConfigError: If the seconds of the command line are no finite number > 0.
     """
     if given is not None:
-        check_seconds(given, "--seconds-per-pass")
+        check_value("--seconds-per-pass", PassSeconds, given)
     try:
         measured = measured_pass_times(check_folder(cells).values())
     except DataError:  # of a record that is going to be replaced

@@ -114,7 +114,7 @@ def test_failed_runs_come_last_and_missing_ones_leave_no_choice(tuning_file):
         ({"vanilla": [{"search": {"epochs": 1}}]}, {}, "does nothing"),
         (None, {"seeds": 3}, "expected a list of seeds"),
         (None, {"train_sizes": ["whole"]}, "no dev set"),
-        (None, {"sizes": [300]}, "Unknown key 'tune.sizes'"),
+        (None, {"sizes": [300]}, "'tune.sizes' in .* is unknown: .* Did you mean 'tune.train_sizes'"),
     ],
 )
 def test_mistakes_in_a_tuning_file(tuning_file, methods, changes, message):
@@ -132,7 +132,7 @@ def test_tuning_seeds_are_not_those_of_the_report(tuning_file):
 
 
 def test_a_setting_laid_over_all_candidates_is_not_one_of_theirs(tuning_file):
-    with pytest.raises(ConfigError, match=r"'vanilla.learning_rate' of --set .* candidates of 'vanilla'"):
+    with pytest.raises(ConfigError, match=r"'vanilla.learning_rate' of --set .* candidates of 'long'"):
         load_tuning(tuning_file(), assignments=["vanilla.learning_rate=2e-4"])
     cells = load_tuning(tuning_file(), assignments=["vanilla.epochs=1"]).cells
     assert {cell.config.vanilla.epochs for cell in cells} == {1}
@@ -159,6 +159,15 @@ def test_blocks_have_settings_of_their_own_and_the_same_candidates(tuning_file):
         load_tuning(path)
     path.write_text(yaml.safe_dump({"tune": [blocks[0], blocks[0]]}))
     with pytest.raises(ConfigError, match="have one record"):
+        load_tuning(path)
+
+
+def test_seconds_of_a_pass_are_assumed_as_in_a_grid(tuning_file):
+    path = tuning_file()
+    path.write_text(path.read_text() + "seconds_per_pass: {minilm: 2}\n")
+    assert load_tuning(path).seconds_per_pass == {"minilm": 2.0}
+    path.write_text(path.read_text().replace("minilm: 2", "other: 2"))
+    with pytest.raises(ConfigError, match="'seconds_per_pass.other' .* expected a model of the grid"):
         load_tuning(path)
 
 
