@@ -20,12 +20,13 @@ from agwm.command_line.flags import read_number, read_seeds
 from agwm.command_line.guard import notice, report, write_lines
 from agwm.configs.packaged import config_file
 from agwm.errors import ConfigError
+from agwm.experiments.claims import describe_owner
 from agwm.experiments.config import RunConfig
 from agwm.experiments.experiment import run_experiment
 from agwm.experiments.grid.backends import check_workers
 from agwm.experiments.grid.candidates import choose, finished_records, tuned_yaml, tuning_table
 from agwm.experiments.grid.cells import Cell, load_grid
-from agwm.experiments.grid.execution import GridResult, describe_owners, run_grid
+from agwm.experiments.grid.execution import GridResult, run_grid
 from agwm.experiments.grid.local_models import local_models
 from agwm.experiments.grid.plan import pass_times, plan_rows, plan_summary, plan_table
 from agwm.experiments.grid.planned_runs import check_folder, check_planned
@@ -121,7 +122,7 @@ def _run_cells(
         f"{len(result.records)} runs have ended, {result.num_failed} of them failed and"
         f" {result.num_degenerate} degenerate; {len(result.refused)} refusals;"
         f" {len(result.elsewhere)} cells left to other processes, {len(result.lost)} to be run again.",
-        *describe_owners(result.elsewhere),
+        *(describe_owner(cell.path) for cell in result.elsewhere),
         *(f"no record of {path.stem}: {line}" for path, line in result.lost.items()),
         *(["The same command runs what has no record."] if result.lost else []),
     )

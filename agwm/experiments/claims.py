@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from agwm.files import refuse_to_write
 
-__all__ = ["CLAIMS", "claim_of", "claimed", "holder_of"]
+__all__ = ["CLAIMS", "claim_of", "claimed", "describe_owner", "holder_of"]
 
 CLAIMS = "claims"  # folder in an output folder
 
@@ -68,3 +68,8 @@ def holder_of(path: Path) -> str | None:
         return None
     lock.release()
     return None
+
+
+def describe_owner(record: Path) -> str:
+    """Return a line that names who makes a run, from the file of its record."""
+    return f"left to {holder_of(claim_of(record)) or 'nobody any more'}: {record.stem}"

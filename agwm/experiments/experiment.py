@@ -10,7 +10,7 @@ from typing import cast
 
 from tqdm import tqdm
 
-from agwm.experiments.claims import CLAIMS, claim_of, claimed, holder_of
+from agwm.experiments.claims import CLAIMS, claim_of, claimed, describe_owner
 from agwm.experiments.config import RunConfig
 from agwm.experiments.examples import load_examples
 from agwm.experiments.kept_models import keep_model, lacking_line, lacks_model
@@ -100,7 +100,7 @@ def run_experiment(
         say(f"[{len(records)}/{len(runs)}] {describe(record)}")
     for run, path in paths.items():
         if run not in records:
-            say(f"left to {holder_of(claim_of(path)) or 'nobody any more'}: {path.stem}")
+            say(describe_owner(path))
     with suppress(OSError):
         (folder / CLAIMS).rmdir()  # unless another command works here
     return [records[run] for run in runs if run in records]

@@ -10,15 +10,13 @@ from collections.abc import Sequence
 from concurrent.futures import Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from types import TracebackType
 from typing import ClassVar
 
 from joblib.externals.loky import ProcessPoolExecutor
 
 from agwm.errors import AgwmError
-from agwm.experiments.grid.orphans import end_with_parent
 from agwm.experiments.grid.tickets import Ticket
-from agwm.experiments.grid.worker import Ended, ready, run_cell
+from agwm.experiments.grid.worker import Ended, prepare, run_cell
 
 __all__ = ["PATIENCE", "OneWorker"]
 
@@ -69,9 +67,10 @@ class OneWorker:
         if self._pool is not None:
             return self._pool
         environment = {"OMP_NUM_THREADS": str(self._threads), "TOKENIZERS_PARALLELISM": "false"}
-        self._pool = ProcessPoolExecutor(1, initializer=end_with_parent, env=environment)
+        self._pool = ProcessPoolExecutor(1, initializer=prepare, env=environment)
         try:
-            self._pid = self._pool.submit(ready).result()
+            # loky starts a process anew whose memory has grown much since its first task, so it is this one
+            self._pid = self._pool.submit(os.getpid).result()
         except BrokenProcessPool as error:
             self._end()
             raise AgwmError(
@@ -95,12 +94,7 @@ class OneWorker:
         self._all.add(self)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._all.discard(self)
         if kind is not None:
             _stop([self])

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agwm.experiments.claims import CLAIMS, claim_of, holder_of
+from agwm.experiments.claims import CLAIMS
 from agwm.experiments.grid.backends import run_loops
 from agwm.experiments.grid.cells import Cell
-from agwm.experiments.grid.monitor import Monitor
+from agwm.experiments.grid.monitor import watched
 from agwm.experiments.grid.stores import Stores
 from agwm.experiments.grid.tickets import make_tickets, refusals_by_place
 from agwm.experiments.kept_models import lacking_line
@@ -19,7 +19,7 @@ from agwm.experiments.refusals import Refusal, store_refusals
 from agwm.experiments.unfinished_runs import forget_leftovers
 from agwm.files import make_folder
 
-__all__ = ["GridResult", "describe_owners", "run_grid"]
+__all__ = ["GridResult", "run_grid"]
 
 Report = Callable[[str], None]
 
@@ -114,7 +114,7 @@ def run_grid(
     for line in dict.fromkeys(f"refused: {one.label} on {one.model}: {one.reason}" for one in refused):
         say(line)
     pending = [ticket for ticket in tickets if not ticket.is_done()]
-    with Monitor(pending, say, progress):
+    with watched(pending, say, progress):
         lost: dict[Path, str] = {}
         while free := [ticket for ticket in pending if ticket.path not in lost and ticket.is_free()]:
             lost |= run_loops(free, jobs, backend, threads)
@@ -126,13 +126,3 @@ def run_grid(
         [ticket.cell for ticket in tickets if found[ticket.path] is None and ticket.path not in lost],
         {path: line for path, line in lost.items() if found[path] is None},
     )
-
-
-def describe_owners(cells: Sequence[Cell]) -> list[str]:
-    """Name the process that holds each cell which another process runs."""
-    lines = []
-    for cell in cells:
-        path = cell.path
-        holder = holder_of(claim_of(path))
-        lines.append(f"left to {holder or 'nobody any more'}: {path.stem}")
-    return lines

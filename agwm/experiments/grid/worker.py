@@ -1,8 +1,9 @@
-"""Run a cell in the present process, if no other process does."""
+"""Run a cell in the present process, if no other process does; prepare processes that do nothing else."""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -23,8 +24,9 @@ from agwm.experiments.unfinished_runs import forget
 from agwm.files import write_json
 from agwm.out_of_memory import out_of_memory
 
-__all__ = ["Ended", "ready", "run_cell"]
+__all__ = ["Ended", "prepare", "run_cell"]
 
+_SECONDS_BETWEEN_LOOKS = 0.5
 _STORES = Stores()  # of a worker process
 
 
@@ -41,15 +43,22 @@ class Ended:
     is_clean: bool = True
 
 
-def ready() -> int:
-    """Return the number of this process, which has all libraries loaded.
+def prepare() -> None:
+    """Make a worker of this process: it ends when its parent is gone, which may have had no time to end it.
 
-    Loky starts a process anew whose memory has grown much since its first task: this one is the first.
-    A process that is ended leaves tqdm's lock between processes, which Python then warns of: bars here need
-    none.
+    Ctrl-C, which reaches all processes of a terminal, is left to the parent. A process that is ended leaves
+    tqdm's lock between processes, which Python then warns of: bars here need none.
     """
+    parent = os.getppid()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     tqdm.set_lock(threading.RLock())
-    return os.getpid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def run_cell(
@@ -93,8 +102,7 @@ def run_cell(
             if line := out_of_memory(error):
                 return Ended(line, is_clean=False)
             failure = f"{type(error).__name__}: {one_line(str(error), 600)}"
-            record, outcome = ticket.failed(failure, time.perf_counter() - start), None
-            write_json(ticket.path, record.to_dict())
+            write_json(ticket.path, ticket.failed(failure, time.perf_counter() - start).to_dict())
             return Ended(is_clean=False)
         write_json(ticket.path, record.to_dict())
         forget(ticket.path)

@@ -13,10 +13,10 @@ import time
 import pytest
 
 from agwm.errors import ConfigError, MissingExtraError
-from agwm.experiments.claims import CLAIMS, claimed
+from agwm.experiments.claims import CLAIMS, claimed, describe_owner
 from agwm.experiments.grid import worker
 from agwm.experiments.grid.cells import load_grid
-from agwm.experiments.grid.execution import describe_owners, run_grid
+from agwm.experiments.grid.execution import run_grid
 from agwm.experiments.grid.tickets import make_tickets
 from agwm.experiments.record import read_record
 from tests.experiments.grid.commands import ENVIRONMENT, holders
@@ -188,8 +188,7 @@ def test_a_cell_of_another_process_is_left_to_it(grid_file):
     with claimed(ticket.claim):
         result = run_grid(cells, jobs=0, progress=False)
         assert [cell.path for cell in result.elsewhere] == [ticket.path] and len(result.records) == 1
-        (line,) = describe_owners(result.elsewhere)
-        assert f"left to process {os.getpid()} on" in line
+        assert f"left to process {os.getpid()} on" in describe_owner(ticket.path)
     assert len(run_grid(cells, jobs=0, progress=False).records) == 2
 
 
