@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -12,12 +11,14 @@ import yaml
 
 from agwm.data.sampling import SMALLEST_SAMPLE
 from agwm.experiments.grid.cells import Cell
+from agwm.experiments.grid.stores import Stores
 from agwm.experiments.grid.tuning import Tuning
 from agwm.experiments.record import Record
-from agwm.experiments.records import find_finished, run_settings
+from agwm.experiments.records import find_finished
 from agwm.experiments.refusals import Refusal, refusal_of
 from agwm.experiments.reporting.spread import spread_text
 from agwm.markdown import escape, table
+from agwm.models.files import model_name
 from agwm.nested import flat_settings
 
 __all__ = ["Trial", "choose", "finished_records", "tuned_yaml", "tuning_table"]
@@ -25,7 +26,7 @@ __all__ = ["Trial", "choose", "finished_records", "tuned_yaml", "tuning_table"]
 
 @dataclass(frozen=True)
 class Trial:
-    """One candidate of a tuning: its settings, its runs and its dev scores.
+    """One candidate of a tuning: its settings, its runs and their dev scores.
 
     Attributes:
         label: Label of the method.
@@ -33,7 +34,7 @@ class Trial:
         settings: As a grid file would hold them.
         records: Of its runs that have ended.
         refusals: Reasons of its runs that the method refuses, one a run.
-        num_expected: Number of its runs.
+        num_missing: Number of its runs still to be made.
     """
 
     label: str
@@ -41,7 +42,7 @@ class Trial:
     settings: dict[str, Any]
     records: Sequence[Record]
     refusals: Sequence[str]
-    num_expected: int
+    num_missing: int
 
     @property
     def scored(self) -> list[Record]:
@@ -49,22 +50,17 @@ class Trial:
         return [one for one in self.records if one.scores.dev is not None]
 
     @property
-    def scores(self) -> dict[tuple[str, int, str], list[float]]:
-        """Task, size and model -> dev score of each seed that gave one."""
+    def scores(self) -> list[list[float]]:
+        """For each task, size and model the dev scores of the seeds that gave one."""
         found: dict[tuple[str, int, str], list[float]] = {}
         for one in self.scored:
             found.setdefault((one.task, one.train_size, one.model), []).append(cast(float, one.scores.dev))
-        return found
+        return list(found.values())
 
     @property
     def num_failed(self) -> int:
         """Runs without a score."""
         return len(self.records) - len(self.scored)
-
-    @property
-    def num_missing(self) -> int:
-        """Runs still to be made."""
-        return self.num_expected - len(self.records) - len(self.refusals)
 
     @property
     def passes(self) -> float:
@@ -74,13 +70,12 @@ class Trial:
     @property
     def mean(self) -> float | None:
         """Mean over tasks, sizes and models of the mean dev score over seeds; None without any score."""
-        means = [statistics.fmean(values) for values in self.scores.values()]
-        return statistics.fmean(means) if means else None
+        return statistics.fmean(map(statistics.fmean, self.scores)) if self.scores else None
 
     @property
     def std(self) -> float | None:
         """Mean over tasks, sizes and models of the standard deviation over seeds (ddof 0); two at least."""
-        spreads = [statistics.pstdev(values) for values in self.scores.values() if len(values) > 1]
+        spreads = [statistics.pstdev(values) for values in self.scores if len(values) > 1]
         return statistics.fmean(spreads) if spreads else None
 
 
@@ -91,9 +86,8 @@ def finished_records(cells: Iterable[Cell]) -> list[Record]:
         ConfigError: If one was made with other settings.
         DataError: If one cannot be read.
     """
-    found = (
-        find_finished(cell.path, run_settings(cell.config, cell.method, cell.seed), None) for cell in cells
-    )
+    stores = Stores()
+    found = (find_finished(cell.path, stores.settings(cell), None) for cell in cells)
     return [record for record in found if record is not None]
 
 
@@ -114,25 +108,49 @@ def choose(
     Returns:
         Label -> the chosen candidate; and all candidates of every label that has a run or a refusal.
     """
-    by_label: dict[str, list[Record]] = {}
-    for record in records:
-        by_label.setdefault(record.label, []).append(record)
-    expected = Counter(cell.label for cell in tuning.cells)
-    reasons = _reasons(tuning, by_label, refused)
+    runs = {_run_of(record): record for record in records}
+    reasons = {(one.label, one.task, one.model, one.settings): one.reason for one in refused}
+    cells: dict[str, list[Cell]] = {}
+    for cell in tuning.cells:
+        cells.setdefault(cell.label, []).append(cell)
     chosen, every = {}, []
     for label, several in tuning.candidates.items():
-        names = [f"{label}.{number}" for number in range(1, len(several) + 1)]
-        if not any(name in by_label or name in reasons for name in names):
-            continue
-        made = [
-            Trial(label, number, settings, by_label.get(name, []), reasons.get(name, []), expected[name])
-            for number, (name, settings) in enumerate(zip(names, several, strict=True), 1)
-        ]
-        every += made
-        scored = [candidate for candidate in made if candidate.mean is not None]
-        if scored and not any(candidate.num_missing for candidate in made):
-            chosen[label] = min(scored, key=_rank)
+        made = []
+        for number, settings in enumerate(several, 1):
+            ended, refusals, num_missing = [], [], 0
+            for cell in cells.get(f"{label}.{number}", ()):
+                if record := runs.get(_run_of_cell(cell)):
+                    ended.append(record)
+                elif reason := _reason(cell, reasons):
+                    refusals.append(reason)
+                else:
+                    num_missing += 1
+            made.append(Trial(label, number, settings, ended, refusals, num_missing))
+        if any(one.records or one.refusals for one in made):
+            every += made
+            scored = [one for one in made if one.scored]
+            if scored and not any(one.num_missing for one in made):
+                chosen[label] = min(scored, key=_rank)
     return chosen, every
+
+
+def _run_of(record: Record) -> tuple[Any, ...]:
+    size = record.settings.get("train_size", record.train_size)  # a number, or all
+    return record.label, record.task, record.model, size, record.seed
+
+
+def _run_of_cell(cell: Cell) -> tuple[Any, ...]:
+    config = cell.config
+    return cell.label, config.task, model_name(config.model), config.train_size, cell.seed
+
+
+def _reason(cell: Cell, reasons: Mapping[tuple[str, str, str, str], str]) -> str | None:
+    """Return why the method refuses a cell; None: it does not."""
+    if not reasons:
+        return None  # the fingerprint of its settings would be taken for nothing
+    # the settings hold the size, be it a number or all
+    one = refusal_of(cell.config, cell.method, cell.label, SMALLEST_SAMPLE)
+    return reasons.get((one.label, one.task, one.model, one.settings))
 
 
 def _rank(one: Trial) -> tuple[float, ...]:
@@ -141,11 +159,8 @@ def _rank(one: Trial) -> tuple[float, ...]:
 
 def tuned_yaml(chosen: Mapping[str, Trial]) -> str:
     """Write the chosen settings as the ``methods:`` of a grid file."""
-    return yaml.safe_dump(
-        {label: candidate.settings for label, candidate in chosen.items()},
-        sort_keys=False,
-        allow_unicode=True,
-    )
+    settings = {label: candidate.settings for label, candidate in chosen.items()}
+    return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
 
 
 def tuning_table(chosen: Mapping[str, Trial], candidates: Sequence[Trial]) -> str:
@@ -168,62 +183,31 @@ def tuning_table(chosen: Mapping[str, Trial], candidates: Sequence[Trial]) -> st
         rows.append((escape(one.label), str(one.number), settings, score, *counts, ", ".join(marks)))
     head = ("method", "candidate", "settings", "dev score", "runs", "failed", "passes", "chosen")
     text = table(head, rows, right=(1, 3, 4, 5, 6), is_padded=False)
-    lines = [text.rstrip("\n")]
-    lines.append(
+    text += (
         "\nDev score: times 100, mean over tasks of the mean over seeds ± mean over tasks of the standard"
         " deviation over seeds (ddof 0). Chosen: the best; of equal ones, that of fewer passes; candidates"
-        " with failed runs after those, with refused ones last. No test example was scored."
+        " with failed runs after those, with refused ones last. No test example was scored.\n"
     )
-    lines += [f"\n{note}" for note in _notes(chosen, candidates)]
-    return "\n".join(lines) + "\n"
+    return text + "".join(f"\n{note}\n" for note in _notes(chosen, candidates))
 
 
 def _notes(chosen: Mapping[str, Trial], candidates: Sequence[Trial]) -> list[str]:
     """Give the reasons of refused candidates and of labels without a choice."""
-    notes: list[str] = []
-    others: dict[str, list[Trial]] = {}
-    for one in candidates:
-        if one.label not in chosen:
-            others.setdefault(one.label, []).append(one)
-        elif one.refusals:
-            reasons = " ".join(dict.fromkeys(one.refusals))
-            notes.append(f"Refused: {escape(one.label)} {one.number} ({escape(reasons)})")
-    for label, several in others.items():
-        every = dict.fromkeys(reason for one in several for reason in one.refusals)
-        reason = escape(" ".join(every)) or "no run gave a score"
-        if any(one.num_missing for one in several):
-            reason = "runs are missing"
+    notes = [
+        f"Refused: {escape(one.label)} {one.number} ({_reasons([one])})"
+        for one in candidates
+        if one.label in chosen and one.refusals
+    ]
+    for label in dict.fromkeys(one.label for one in candidates if one.label not in chosen):
+        several = [one for one in candidates if one.label == label]
+        is_missing = any(one.num_missing for one in several)
+        reason = "runs are missing" if is_missing else _reasons(several) or "no run gave a score"
         notes.append(f"No choice: {escape(label)} ({reason})")
     return notes
 
 
-def _reasons(
-    tuning: Tuning, by_label: Mapping[str, Sequence[Record]], refused: Iterable[Refusal]
-) -> dict[str, list[str]]:
-    """Return the reasons of refused cells without a record, by label."""
-    known = {(one.label, one.task, one.model, one.settings): one.reason for one in refused}
-    if not known:
-        return {}  # fingerprints of all cells would be taken for nothing
-    have_run = {
-        (
-            label,
-            record.task,
-            record.model,
-            record.settings.get("train_size", record.train_size),
-            record.seed,
-        )
-        for label, records in by_label.items()
-        for record in records
-    }
-    found: dict[str, list[str]] = {}
-    for cell in tuning.cells:
-        # the settings hold the size, be it a number or all
-        one = refusal_of(cell.config, cell.method, cell.label, SMALLEST_SAMPLE)
-        place = (one.label, one.task, one.model)
-        reason = known.get((*place, one.settings))
-        if reason is not None and (*place, cell.config.train_size, cell.seed) not in have_run:
-            found.setdefault(cell.label, []).append(reason)
-    return found
+def _reasons(several: Iterable[Trial]) -> str:
+    return escape(" ".join(dict.fromkeys(reason for one in several for reason in one.refusals)))
 
 
 def _flat(settings: Mapping[str, Any]) -> str:
