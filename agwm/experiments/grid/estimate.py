@@ -1,17 +1,13 @@
-"""Estimate the cost of a grid's cells: passes, and the time where a pass has been timed."""
+"""Estimate the cost of a run in passes: the forward and backward pass of a batch."""
 
 from __future__ import annotations
-
-from collections.abc import Iterable
-from dataclasses import dataclass
 
 from agwm.data.sampling import low_resource_sizes
 from agwm.data.tasks import TASKS
 from agwm.experiments.config import RunConfig
-from agwm.experiments.record import Record
 from agwm.methods import make_method
 
-__all__ = ["PassTime", "evaluation_passes", "measured_pass_times", "num_train", "planned_passes"]
+__all__ = ["evaluation_passes", "num_train", "planned_passes"]
 
 # Examples for training and for testing (GLUE's validation set) in the official files.
 _GLUE_SIZES: dict[str, tuple[int, int]] = {
@@ -25,19 +21,6 @@ _GLUE_SIZES: dict[str, tuple[int, int]] = {
     "mnli": (392702, 9815),
 }
 _FORWARD = 1 / 3  # of a pass
-
-
-@dataclass(frozen=True)
-class PassTime:
-    """Seconds of a forward and backward pass of a batch.
-
-    Attributes:
-        seconds: The time.
-        source: Its origin, in words that follow "seconds a pass".
-    """
-
-    seconds: float
-    source: str
 
 
 def num_train(config: RunConfig) -> int | None:
@@ -68,24 +51,6 @@ def planned_passes(config: RunConfig, method: str, num_examples: int) -> float:
 def evaluation_passes(config: RunConfig) -> float:
     """Return what scoring on the test set costs, in passes of a batch; 0 where its size is not known."""
     size = _GLUE_SIZES.get(config.task, (0, 0))[1]
-    size = size if config.test_limit is None else min(size, config.test_limit)
+    if config.test_limit is not None:
+        size = min(size, config.test_limit)
     return size / config.vanilla.batch_size * _FORWARD
-
-
-def measured_pass_times(records: Iterable[Record]) -> dict[str, PassTime]:
-    """Return the mean time of a pass in finished runs, by the name of the model.
-
-    Args:
-        records: The records of :func:`agwm.experiments.records.load_records`.
-    """
-    totals: dict[str, list[float]] = {}
-    for record in records:
-        train = record.train_info
-        if train.passes > 0:
-            total = totals.setdefault(record.model, [0.0, 0.0, 0.0])
-            for place, value in enumerate((train.total_seconds, train.passes, 1)):
-                total[place] += value
-    return {
-        model: PassTime(seconds / passes, f"measured in {runs:.0f} finished runs")
-        for model, (seconds, passes, runs) in totals.items()
-    }

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from agwm.checks import check_value
 from agwm.errors import AgwmError, DataError
 from agwm.experiments.grid.cells import Cell
-from agwm.experiments.grid.estimate import (
-    PassTime,
-    evaluation_passes,
-    measured_pass_times,
-    num_train,
-    planned_passes,
-)
+from agwm.experiments.grid.estimate import evaluation_passes, num_train, planned_passes
 from agwm.experiments.grid.files import PassSeconds
 from agwm.experiments.grid.planned_runs import check_folder
 from agwm.experiments.grid.stores import Stores
+from agwm.experiments.record import Record
 from agwm.experiments.records import find_finished
 from agwm.markdown import escape, table
 
-__all__ = ["PlanRow", "pass_times", "plan_rows", "plan_summary", "plan_table"]
+__all__ = ["PassTime", "PlanRow", "pass_times", "plan_rows", "plan_summary", "plan_table"]
 
 
 @dataclass(frozen=True)
@@ -30,9 +27,7 @@ class PlanRow:
     """Cells that differ only in the seed.
 
     Attributes:
-        label: Label of the method.
-        task: Name of the task.
-        model: Name or folder of the model.
+        cell: The first of them.
         size: Number of training examples; None: all of a task whose size is not known.
         num_cells: Number of cells.
         num_finished: Those whose record is there and stays.
@@ -41,9 +36,7 @@ class PlanRow:
         evaluation: Scoring on the test set, in passes, of one cell.
     """
 
-    label: str
-    task: str
-    model: str
+    cell: Cell
     size: int | None
     num_cells: int
     num_finished: int
@@ -52,9 +45,27 @@ class PlanRow:
     evaluation: float
 
     @property
+    def model(self) -> str:
+        """Name or folder of the model."""
+        return self.cell.config.model
+
+    @property
     def passes_left(self) -> float:
         """Passes of the unfinished cells, with scoring."""
         return (self.num_cells - self.num_finished) * ((self.passes or 0.0) + self.evaluation)
+
+
+@dataclass(frozen=True)
+class PassTime:
+    """Seconds of a pass.
+
+    Attributes:
+        seconds: The time.
+        source: Its origin, in words that follow "seconds a pass".
+    """
+
+    seconds: float
+    source: str
 
 
 def plan_rows(
@@ -73,20 +84,19 @@ def plan_rows(
         retry_failed: Failed runs are run again.
         stores: May hold the settings already.
     """
-    stores = stores or Stores()
-    groups: dict[tuple, list[Cell]] = {}
+    stores, groups = stores or Stores(), dict[tuple[Any, ...], list[Cell]]()
     for cell in cells:
         config = cell.config
         groups.setdefault((config.model, config.task, config.train_size, cell.label), []).append(cell)
     rows = []
-    for (model, task, _, label), group in groups.items():
+    for group in groups.values():
         first = group[0]
         size = num_train(first.config)
         passes = None if size is None else planned_passes(first.config, first.method, size)
         evaluation = evaluation_passes(first.config) if scores_test else 0.0
         states = [] if override else [_state(cell, retry_failed, stores) for cell in group]
         counts = (len(group), states.count("finished"), states.count("other"))
-        rows.append(PlanRow(label, task, model, size, *counts, passes, evaluation))
+        rows.append(PlanRow(first, size, *counts, passes, evaluation))
     return rows
 
 
@@ -123,12 +133,9 @@ def pass_times(
     """
     if given is not None:
         check_value("--seconds-per-pass", PassSeconds, given)
-    try:
-        measured = measured_pass_times(check_folder(cells).values())
-    except DataError:  # of a record that is going to be replaced
-        measured = {}
     times: dict[str, PassTime] = {}
-    for model in dict.fromkeys(row.model for row in rows):
+    measured = _measured_times(cells)
+    for model in _models_of(rows):
         name = Path(model).name
         if given is not None:
             times[model] = PassTime(given, "as given by --seconds-per-pass")
@@ -140,19 +147,38 @@ def pass_times(
     return times
 
 
+def _measured_times(cells: Sequence[Cell]) -> dict[str, PassTime]:
+    """Return the mean time of a pass in finished runs, by the name of the model."""
+    runs: dict[str, list[Record]] = {}
+    with suppress(DataError):  # of a record that is going to be replaced
+        for record in check_folder(cells).values():
+            if record.train_info.passes > 0:
+                runs.setdefault(record.model, []).append(record)
+    times: dict[str, PassTime] = {}
+    for model, records in runs.items():
+        seconds = sum(record.train_info.total_seconds for record in records)
+        passes = sum(record.train_info.passes for record in records)
+        times[model] = PassTime(seconds / passes, f"measured in {len(records)} finished runs")
+    return times
+
+
+def _models_of(rows: Iterable[PlanRow]) -> list[str]:
+    return list(dict.fromkeys(row.model for row in rows))
+
+
 def plan_table(rows: Sequence[PlanRow], times: Mapping[str, PassTime]) -> str:
     """Write one line for each row."""
     head = ("method", "task", "model", "n", "cells", "finished", "passes a cell", "hours left")
     lines = [
         (
-            escape(row.label),
-            escape(row.task),
+            escape(row.cell.label),
+            escape(row.cell.config.task),
             escape(row.model),
             "all" if row.size is None else str(row.size),
             str(row.num_cells),
             str(row.num_finished),
             "?" if row.passes is None else f"{row.passes:.0f}",
-            f"{_seconds(row, times) / 3600:.2f}" if row.model in times and row.passes is not None else "?",
+            "?" if row.passes is None or row.model not in times else f"{_hours([row], times):.2f}",
         )
         for row in rows
     ]
@@ -179,14 +205,12 @@ def plan_summary(rows: Sequence[PlanRow], times: Mapping[str, PassTime], jobs: i
             f"{num_other} of the records are of other settings, or no records: the run will stop at them."
             " Choose another --output-dir, or pass --override."
         )
-    known = [row for row in rows if row.model in times]
-    seconds = sum(_seconds(row, times) for row in known)
-    if known:
-        split = f"; {seconds / 3600 / jobs:.1f} on {jobs} workers if none slows another" if jobs > 1 else ""
-        lines.append(f"Estimated time: {seconds / 3600:.1f} hours of one device{split}, with")
+    if times:
+        hours = _hours(rows, times)
+        split = f"; {hours / jobs:.1f} on {jobs} workers if none slows another" if jobs > 1 else ""
+        lines.append(f"Estimated time: {hours:.1f} hours of one device{split}, with")
         lines += [f"  {model}: {time.seconds:.3g} s a pass, {time.source}" for model, time in times.items()]
-    missing = [model for model in dict.fromkeys(row.model for row in rows) if model not in times]
-    if missing:
+    if missing := [model for model in _models_of(rows) if model not in times]:
         lines.append(
             f"No estimate of the time for {', '.join(missing)}: nothing is measured yet. Pass"
             " --seconds-per-pass, or write seconds_per_pass in the grid file."
@@ -196,5 +220,5 @@ def plan_summary(rows: Sequence[PlanRow], times: Mapping[str, PassTime], jobs: i
     return "\n".join(lines)
 
 
-def _seconds(row: PlanRow, times: Mapping[str, PassTime]) -> float:
-    return row.passes_left * times[row.model].seconds
+def _hours(rows: Iterable[PlanRow], times: Mapping[str, PassTime]) -> float:
+    return sum(row.passes_left * times[row.model].seconds for row in rows if row.model in times) / 3600

@@ -289,7 +289,7 @@ def test_the_plan_counts_what_is_left_and_says_what_it_assumes(tmp_path):
     done.parent.mkdir(parents=True)
     info = run_info(one.config, one.method, one.seed, "data", 300, one.label)
     write_json(done, failed_record(info, "f1", "a reason", 1.0).to_dict())
-    agwm, vanilla = sorted(plan_rows(grid.cells), key=lambda row: row.label)
+    agwm, vanilla = sorted(plan_rows(grid.cells), key=lambda row: row.cell.label)
     test = 408 / 16 / 3
     assert evaluation_passes(grid.cells[0].config) == pytest.approx(test)
     assert (vanilla.num_cells, vanilla.num_finished, vanilla.passes) == (5, 1, 57)

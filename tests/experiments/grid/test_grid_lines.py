@@ -45,7 +45,7 @@ def cells(grid_file):
 
 def num_left(cells, **options):
     rows = plan_rows(cells, **options)
-    return {row.label: row.num_cells - row.num_finished for row in rows}, plan_summary(rows, {})
+    return {row.cell.label: row.num_cells - row.num_finished for row in rows}, plan_summary(rows, {})
 
 
 def test_the_plan_knows_what_is_run_again(cells):
