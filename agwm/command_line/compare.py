@@ -23,15 +23,14 @@ from agwm.errors import ConfigError
 from agwm.experiments.claims import describe_owner
 from agwm.experiments.config import RunConfig
 from agwm.experiments.experiment import run_experiment
-from agwm.experiments.grid.backends import check_workers
 from agwm.experiments.grid.candidates import choose, finished_records, tuned_yaml, tuning_table
 from agwm.experiments.grid.cells import Cell, load_grid
 from agwm.experiments.grid.execution import GridResult, run_grid
 from agwm.experiments.grid.local_models import local_models
 from agwm.experiments.grid.plan import pass_times, plan_rows, plan_summary, plan_table
 from agwm.experiments.grid.planned_runs import check_folder, check_planned
-from agwm.experiments.grid.stores import Stores
 from agwm.experiments.grid.tuning import load_tuning
+from agwm.experiments.grid.work import Work
 from agwm.experiments.refusals import read_refusals
 from agwm.experiments.reporting.overview import write_overview
 from agwm.files import make_folder, write_text
@@ -65,7 +64,7 @@ def run_all(arguments: argparse.Namespace) -> None:
         config = config_of(arguments)
         arguments.output_dir = config.output_dir
         cells = [Cell(name, name, seed, config) for seed in config.seed_list for name in config.methods]
-        check_planned(cells, arguments.override)
+        check_planned(Work(cells, override=arguments.override))
         _say(arguments, cells)
         records = run_experiment(config, arguments.override, report=report, notice=notice)
         if not records:
@@ -91,33 +90,28 @@ def _run_cells(
     """
     given = arguments.seconds_per_pass
     seconds = None if given is None else read_number("--seconds-per-pass", given, float)
-    jobs, threads = read_number("--jobs", arguments.jobs), read_number("--threads", arguments.threads)
-    check_workers(jobs, arguments.backend, threads)
-    stores = Stores()
-    if arguments.dry_run:
-        check_folder(cells)
-    else:
-        check_planned(cells, arguments.override, scores_test, stores)
-    _say(arguments, cells)
-    rows = plan_rows(cells, scores_test, arguments.override, arguments.retry_failed, stores)
-    times = pass_times(rows, cells, assumed, seconds)
-    if arguments.dry_run:
-        write_lines(plan_table(rows, times))
-    report(plan_summary(rows, times, jobs))
-    if arguments.dry_run:
-        return None
-    result = run_grid(
+    work = Work(
         cells,
-        jobs=jobs,
+        jobs=read_number("--jobs", arguments.jobs),
         backend=arguments.backend,
-        threads=threads,
+        threads=read_number("--threads", arguments.threads),
         override=arguments.override,
         retry_failed=arguments.retry_failed,
         scores_test=scores_test,
-        report=report,
-        notice=notice,
-        stores=stores,
     )
+    if arguments.dry_run:
+        check_folder(cells)
+    else:
+        check_planned(work)
+    _say(arguments, cells)
+    rows = plan_rows(work)
+    times = pass_times(rows, cells, assumed, seconds)
+    if arguments.dry_run:
+        write_lines(plan_table(rows, times))
+    report(plan_summary(rows, times, work.jobs))
+    if arguments.dry_run:
+        return None
+    result = run_grid(work, report, notice=notice)
     write_lines(
         f"{len(result.records)} runs have ended, {result.num_failed} of them failed and"
         f" {result.num_degenerate} degenerate; {len(result.refused)} refusals;"

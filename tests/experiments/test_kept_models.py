@@ -15,6 +15,7 @@ from transformers import AutoTokenizer
 from agwm.experiments.experiment import run_experiment
 from agwm.experiments.grid.cells import load_grid
 from agwm.experiments.grid.execution import run_grid
+from agwm.experiments.grid.work import Work
 from agwm.experiments.kept_models import keep_model, lacking_line, lacks_model, model_folder
 from agwm.experiments.record import fingerprint, read_record
 from agwm.files import write_json
@@ -35,7 +36,7 @@ def run(grid_file):
         ).cells
         lines = []
         if kind == "grid":
-            records = run_grid([cell], jobs=0, report=lines.append, progress=False, **options).records
+            records = run_grid(Work([cell], jobs=0, **options), report=lines.append, progress=False).records
         else:
             records = run_experiment(cell.config, report=lines.append, progress=False, **options)
         return *records, lines
@@ -72,9 +73,9 @@ def test_a_finished_run_without_its_model_is_told(kind, run, tmp_path):
 def test_a_failed_run_has_no_model_to_miss(grid_file):
     ruin = {"method": "vanilla", "vanilla": {"learning_rate": 1e9, "warmup_ratio": 0}}
     cells = load_grid(grid_file(methods={"ruin": ruin}, seeds=1), assignments=["save_model=true"]).cells
-    assert run_grid(cells, jobs=0, progress=False).num_failed == 1
+    assert run_grid(Work(cells, jobs=0), progress=False).num_failed == 1
     lines = []
-    run_grid(cells, jobs=0, progress=False, report=lines.append)
+    run_grid(Work(cells, jobs=0), progress=False, report=lines.append)
     assert lines == ["1 of 1 runs are finished already."]
 
 

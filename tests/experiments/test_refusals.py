@@ -13,6 +13,7 @@ from agwm.experiments.grid.candidates import choose, tuning_table
 from agwm.experiments.grid.cells import load_grid
 from agwm.experiments.grid.execution import run_grid
 from agwm.experiments.grid.tuning import load_tuning
+from agwm.experiments.grid.work import Work
 from agwm.experiments.refusals import (
     REFUSED,
     Refusal,
@@ -129,7 +130,7 @@ def test_candidates_with_refused_runs_come_after_those_without(tmp_path):
 def test_a_grid_keeps_its_refusals_until_they_are_none(grid_file, tmp_path, tiny_model):
     out = tmp_path / "out"
     methods = {"vanilla": {}, "top_9": top_k(9), "top_8": top_k(8)}
-    run_grid(load_grid(grid_file(methods=methods)).cells, jobs=0, progress=False)
+    run_grid(Work(load_grid(grid_file(methods=methods)).cells, jobs=0), progress=False)
     text = (out / REFUSED).read_text(encoding="utf-8")
     found = json.loads(text)
     assert [
@@ -138,11 +139,11 @@ def test_a_grid_keeps_its_refusals_until_they_are_none(grid_file, tmp_path, tiny
     assert "got 8" in found[0]["reason"] and str(tiny_model.parent) not in text and "seed" not in found[0]
     # another part of the grid leaves them, a repetition changes nothing
     stamp = (out / REFUSED).stat().st_mtime_ns
-    run_grid(load_grid(grid_file(methods={"vanilla": {}})).cells, jobs=0, progress=False)
-    run_grid(load_grid(grid_file(methods=methods)).cells, jobs=0, progress=False)
+    run_grid(Work(load_grid(grid_file(methods={"vanilla": {}})).cells, jobs=0), progress=False)
+    run_grid(Work(load_grid(grid_file(methods=methods)).cells, jobs=0), progress=False)
     assert (out / REFUSED).stat().st_mtime_ns == stamp
     # one that can be run now drops out
-    run_grid(load_grid(grid_file(methods={"top_9": top_k(1)})).cells, jobs=0, progress=False)
+    run_grid(Work(load_grid(grid_file(methods={"top_9": top_k(1)})).cells, jobs=0), progress=False)
     assert [one.label for one in read_refusals(out)] == ["top_8"]
 
 
@@ -151,7 +152,7 @@ def test_the_report_tells_refused_from_not_run(grid_file, tmp_path, capsys):
     out, methods = tmp_path / "out", {"vanilla": {}, "top_9": top_k(9), "recadam": {}}
     for task in ("order", "other"):
         cells = load_grid(grid_file(methods=methods, tasks=[task], seeds=1)).cells
-        run_grid([cell for cell in cells if cell.method != "recadam"], jobs=0, progress=False)
+        run_grid(Work([cell for cell in cells if cell.method != "recadam"], jobs=0), progress=False)
     runs = load_runs([out])
     for folder in (out, out / "results"):
         assert load_program("report").main([str(folder), "--output-dir", str(tmp_path / "report")]) == 0
@@ -190,7 +191,7 @@ def test_the_report_tells_refused_from_not_run(grid_file, tmp_path, capsys):
 )
 def test_a_wrong_file_is_one_line(grid_file, tmp_path, capsys, content, message):
     path = grid_file(methods={"vanilla": {}}, seeds=1)
-    run_grid(load_grid(path).cells, jobs=0, progress=False)
+    run_grid(Work(load_grid(path).cells, jobs=0), progress=False)
     (tmp_path / "out" / REFUSED).write_text(content)
     capsys.readouterr()
     arguments = [str(tmp_path / "out"), "--output-dir", str(tmp_path / "report")]
@@ -198,7 +199,7 @@ def test_a_wrong_file_is_one_line(grid_file, tmp_path, capsys, content, message)
     err = capsys.readouterr().err
     assert err.count("\n") == 1 and message in err and "refused.json'" in err
     with pytest.raises(DataError, match="refused.json'"):
-        run_grid(load_grid(path).cells, jobs=0, progress=False)
+        run_grid(Work(load_grid(path).cells, jobs=0), progress=False)
 
 
 def test_folders_are_read_together(tmp_path):

@@ -10,40 +10,23 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Any, NoReturn
 
 import joblib
 
-from agwm.checks import Interval, check_value
-from agwm.errors import AgwmError, ConfigError, MissingExtraError, close_names, one_line, shown
+from agwm.errors import AgwmError, ConfigError, MissingExtraError, one_line
 from agwm.experiments.grid.client import PATIENCE, OneWorker
-from agwm.experiments.grid.stores import Stores
 from agwm.experiments.grid.tickets import Ticket
+from agwm.experiments.grid.work import Work
 from agwm.experiments.grid.worker import Ended, run_cell
 
-__all__ = ["BACKENDS", "check_workers", "run_loops"]
+__all__ = ["run_loops"]
 
 _ROOT = Path(__file__).resolve().parents[3]
 _SECONDS_BETWEEN_LOOKS = 1.0
-BACKENDS: tuple[str, ...] = ("threading", "ray")
 
 
-def check_workers(jobs: int, backend: str, threads: int) -> None:
-    """Raise unless the backend is known and the numbers are in range.
-
-    Raises:
-        ConfigError: Otherwise.
-    """
-    check_value("--jobs", Annotated[int, Interval(0, 1024)], jobs)
-    check_value("--threads", Annotated[int, Interval(1, 1024)], threads)
-    if backend not in BACKENDS:
-        raise ConfigError(
-            f"Unknown backend {shown(backend)}: expected one of {', '.join(BACKENDS)}."
-            f"{close_names(backend, BACKENDS)}"
-        )
-
-
-def run_loops(tickets: Sequence[Ticket], jobs: int, backend: str, threads: int) -> dict[Path, str]:
+def run_loops(tickets: Sequence[Ticket], work: Work) -> dict[Path, str]:
     """Run the cells that no other process runs, several at once.
 
     Every loop walks through all cells and runs those that it is first to claim: it makes no difference
@@ -51,48 +34,41 @@ def run_loops(tickets: Sequence[Ticket], jobs: int, backend: str, threads: int) 
 
     Args:
         tickets: The cells.
-        jobs: Number of loops, each with a worker process; 0: one in this process, without a worker.
-        backend: Where the loops run, one of ``BACKENDS``: threads of this process, or Ray.
-        threads: Torch threads of a worker.
+        work: Says how many loops there are and where they run, each with a worker process.
 
     Returns:
         Record's file -> why it was not written, for cells that are to be run again.
 
     Raises:
-        ConfigError: If the backend or a number is wrong.
         MissingExtraError: If Ray is asked for and not installed.
         AgwmError: If workers cannot start, or claims and records cannot be written.
         KeyboardInterrupt: After Ctrl-C, when the workers have ended.
     """
-    check_workers(jobs, backend, threads)
-    if jobs == 0:
-        stores = Stores()
-        return _walk(tickets, lambda ticket: run_cell(ticket, None, stores, progress=None))
+    if work.jobs == 0:
+        return _walk(tickets, lambda ticket: run_cell(ticket, None, work.stores, progress=None))
     with _ending_as_by_ctrl_c(signal.SIGTERM):
         try:
             with _away_from_here(), warnings.catch_warnings():
                 # of a process whose memory grew, which loky starts anew; the cells are all run
                 warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
-                return _run_loops(tickets, jobs, backend, threads)
+                return _run_loops(tickets, work)
         except (KeyboardInterrupt, AgwmError):
             OneWorker.stop_all()
             raise
 
 
-def _run_loops(tickets: Sequence[Ticket], jobs: int, backend: str, threads: int) -> dict[Path, str]:
-    num_loops = min(jobs, len(tickets))
-    if backend == "ray":
-        found = _on_ray(tickets, jobs, threads, num_loops)
-    elif num_loops == 1:
-        return _loop(tickets, threads)
+def _run_loops(tickets: Sequence[Ticket], work: Work) -> dict[Path, str]:
+    num_loops = min(work.jobs, len(tickets))
+    if work.backend == "ray":
+        found = _on_ray(tickets, work, num_loops)
     else:
-        found = joblib.Parallel(n_jobs=num_loops, batch_size=1, backend=backend)(
-            joblib.delayed(_loop)(tickets, threads) for _ in range(num_loops)
+        found = joblib.Parallel(n_jobs=num_loops, batch_size=1, backend=work.backend)(
+            joblib.delayed(_loop)(tickets, work.threads) for _ in range(num_loops)
         )
     return {path: line for lost in found for path, line in lost.items()}
 
 
-def _on_ray(tickets: Sequence[Ticket], jobs: int, threads: int, num_loops: int) -> list[dict[Path, str]]:
+def _on_ray(tickets: Sequence[Ticket], work: Work, num_loops: int) -> list[dict[Path, str]]:
     """Run loops as tasks of Ray, which starts that of a node that died again on another.
 
     Ray may take minutes to notice a machine that fell silent. Nobody waits for it when a loop has ended and
@@ -101,11 +77,11 @@ def _on_ray(tickets: Sequence[Ticket], jobs: int, threads: int, num_loops: int) 
     Raises:
         AgwmError: If a loop does, or Ray gives one up.
     """
-    ray = _start_ray(jobs)
+    ray = _start_ray(work.jobs)
     loop = ray.remote(_loop).options(num_cpus=1, scheduling_strategy="SPREAD")
     given = ray.put(tickets)
     found: list[dict[Path, str]] = []
-    running = waiting = [loop.remote(given, threads) for _ in range(num_loops)]
+    running = waiting = [loop.remote(given, work.threads) for _ in range(num_loops)]
     try:
         while waiting and not (found and all(one.is_done() or one.is_free() for one in tickets)):
             ended, waiting = ray.wait(waiting, timeout=_SECONDS_BETWEEN_LOOKS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,8 +10,8 @@ from agwm.experiments.claims import CLAIMS
 from agwm.experiments.grid.backends import run_loops
 from agwm.experiments.grid.cells import Cell
 from agwm.experiments.grid.monitor import watched
-from agwm.experiments.grid.stores import Stores
 from agwm.experiments.grid.tickets import make_tickets, refusals_by_place
+from agwm.experiments.grid.work import Work
 from agwm.experiments.kept_models import lacking_line
 from agwm.experiments.record import Record
 from agwm.experiments.records import FOLDER
@@ -52,18 +52,10 @@ class GridResult:
 
 
 def run_grid(
-    cells: Sequence[Cell],
-    *,
-    jobs: int = 1,
-    backend: str = "threading",
-    threads: int = 1,
-    override: bool = False,
-    retry_failed: bool = False,
-    scores_test: bool = True,
-    report: Report | None = None,
+    work: Work,
+    report: Report = lambda line: None,
     progress: bool | None = None,
-    notice: Report | None = None,
-    stores: Stores | None = None,
+    notice: Report = lambda line: None,
 ) -> GridResult:
     """Run the cells that have no record yet.
 
@@ -75,17 +67,10 @@ def run_grid(
     several machines that share the folder: no cell runs twice.
 
     Args:
-        cells: All of one output folder.
-        jobs: Workers at once; 0: no worker and no backend, the cells run in this process.
-        backend: Where the loops that lead the workers run: ``"threading"`` or ``"ray"`` (extra ``ray``).
-        threads: Torch threads of a worker.
-        override: Run everything again, replacing records.
-        retry_failed: Run failed cells again.
-        scores_test: Score on the test examples.
+        work: The cells, and how they are run.
         report: Called with one line a cell.
         progress: Show a bar; None: only on a terminal.
         notice: Called with each line on data and weights, before the first run.
-        stores: May hold the examples already; None: they are loaded.
 
     Returns:
         Records, refusals, the cells that other processes hold, and those that are to be run again.
@@ -94,30 +79,27 @@ def run_grid(
         AgwmError: If something is wrong with the input, or another process made a record with other
             settings meanwhile; records stay.
     """
-    say = report or (lambda line: None)
-    output = Path(cells[0].config.output_dir)
     for name in (FOLDER, CLAIMS):
-        make_folder(output / name)
-    stores = stores or Stores()
-    every = make_tickets(cells, override, retry_failed, scores_test, stores)
-    by_path = refusals_by_place(every, stores, notice or (lambda line: None))
+        make_folder(work.folder / name)
+    every = make_tickets(work)
+    by_path = refusals_by_place(every, work.stores, notice)
     tickets = [ticket for ticket in every if ticket.path not in by_path]
     refused = list(dict.fromkeys(by_path.values()))
-    store_refusals(output, refused, {ticket.place for ticket in tickets})
+    store_refusals(work.folder, refused, {ticket.place for ticket in tickets})
     done = [ticket.path for ticket in tickets if ticket.is_done()]
     for path in done:
         forget_leftovers(path)
     if done:
-        say(f"{len(done)} of {len(cells)} runs are finished already.")
+        report(f"{len(done)} of {len(work.cells)} runs are finished already.")
     if num_lacking := sum(ticket.lacks_model() for ticket in tickets):
-        say(lacking_line(num_lacking))
+        report(lacking_line(num_lacking))
     for line in dict.fromkeys(f"refused: {one.label} on {one.model}: {one.reason}" for one in refused):
-        say(line)
+        report(line)
     pending = [ticket for ticket in tickets if not ticket.is_done()]
-    with watched(pending, say, progress):
+    with watched(pending, report, progress):
         lost: dict[Path, str] = {}
         while free := [ticket for ticket in pending if ticket.path not in lost and ticket.is_free()]:
-            lost |= run_loops(free, jobs, backend, threads)
+            lost |= run_loops(free, work)
     # A record that another process made in the meantime counts only if it has the same settings.
     found = {ticket.path: ticket.record() if ticket.is_done() else None for ticket in tickets}
     return GridResult(

@@ -14,7 +14,7 @@ from agwm.experiments.grid.cells import Cell
 from agwm.experiments.grid.estimate import evaluation_passes, num_train, planned_passes
 from agwm.experiments.grid.files import PassSeconds
 from agwm.experiments.grid.planned_runs import check_folder
-from agwm.experiments.grid.stores import Stores
+from agwm.experiments.grid.work import Work
 from agwm.experiments.record import Record
 from agwm.experiments.records import find_finished
 from agwm.markdown import escape, table
@@ -68,24 +68,10 @@ class PassTime:
     source: str
 
 
-def plan_rows(
-    cells: Iterable[Cell],
-    scores_test: bool = True,
-    override: bool = False,
-    retry_failed: bool = False,
-    stores: Stores | None = None,
-) -> list[PlanRow]:
-    """Group cells by label, task, model and size, without loading data or models.
-
-    Args:
-        cells: The grid's.
-        scores_test: The runs are scored on the test set.
-        override: Finished runs are run again.
-        retry_failed: Failed runs are run again.
-        stores: May hold the settings already.
-    """
-    stores, groups = stores or Stores(), dict[tuple[Any, ...], list[Cell]]()
-    for cell in cells:
+def plan_rows(work: Work) -> list[PlanRow]:
+    """Group cells by label, task, model and size, without loading data or models."""
+    groups: dict[tuple[Any, ...], list[Cell]] = {}
+    for cell in work.cells:
         config = cell.config
         groups.setdefault((config.model, config.task, config.train_size, cell.label), []).append(cell)
     rows = []
@@ -93,20 +79,20 @@ def plan_rows(
         first = group[0]
         size = num_train(first.config)
         passes = None if size is None else planned_passes(first.config, first.method, size)
-        evaluation = evaluation_passes(first.config) if scores_test else 0.0
-        states = [] if override else [_state(cell, retry_failed, stores) for cell in group]
+        evaluation = evaluation_passes(first.config) if work.scores_test else 0.0
+        states = [] if work.override else [_state(cell, work) for cell in group]
         counts = (len(group), states.count("finished"), states.count("other"))
         rows.append(PlanRow(first, size, *counts, passes, evaluation))
     return rows
 
 
-def _state(cell: Cell, retry_failed: bool, stores: Stores) -> str:
+def _state(cell: Cell, work: Work) -> str:
     """Return "finished", "open", or, of a record with other settings, "other"; data are not compared."""
     try:
-        record = find_finished(cell.path, stores.settings(cell), None)
+        record = find_finished(cell.path, work.stores.settings(cell), None)
     except AgwmError:
         return "other"
-    if record is None or (retry_failed and record.failure is not None):
+    if record is None or (work.retry_failed and record.failure is not None):
         return "open"
     return "finished"
 

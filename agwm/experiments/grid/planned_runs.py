@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from agwm.experiments.grid.cells import Cell
-from agwm.experiments.grid.stores import Stores
 from agwm.experiments.grid.tickets import make_tickets
+from agwm.experiments.grid.work import Work
 from agwm.experiments.record import Record, read_record
 from agwm.experiments.records import FOLDER
 from agwm.experiments.reporting.runs import check_runs, check_settings
@@ -74,27 +75,17 @@ def _ends_as_written(path: Path) -> bool:
         return False
 
 
-def check_planned(
-    cells: Sequence[Cell],
-    override: bool = False,
-    scores_test: bool = True,
-    stores: Stores | None = None,
-) -> None:
+def check_planned(work: Work) -> None:
     """Raise unless the planned runs and the records of their folder can stand in one table.
 
-    Loads the examples of each task, and no model.
-
-    Args:
-        cells: All of one output folder.
-        override: Their records are replaced.
-        scores_test: They are scored on the test examples; the records beside them then need test scores.
-        stores: Keeps the examples for who needs them next; None: they are loaded for this alone.
+    Loads the examples of each task, and no model. Beside runs that are scored on the test examples, records
+    need test scores.
 
     Raises:
         AgwmError: If a file is no record, or settings or data would be mixed.
     """
-    runs = check_folder(cells, override)
-    for ticket in make_tickets(cells, override, stores=stores):
+    runs = check_folder(work.cells, work.override)
+    for ticket in make_tickets(replace(work, retry_failed=False)):  # their records stand in the table
         if not ticket.is_done():
             runs[f"the run to come, {ticket.path.name}"] = ticket.failed("not run yet", 0.0)
-    (check_runs if scores_test else check_settings)(runs)
+    (check_runs if work.scores_test else check_settings)(runs)

@@ -15,6 +15,7 @@ from agwm.experiments.examples import num_train
 from agwm.experiments.grid.cells import Cell
 from agwm.experiments.grid.estimate import planned_passes
 from agwm.experiments.grid.stores import Stores
+from agwm.experiments.grid.work import Work
 from agwm.experiments.kept_models import lacks_model
 from agwm.experiments.readable import check_readable
 from agwm.experiments.record import Record, failed_record
@@ -116,33 +117,20 @@ class Ticket:
         return failed_record(info, self.metric, failure, seconds)
 
 
-def make_tickets(
-    cells: Sequence[Cell],
-    override: bool = False,
-    retry_failed: bool = False,
-    scores_test: bool = True,
-    stores: Stores | None = None,
-) -> list[Ticket]:
+def make_tickets(work: Work) -> list[Ticket]:
     """Load the examples of all cells, and find the finished ones.
-
-    Args:
-        cells: All cells.
-        override: Replace all records.
-        retry_failed: Replace those of failed runs.
-        scores_test: True if the runs score the test set.
-        stores: May hold the examples already; None: they are loaded.
 
     Raises:
         AgwmError: If data or a size are wrong, or a record or checkpoint is there that was made otherwise.
     """
-    stores, tickets = stores or Stores(), []
-    for cell in cells:
-        config, settings = cell.config, stores.settings(cell)
-        examples = stores.examples(config)
-        record = None if override else find_finished(cell.path, settings, examples.fingerprint)
-        if record is None and not override:
+    tickets = []
+    for cell in work.cells:
+        config, settings = cell.config, work.stores.settings(cell)
+        examples = work.stores.examples(config)
+        record = None if work.override else find_finished(cell.path, settings, examples.fingerprint)
+        if record is None and not work.override:
             check_unfinished(config, cell.method, cell.seed, examples.fingerprint, cell.label)
-        again = override or (retry_failed and record is not None and record.failure is not None)
+        again = work.override or (work.retry_failed and record is not None and record.failure is not None)
         size = num_train(config, examples)
         ticket = Ticket(
             cell,
@@ -151,7 +139,7 @@ def make_tickets(
             examples.task.metric,
             size,
             planned_passes(config, cell.method, size),
-            scores_test,
+            work.scores_test,
             _stamp(cell.path) if again else None,
         )
         tickets.append(ticket)

@@ -17,6 +17,7 @@ from agwm.experiments.examples import load_examples
 from agwm.experiments.grid.cells import load_grid, select_cells
 from agwm.experiments.grid.estimate import evaluation_passes, planned_passes
 from agwm.experiments.grid.plan import pass_times, plan_rows, plan_summary, plan_table
+from agwm.experiments.grid.work import Work
 from agwm.experiments.record import failed_record, record_of
 from agwm.experiments.records import record_path, run_info, run_settings
 from agwm.experiments.run import run_one
@@ -289,14 +290,14 @@ def test_the_plan_counts_what_is_left_and_says_what_it_assumes(tmp_path):
     done.parent.mkdir(parents=True)
     info = run_info(one.config, one.method, one.seed, "data", 300, one.label)
     write_json(done, failed_record(info, "f1", "a reason", 1.0).to_dict())
-    agwm, vanilla = sorted(plan_rows(grid.cells), key=lambda row: row.cell.label)
+    agwm, vanilla = sorted(plan_rows(Work(grid.cells)), key=lambda row: row.cell.label)
     test = 408 / 16 / 3
     assert evaluation_passes(grid.cells[0].config) == pytest.approx(test)
     assert (vanilla.num_cells, vanilla.num_finished, vanilla.passes) == (5, 1, 57)
     assert vanilla.passes_left == pytest.approx(4 * (57 + test))
     assert agwm.passes == 5 * 45 * 2 + 57  # K searches of 45 steps of 1 + 1 + 2 passes
     done.unlink()
-    rows = plan_rows(grid.cells)
+    rows = plan_rows(Work(grid.cells))
     times = pass_times(rows, grid.cells, grid.seconds_per_pass)
     hours = 0.5 * 5 * (57 + agwm.passes + 2 * test) / 3600
     assert f"{hours:.1f} hours of one device" in plan_summary(rows, times)

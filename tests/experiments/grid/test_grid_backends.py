@@ -17,6 +17,7 @@ from agwm.experiments.grid import backends
 from agwm.experiments.grid.cells import load_grid
 from agwm.experiments.grid.client import OneWorker
 from agwm.experiments.grid.execution import run_grid
+from agwm.experiments.grid.work import Work
 from tests.experiments.grid.commands import ENVIRONMENT, holders
 from tests.programs import GLUE_LOWRES
 
@@ -26,13 +27,13 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("backend", backends.BACKENDS)
+@pytest.mark.parametrize("backend", ["threading", "ray"])
 def test_no_jobs_are_in_this_process_whatever_the_backend(backend, grid_file, monkeypatch):
     monkeypatch.setattr(backends, "OneWorker", None)  # no process of a worker either
     monkeypatch.setattr(backends.joblib, "Parallel", None)
     monkeypatch.setattr(backends, "_start_ray", None)
     cells = load_grid(grid_file(methods={"vanilla": {}}, seeds=1)).cells
-    assert len(run_grid(cells, jobs=0, backend=backend, progress=False).records) == 1
+    assert len(run_grid(Work(cells, jobs=0, backend=backend), progress=False).records) == 1
 
 
 def test_an_error_of_one_loop_ends_the_others(grid_file, tmp_path):
@@ -43,7 +44,7 @@ def test_an_error_of_one_loop_ends_the_others(grid_file, tmp_path):
     first = tmp_path / "out" / CLAIMS / f"{vanilla.path.stem}.lock"
     first.mkdir(parents=True)  # no file can be there
     with pytest.raises(DataError, match="Cannot write .*lock"):
-        run_grid(cells, jobs=2, progress=False)
+        run_grid(Work(cells, jobs=2), progress=False)
     assert not OneWorker._all
 
 

@@ -10,6 +10,7 @@ import pytest
 from agwm.experiments.grid.cells import load_grid
 from agwm.experiments.grid.execution import run_grid
 from agwm.experiments.grid.plan import plan_rows, plan_summary
+from agwm.experiments.grid.work import Work
 from tests.programs import main
 
 
@@ -20,7 +21,7 @@ def test_a_line_names_what_a_grid_has_several_of(grid_file, tiny_model, tmp_path
     def starts(**changes):
         lines = []
         cells = load_grid(grid_file(methods={"vanilla": {}}, seeds=1, **changes)).cells
-        run_grid(cells, jobs=0, override=True, report=lines.append, progress=False)
+        run_grid(Work(cells, jobs=0, override=True), report=lines.append, progress=False)
         return sorted(line.partition("] ")[2].partition(": ")[0] for line in lines)
 
     assert starts() == ["vanilla, order, seed 1017"]
@@ -39,12 +40,12 @@ def cells(grid_file):
     """Two runs of each of two labels, one label run; one of its records says that it failed."""
     ruin = {"method": "vanilla", "vanilla": {"learning_rate": 1e9, "warmup_ratio": 0}}
     cells = load_grid(grid_file(methods={"ruin": ruin, "vanilla": {}}, seeds=1)).cells
-    run_grid(cells, jobs=0, progress=False)
+    run_grid(Work(cells, jobs=0), progress=False)
     return cells
 
 
 def num_left(cells, **options):
-    rows = plan_rows(cells, **options)
+    rows = plan_rows(Work(cells, **options))
     return {row.cell.label: row.num_cells - row.num_finished for row in rows}, plan_summary(rows, {})
 
 

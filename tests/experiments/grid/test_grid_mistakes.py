@@ -10,29 +10,32 @@ from agwm.experiments.grid import execution, worker
 from agwm.experiments.grid.cells import load_grid
 from agwm.experiments.grid.tickets import make_tickets
 from agwm.experiments.grid.tuning import load_tuning
+from agwm.experiments.grid.work import Work
 from tests.programs import main
 
 
 def test_a_record_that_another_process_makes_with_other_settings_is_no_result(grid_file, monkeypatch):
     """The other one starts when this one has checked that there is no record."""
     path = grid_file(methods={"vanilla": {}}, seeds=2)
-    cells = load_grid(path).cells
-    others = make_tickets(load_grid(path, assignments=["vanilla.epochs=2"]).cells)
+    work = Work(load_grid(path).cells, jobs=0)
+    others = make_tickets(Work(load_grid(path, assignments=["vanilla.epochs=2"]).cells))
     real = execution.run_loops
 
     def after_the_other(tickets, *rest):
-        real(others[:1], 0, "threading", 1)
+        real(others[:1], work)
         return real(tickets, *rest)
 
     monkeypatch.setattr(execution, "run_loops", after_the_other)
     with pytest.raises(ConfigError, match=r"expected vanilla.epochs = 1, got 2"):
-        execution.run_grid(cells, jobs=0, progress=False)
+        execution.run_grid(work, progress=False)
 
 
 def test_a_precision_that_a_label_cannot_have_is_found_before_the_first_run(grid_file, tmp_path):
     methods = {"vanilla": {}, "frozen": {"final": {"precision": "fp16"}}}
     with pytest.raises(ConfigError, match=r"Cell 'frozen--.*needs gradient scaling"):
-        execution.run_grid(load_grid(grid_file(methods=methods, seeds=1)).cells, jobs=0, progress=False)
+        execution.run_grid(
+            Work(load_grid(grid_file(methods=methods, seeds=1)).cells, jobs=0), progress=False
+        )
     assert list((tmp_path / "out" / "results").iterdir()) == []
 
 
@@ -52,7 +55,7 @@ def top_k(num_blocks):
 def test_a_refusal_is_of_one_block_s_settings(grid_file, tmp_path, good_first):
     good, bad = {"train_sizes": [20], "methods": top_k(1)}, {"train_sizes": [24], "methods": top_k(99)}
     path = blocks(grid_file(seeds=1), *((good, bad) if good_first else (bad, good)))
-    result = execution.run_grid(load_grid(path).cells, jobs=0, progress=False)
+    result = execution.run_grid(Work(load_grid(path).cells, jobs=0), progress=False)
     (refusal,) = result.refused
     assert refusal.label == "top" and "99" in refusal.reason
     assert [(r.train_size, r.failure) for r in result.records] == [(20, None)]
@@ -60,13 +63,13 @@ def test_a_refusal_is_of_one_block_s_settings(grid_file, tmp_path, good_first):
 
 def test_a_finished_run_is_a_result_though_its_like_is_refused_now(grid_file, monkeypatch):
     path = grid_file(methods={"vanilla": {}}, seeds=2)
-    execution.run_grid(load_grid(path).cells[:1], jobs=0, progress=False)
+    execution.run_grid(Work(load_grid(path).cells[:1], jobs=0), progress=False)
 
     def refuse(*_):
         raise MethodError("not any more")
 
     monkeypatch.setattr("agwm.experiments.grid.tickets.check_method", refuse)
-    result = execution.run_grid(load_grid(path).cells, jobs=0, progress=False)
+    result = execution.run_grid(Work(load_grid(path).cells, jobs=0), progress=False)
     assert len(result.records) == 1 and len(result.refused) == 1
 
 
@@ -128,7 +131,7 @@ def test_seconds_of_a_pass_on_the_command_line(grid_file, capsys, value):
     [
         (["--jobs", "-1"], "--jobs is out of range"),
         (["--threads", "0"], "--threads is out of range"),
-        (["--backend", "dask"], "Unknown backend 'dask'"),
+        (["--backend", "dask"], "--backend is unknown: expected one of threading, ray, got 'dask'"),
     ],
 )
 def test_workers_that_cannot_be_are_told_before_the_plan(grid_file, capsys, wrong, message, more):

@@ -18,6 +18,7 @@ from agwm.experiments.grid import worker
 from agwm.experiments.grid.cells import load_grid
 from agwm.experiments.grid.execution import run_grid
 from agwm.experiments.grid.tickets import make_tickets
+from agwm.experiments.grid.work import Work
 from agwm.experiments.record import read_record
 from tests.experiments.grid.commands import ENVIRONMENT, holders
 from tests.programs import GLUE_LOWRES
@@ -33,7 +34,7 @@ def test_finished_cells_are_skipped_and_failed_ones_stay_failed(grid_file, tmp_p
     ruin = {"method": "vanilla", "vanilla": {"learning_rate": 1e9, "warmup_ratio": 0}}
     cells = load_grid(grid_file(methods={"vanilla": {}, "ruin": ruin, "agwm": {}})).cells
     lines = []
-    result = run_grid(cells, jobs=0, report=lines.append, progress=False)
+    result = run_grid(Work(cells, jobs=0), report=lines.append, progress=False)
     assert (len(result.records), result.num_failed, result.refused, result.elsewhere) == (6, 2, [], [])
     assert result.num_degenerate == sum(r.scores.is_degenerate for r in result.records)
     record = stored(tmp_path / "out")["ruin--order--tiny--n20--seed1017"]
@@ -47,15 +48,15 @@ def test_finished_cells_are_skipped_and_failed_ones_stay_failed(grid_file, tmp_p
         return {path.name.partition("--")[0] for path in now if now[path] != stamps[path]}
 
     lines.clear()
-    assert len(run_grid(cells, jobs=0, report=lines.append).records) == 6
+    assert len(run_grid(Work(cells, jobs=0), report=lines.append).records) == 6
     assert lines == ["6 of 6 runs are finished already."] and changed() == set()
-    run_grid(cells, jobs=0, retry_failed=True)
+    run_grid(Work(cells, jobs=0, retry_failed=True))
     assert changed() == {"ruin"}
-    run_grid(cells, jobs=0, override=True)
+    run_grid(Work(cells, jobs=0, override=True))
     assert changed() == {"ruin", "vanilla", "agwm"}
     assert list((tmp_path / "out" / CLAIMS).iterdir()) == []
     with pytest.raises(ConfigError, match=r"expected vanilla.epochs = 2, got 1"):
-        run_grid(load_grid(grid_file(), assignments=["vanilla.epochs=2"]).cells, jobs=0)
+        run_grid(Work(load_grid(grid_file(), assignments=["vanilla.epochs=2"]).cells, jobs=0))
 
 
 def test_a_cell_that_goes_on_says_so(grid_file, monkeypatch, capsys):
@@ -67,22 +68,22 @@ def test_a_cell_that_goes_on_says_so(grid_file, monkeypatch, capsys):
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr("agwm.checkpoints.Stage.finish", stopped)
-        run_grid(cells, jobs=0, progress=False)
+        run_grid(Work(cells, jobs=0), progress=False)
     capsys.readouterr()
-    assert len(run_grid(cells, jobs=0, progress=False).records) == 1
+    assert len(run_grid(Work(cells, jobs=0), progress=False).records) == 1
     assert "vanilla--order--tiny--n20--seed1017: Going on from step" in capsys.readouterr().err
 
 
 def test_mistakes_are_found_before_the_first_run_and_refusals_stop_nothing(grid_file, tmp_path):
     methods = {"vanilla": {}, "top": {"method": "top_k", "rivals": {"top_k": {"num_blocks": 99}}}}
-    result = run_grid(load_grid(grid_file(methods=methods, seeds=1)).cells, jobs=0, progress=False)
+    result = run_grid(Work(load_grid(grid_file(methods=methods, seeds=1)).cells, jobs=0), progress=False)
     (refusal,) = result.refused
     assert refusal.label == "top" and "99" in refusal.reason
     assert [record.label for record in result.records] == ["vanilla"]
     bad = {"vanilla": {}, "wrong": {"method": "agwm", "mixing": {"alpha": "rank7"}}}
     before = stored(tmp_path / "out")
     with pytest.raises(ConfigError, match="rank7"):
-        run_grid(load_grid(grid_file(methods=bad, seeds=2)).cells, jobs=0)
+        run_grid(Work(load_grid(grid_file(methods=bad, seeds=2)).cells, jobs=0))
     assert stored(tmp_path / "out") == before
 
 
@@ -116,18 +117,18 @@ def test_a_killed_worker_is_tried_again_once(times, grid_file, tmp_path, traps):
 
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
-    result = run_grid(cells, jobs=1, progress=False)
+    result = run_grid(Work(cells, jobs=1), progress=False)
     killer.join()
     assert result.num_failed == 0 and not (traps / "EXECUTED").exists()
     if times == 2:
         ((path, line),) = result.lost.items()
         assert path == cells[0].path and not path.exists()
         assert "was ended by SIGKILL (the system may have run out of memory), 2 times" in line
-        result = run_grid(cells, jobs=0, progress=False)  # the same command runs it
+        result = run_grid(Work(cells, jobs=0), progress=False)  # the same command runs it
     assert [record.label for record in result.records] == ["longer", "vanilla"] and not result.lost
     other = result.records[1]
     cells[1].path.unlink()
-    again = run_grid(cells, jobs=0).records[1]
+    again = run_grid(Work(cells, jobs=0)).records[1]
     assert again.scores == other.scores and again.failure is None
 
 
@@ -139,11 +140,11 @@ def test_too_little_memory_is_no_failure_on_record(grid_file, monkeypatch):
 
     cells = load_grid(grid_file(methods={"vanilla": {}}, seeds=1)).cells
     monkeypatch.setattr(worker, "run_one", full)
-    result = run_grid(cells, jobs=0, progress=False)
+    result = run_grid(Work(cells, jobs=0), progress=False)
     ((path, line),) = result.lost.items()
     assert not path.exists() and "Lower batch_size" in line
     monkeypatch.undo()
-    assert len(run_grid(cells, jobs=0, progress=False).records) == 1
+    assert len(run_grid(Work(cells, jobs=0), progress=False).records) == 1
 
 
 @posix
@@ -169,7 +170,7 @@ def test_two_processes_share_the_cells_and_run_none_twice(grid_file, tmp_path):
     while other.pid not in owners:
         assert other.poll() is None, other.communicate()
         time.sleep(0.02)
-    result = run_grid(cells, jobs=0, progress=False)
+    result = run_grid(Work(cells, jobs=0), progress=False)
     out, err = other.communicate(timeout=300)
     end.set()
     watcher.join()
@@ -183,24 +184,24 @@ def test_two_processes_share_the_cells_and_run_none_twice(grid_file, tmp_path):
 
 def test_a_cell_of_another_process_is_left_to_it(grid_file):
     cells = load_grid(grid_file(seeds=1)).cells
-    ticket, _ = make_tickets(cells)
+    ticket, _ = make_tickets(Work(cells))
     ticket.claim.parent.mkdir(parents=True)
     with claimed(ticket.claim):
-        result = run_grid(cells, jobs=0, progress=False)
+        result = run_grid(Work(cells, jobs=0), progress=False)
         assert [cell.path for cell in result.elsewhere] == [ticket.path] and len(result.records) == 1
         assert f"left to process {os.getpid()} on" in describe_owner(ticket.path)
-    assert len(run_grid(cells, jobs=0, progress=False).records) == 2
+    assert len(run_grid(Work(cells, jobs=0), progress=False).records) == 2
 
 
 def test_a_wrong_backend_or_number_of_jobs(grid_file):
     cells = load_grid(grid_file()).cells
-    with pytest.raises(ConfigError, match=r"Unknown backend 'rai'.*Did you mean 'ray'"):
-        run_grid(cells, backend="rai")
+    with pytest.raises(ConfigError, match=r"--backend is unknown: .*got 'rai'.*Did you mean 'ray'"):
+        run_grid(Work(cells, backend="rai"))
     with pytest.raises(ConfigError, match="--jobs is out of range"):
-        run_grid(cells, jobs=-1)
+        run_grid(Work(cells, jobs=-1))
     if importlib.util.find_spec("ray") is None:
         with pytest.raises(MissingExtraError, match=r"pip install 'agwm\[ray\]'"):
-            run_grid(cells, backend="ray")
+            run_grid(Work(cells, backend="ray"))
 
 
 def skip_without_ray():
@@ -216,7 +217,7 @@ def test_every_backend(backend, grid_file, tmp_path):
     if backend == "ray":
         skip_without_ray()
     cells = load_grid(grid_file()).cells
-    result = run_grid(cells, jobs=2, backend=backend, progress=False)
+    result = run_grid(Work(cells, jobs=2, backend=backend), progress=False)
     assert len(result.records) == 4 and result.num_failed == 0
     assert list((tmp_path / "out" / CLAIMS).iterdir()) == []
 
