@@ -110,11 +110,6 @@ def grid_of(file: CellFile) -> Grid:
 
 
 def _expand(block: Block, file: CellFile) -> list[Cell]:
-    """Return the cells of one block.
-
-    Raises:
-        ConfigError: If a value is wrong in any cell.
-    """
     seeds = 1 if block.seeds is None else block.seeds
     axes = (block.tasks, block.train_sizes, block.models)
     num_seeds = len(seeds) if isinstance(seeds, list) else 1
@@ -126,7 +121,7 @@ def _expand(block: Block, file: CellFile) -> list[Cell]:
         )
     cells = []
     for label, settings in block.methods.items():
-        method, own = _settings_of(label, settings, file.source)
+        method, own = _method_and_settings(label, settings, file.source)
         for task, size, model in product(*axes):
             place = {"methods": [method], "task": task, "train_size": size, "model": model, "seeds": seeds}
             values = reduce(lay_over, (own, file.last, place), block.settings or {})
@@ -136,12 +131,7 @@ def _expand(block: Block, file: CellFile) -> list[Cell]:
     return cells
 
 
-def _settings_of(label: object, settings: object, source: str) -> tuple[str, dict[str, Any]]:
-    """Return the method of a label, and the settings that the label lays over.
-
-    Raises:
-        ConfigError: If the label or the method is wrong, or the settings are no section.
-    """
+def _method_and_settings(label: object, settings: object, source: str) -> tuple[str, dict[str, Any]]:
     if not isinstance(label, str) or not _LABEL.fullmatch(label) or "--" in label:
         raise ConfigError(
             f"Wrong label {shown(label)} in {source}: expected letters, digits, '.', '_', '+' and"
@@ -163,11 +153,6 @@ def _settings_of(label: object, settings: object, source: str) -> tuple[str, dic
 
 
 def _check_used(label: str, own: Mapping[str, Any], method: Method, source: str) -> None:
-    """Raise if a label has a setting that its method does not use.
-
-    Raises:
-        ConfigError: If it has.
-    """
     used = [*method.sections, *([] if method.settings_class is None else [f"rivals.{method.name}"])]
     rivals = [f"rivals.{name}" for name in own.get("rivals", ())]
     for name in (*(name for name in own if name != "rivals"), *rivals, *flat_settings(own)):

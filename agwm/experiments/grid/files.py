@@ -99,14 +99,9 @@ def read_file(
     assignments: Iterable[str],
     seeds: int | list[int] | None,
 ) -> CellFile:
-    """Read a file of blocks of cells.
+    """Read a file of blocks of cells; their key is ``kind``, ``"grid"`` or ``"tune"``.
 
-    Args:
-        path: The file.
-        kind: Key of its blocks: ``"grid"`` or ``"tune"``.
-        delta: Nested mapping laid over base and settings, such as values of command-line flags.
-        assignments: Texts such as ``"search.epochs=1"``, laid over the settings of every method as well.
-        seeds: Instead of the file's.
+    The other arguments are those of :func:`agwm.experiments.grid.cells.load_grid`.
 
     Raises:
         ConfigError: If a key is unknown, a value wrong, there is no block, or ``--set`` names a cell.
@@ -166,11 +161,6 @@ def _base_values(head: _Head, path: Path, delta: Mapping[str, Any] | None) -> di
 
 
 def _check_settings(settings: Mapping[Any, Any] | None, kind: str, prefix: str, source: str) -> None:
-    """Raise if a section ``settings`` sets what it cannot.
-
-    Raises:
-        ConfigError: If it does.
-    """
     for key in settings or ():
         if key in _OF_CELLS:
             raise ConfigError(
@@ -185,12 +175,7 @@ def _check_settings(settings: Mapping[Any, Any] | None, kind: str, prefix: str, 
 
 
 def _methods_of(methods: object, path: Path) -> Mapping[Any, Any]:
-    """Return label -> settings, from the file itself or from the file that it names.
-
-    Raises:
-        ConfigError: If there are no such settings.
-    """
-    if isinstance(methods, str):
+    if isinstance(methods, str):  # of a file that holds them
         methods = read_yaml(path.parent / methods)
     if not isinstance(methods, Mapping) or not methods:
         raise ConfigError(
@@ -201,11 +186,6 @@ def _methods_of(methods: object, path: Path) -> Mapping[Any, Any]:
 
 
 def _laid_last(assignments: Iterable[str]) -> dict[str, Any]:
-    """Return the settings of ``--set`` as nested mappings.
-
-    Raises:
-        ConfigError: If a text cannot be read, or sets what names a cell.
-    """
     last = checked_assignments(assignments)
     for key in _OF_CELLS:
         if key in last:

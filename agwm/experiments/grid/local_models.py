@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from agwm.errors import ConfigError, close_names, one_line, shown
+from agwm.checks import check_choice
+from agwm.errors import ConfigError, shown
 from agwm.experiments.grid.cells import Cell
 from agwm.models.files import folder_name
 
@@ -33,11 +34,7 @@ def local_models(cells: Sequence[Cell], given: Iterable[str] | None) -> list[Cel
             raise ConfigError(
                 f"Cannot read --local-model: expected name=folder, got {shown(text)}. Correct it."
             )
-        if name not in known:
-            hint = close_names(name, known) or f" Known: {one_line(', '.join(known))}."
-            raise ConfigError(
-                f"Wrong --local-model: expected a model of the grid, got {shown(name)}.{hint}"
-            )
+        check_choice("Model of --local-model", name, known, "Name a model of the grid.")
         if folder_name(folder) != Path(name).name:
             raise ConfigError(
                 f"Wrong folder in --local-model for {shown(name)}: expected an existing folder called"
@@ -45,6 +42,7 @@ def local_models(cells: Sequence[Cell], given: Iterable[str] | None) -> list[Cel
                 " Correct it, or rename the folder."
             )
         folders[name] = os.path.expanduser(folder)
+    # one object for the seeds that share their settings
     configs = {id(cell.config): cell.config for cell in cells if cell.config.model in folders}
     moved = {key: replace(config, model=folders[config.model]) for key, config in configs.items()}
     return [replace(cell, config=moved.get(id(cell.config), cell.config)) for cell in cells]

@@ -44,26 +44,21 @@ def check_folder(cells: Sequence[Cell], override: bool = False) -> dict[str, Rec
 
 def _beside(folder: Path, names: Sequence[str], planned: set[str]) -> Iterator[str]:
     """Yield the names of the other records that are read: see :func:`check_folder`."""
-    rows = {_row(name) for name in planned}
-    places = {_place(row) for row in rows}
-    seen: set[str] = set()
+    rows = dict(map(_row_and_place, planned))
+    places, seen = set(rows.values()), set[str]()
     for name in names:
-        row = _row(name)
-        kind = row if row in rows else _place(row)
-        is_beside = not row or (_place(row) in places and kind not in seen)
+        row, place = _row_and_place(name)
+        kind = row if row in rows else place
+        is_beside = not row or (place in places and kind not in seen)
         if is_beside or not _ends_as_written(folder / name):
             seen.add(kind)
             yield name
 
 
-def _row(name: str) -> str:
-    """Return ``label--task--model--size`` of the name of a record; empty: it is no such name."""
-    return name.rpartition("--seed")[0]
-
-
-def _place(row: str) -> str:
-    """Return ``task--model--size``: no label holds two dashes."""
-    return row.partition("--")[2]
+def _row_and_place(name: str) -> tuple[str, str]:
+    """Return ``label--task--model--size`` of a record's name, and this without the label; else empty."""
+    row = name.rpartition("--seed")[0]
+    return row, row.partition("--")[2]  # no label holds two dashes
 
 
 def _ends_as_written(path: Path) -> bool:

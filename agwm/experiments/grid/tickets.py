@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -166,40 +167,38 @@ def refusals_by_place(
     for ticket in tickets:
         if not ticket.is_done():
             kinds.setdefault(ticket.kind, []).append(ticket)
-    loaded: tuple[Any, Any] = (None, None)  # one at a time in memory
     refused: dict[Path, Refusal] = {}
     told: set[str] = set()
-    readable: set[tuple] = set()  # model, data and cut length of cells whose examples the model can read
 
-    def needs(cell: Cell) -> tuple[str, str]:
-        names = stores.examples(cell.config).task.label_names
-        return cell.config.model, json.dumps([cell.config.trust_remote_code, names])
+    def needs(group: list[Ticket]) -> tuple[str, str]:
+        config = group[0].cell.config
+        names = stores.examples(config).task.label_names
+        return config.model, json.dumps([config.trust_remote_code, names])
 
-    for group in sorted(kinds.values(), key=lambda group: needs(group[0].cell)):
-        cell = group[0].cell
-        config, examples = cell.config, stores.examples(cell.config)
-        try:
-            check_device(config)
-            if loaded[0] != needs(cell):
-                names = examples.task.label_names
-                loaded = (None, None)
-                model = load_pretrained(config.model, names, cell.seed, config.trust_remote_code)
-                loaded = (needs(cell), model)
-            reading = (*needs(cell), examples.fingerprint, config.max_length)
-            if reading not in readable:
-                check_readable(config, examples, loaded[1])
-                readable.add(reading)
-            check_method(config, cell.method, loaded[1], examples)
-            lines = told_lines(config, [cell.method], cell.seed, examples, loaded[1])
-            for line in lines:
-                if line not in told:
-                    notice(line)
-            told.update(lines)
-        except (MethodError, SelectionError) as error:
-            refusal = group[0].refusal(" ".join(str(error).split()))
-            refused |= dict.fromkeys((ticket.path for ticket in group), refusal)
-        except ConfigError as error:
-            raise ConfigError(f"Cell {shown(cell.path.stem)}: {error}") from None
+    for _, groups in groupby(sorted(kinds.values(), key=needs), needs):
+        loaded = None  # one model at a time in memory
+        readable: set[tuple[str, int]] = set()  # data and cut length that the model can read
+        for group in groups:
+            first, cell = group[0], group[0].cell
+            config, examples = cell.config, stores.examples(cell.config)
+            try:
+                check_device(config)
+                if loaded is None:
+                    names = examples.task.label_names
+                    loaded = load_pretrained(config.model, names, cell.seed, config.trust_remote_code)
+                if (first.data, config.max_length) not in readable:
+                    check_readable(config, examples, loaded)
+                    readable.add((first.data, config.max_length))
+                check_method(config, cell.method, loaded, examples)
+                for line in told_lines(config, [cell.method], cell.seed, examples, loaded):
+                    if line not in told:
+                        notice(line)
+                    told.add(line)
+            except (MethodError, SelectionError) as error:
+                refusal = first.refusal(" ".join(str(error).split()))
+                refused |= dict.fromkeys((ticket.path for ticket in group), refusal)
+            except ConfigError as error:
+                raise ConfigError(f"Cell {shown(cell.path.stem)}: {error}") from None
     return {ticket.path: refused[ticket.path] for ticket in tickets if ticket.path in refused}
 
 

@@ -42,11 +42,8 @@ def load_tuning(
 ) -> Tuning:
     """Read a tuning file.
 
-    Args:
-        path: The file.
-        delta: Nested mapping laid over base and settings.
-        assignments: Texts of ``--set``, laid over every candidate.
-        seeds: Instead of the file's; a number means the first of ``TUNING_SEEDS``.
+    The arguments are those of :func:`agwm.experiments.grid.cells.load_grid`; a number of seeds means the
+    first of ``TUNING_SEEDS``.
 
     Raises:
         ConfigError: If a key is unknown, a value wrong, or the budgets of the methods differ.
@@ -91,11 +88,6 @@ def _seeds_of(block: Block, file: CellFile) -> list[int]:
 
 
 def _check_last(file: CellFile, candidates: Mapping[str, list[dict[str, Any]]]) -> None:
-    """Raise if the command line sets for all candidates a setting in which they differ.
-
-    Raises:
-        ConfigError: If it does.
-    """
     last = flat_settings(file.last)
     for label, several in candidates.items():
         for key in (key for one in several for key in flat_settings(one)):
