@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from agwm.experiments.config import RunConfig
@@ -18,19 +17,16 @@ class Stores:
 
     def __init__(self) -> None:
         self.encoded_tests: dict[tuple, list] = {}
-        self._loaded: dict[str, Examples] = {}
+        self._examples: dict[str, Examples] = {}
         # by the id of a config, which is kept beside, so that no other object takes the id
-        self._examples: dict[int, tuple[RunConfig, Examples]] = {}
         self._settings: dict[tuple[int, str], tuple[RunConfig, dict[str, Any]]] = {}
 
     def examples(self, config: RunConfig) -> Examples:
         """Return the examples of a config."""
-        if id(config) not in self._examples:
-            key = json.dumps([config.task, config.test_limit, config.to_dict()["data"]])
-            if key not in self._loaded:
-                self._loaded[key] = load_examples(config)
-            self._examples[id(config)] = (config, self._loaded[key])
-        return self._examples[id(config)][1]
+        key = repr((config.task, config.test_limit, config.data))
+        if key not in self._examples:
+            self._examples[key] = load_examples(config)
+        return self._examples[key]
 
     def settings(self, cell: Cell) -> dict[str, Any]:
         """Return :func:`agwm.experiments.records.run_settings` of a cell."""
