@@ -130,6 +130,11 @@ def read_file(
     found = []
     for block in blocks:
         required = dict.fromkeys(("tasks", "train_sizes", "models", "methods"))
+        if block.get("seeds", 1) is None:
+            raise ConfigError(
+                f"Wrong key '{kind}.seeds' in {source}: expected a number of seeds or a list of them, got"
+                " None. Write it, or leave the key out."
+            )
         values = checked(Block, required | block, source, f"{kind}.")
         own = values.get("settings") or {}
         _check_settings(own, kind, f"{kind}.", source)

@@ -158,3 +158,8 @@ def test_a_full_disk_ends_the_command_with_one_line(grid_file, tmp_path, monkeyp
     assert [line for line in err.splitlines() if "error" in line] == err.splitlines()[-1:]
     assert f"Cannot write '{tmp_path}/out/results/" in err
     assert list((tmp_path / "out" / "claims").iterdir()) == []
+
+
+def test_seeds_without_a_value_are_refused(grid_file):
+    with pytest.raises(ConfigError, match=r"Wrong key 'grid.seeds' in .*: expected a number of seeds"):
+        load_grid(grid_file(methods={"vanilla": {}}, seeds=None))
