@@ -12,7 +12,7 @@ from typing import Any, cast
 from datasets import Dataset
 from torch import nn
 from torch.utils.data import IterableDataset
-from transformers import Trainer, TrainerCallback
+from transformers import PrinterCallback, ProgressCallback, Trainer
 from transformers.trainer_utils import get_last_checkpoint
 
 from agwm.errors import AgwmWarning, ConfigError
@@ -30,6 +30,7 @@ from agwm.recipe.snapshot import Snapshot
 from agwm.recipe.splits import check_outer
 from agwm.rng import RngState
 from agwm.search.problems import AttentionProblem
+from agwm.trainer.phases import with_phases
 from agwm.trainer.problems import problems_with
 from agwm.trainer.search_settings import (
     check_arguments,
@@ -107,9 +108,7 @@ class MixupTrainer(Trainer):
         self.attention: Attention | None = None
         self.initial_attention: Attention | None = None
         self._mixup: Mixup | None = None
-        self._search_log: list[dict[str, float]] = []
         self._goes_on = False
-        self.callback_handler.callbacks.insert(0, _SecondPhase(self))
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
         """Search, then train; see ``Trainer.train``.
@@ -132,8 +131,8 @@ class MixupTrainer(Trainer):
         return super().train(resume_from_checkpoint, *args, **kwargs)
 
     def _inner_training_loop(self, *args: Any, **kwargs: Any) -> Any:
-        if self._mixup is None:
-            self._first_phase()
+        handler = self.callback_handler
+        handler.callbacks = with_phases(handler.callbacks, self.first_phase, self.merge)
         try:
             outcome = super()._inner_training_loop(*args, **kwargs)
         finally:
@@ -148,12 +147,16 @@ class MixupTrainer(Trainer):
             None if value_of(self.args.save_strategy) == "no" else Path(str(self.args.output_dir)) / _SEARCH
         )
 
-    def _first_phase(self) -> None:
-        """Make the first phase: leave the mixup on the model, alpha fixed, and the random state as it was.
+    def first_phase(self) -> None:
+        """Search, unless a checkpoint of the second phase was loaded; ``train`` does so.
+
+        The mixup stays on the model, alpha fixed, and the random state as it was.
 
         Raises:
             ConfigError: If there is nothing to search on, or the settings do not fit.
         """
+        if self._mixup is not None:
+            return
         model: Any = self.model
         dataset, collate = self._rows(self.train_dataset, "train_dataset")
         outer = None if self.outer_dataset is None else self._rows(self.outer_dataset, "outer_dataset")[0]
@@ -173,7 +176,7 @@ class MixupTrainer(Trainer):
         inner_class, outer_class = problems_with(self.compute_loss, self.outer)
         facts = partial(run_facts, model, config, (dataset, outer), (inner_class, outer_class))
         given, state = Snapshot(model), RngState.capture(self.args.device)
-        start, self._search_log = time.perf_counter(), []
+        start = time.perf_counter()
         with checkpoints_of_run(
             self._search_folder, facts, saving_steps(self.args), self._goes_on, keep=True
         ) as checkpoints:
@@ -206,6 +209,7 @@ class MixupTrainer(Trainer):
         seconds = time.perf_counter() - start
         sizes = {"inner_examples": num_inner, "outer_examples": num_outer}
         self._log_search(self.state.global_step, {"runtime": seconds, **sizes})
+        self.state.global_step = 0
 
     def _rows(self, dataset: Any, name: str) -> tuple[Any, Any]:
         """Return examples without the columns that the model does not take, and what collates them.
@@ -213,11 +217,10 @@ class MixupTrainer(Trainer):
         Raises:
             ConfigError: If there are none, or they cannot be split.
         """
-        if dataset is None or isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
-            got = "None" if dataset is None else f"{type(dataset).__name__}, which has no length"
+        if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
             raise ConfigError(
-                f"{name} cannot be searched on: expected examples that can be counted and split, got {got}."
-                " Pass a datasets.Dataset or a list of encoded examples."
+                f"{name} cannot be searched on: expected examples that can be counted and split, got"
+                f" {type(dataset).__name__}, which has no length. Pass a datasets.Dataset or a list."
             )
         if isinstance(dataset, Dataset):
             return self._remove_unused_columns(dataset, description=name), self.data_collator
@@ -225,8 +228,18 @@ class MixupTrainer(Trainer):
 
     def _log_search(self, step: int, numbers: Mapping[str, float]) -> None:
         self.state.global_step = step
-        self.log({f"{_SEARCH}/{name}": value for name, value in numbers.items()})
-        self._search_log.append(self.state.log_history[-1])
+        named = {f"{_SEARCH}/{name}": value for name, value in numbers.items()}
+        by_weight = {name: named.pop(name) for name in list(named) if name.count("/") > 1}
+        self.log(named)
+        if by_weight:  # too many numbers for a terminal
+            handler, every = self.callback_handler, self.callback_handler.callbacks
+            handler.callbacks = [
+                one for one in every if not isinstance(one, ProgressCallback | PrinterCallback)
+            ]
+            try:
+                self.log(by_weight)
+            finally:
+                handler.callbacks = every
 
     def merge(self) -> None:
         """Write the mixed weights into the model, a plain one then. ``train`` does so at its end."""
@@ -268,23 +281,3 @@ class MixupTrainer(Trainer):
         super()._load_best_model()
         if self._mixup is not None:
             read_weights(Path(str(self.state.best_model_checkpoint)), self._mixup)
-
-
-class _SecondPhase(TrainerCallback):
-    """What the second phase does before and after all other callbacks.
-
-    Args:
-        trainer: The trainer.
-    """
-
-    def __init__(self, trainer: MixupTrainer) -> None:
-        self.trainer = trainer
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Put the numbers of the search before those of the training, which begins with none."""
-        state.log_history[:0] = self.trainer._search_log
-        self.trainer._search_log = []
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Merge: what other callbacks save or send at the end is the plain model."""
-        self.trainer.merge()

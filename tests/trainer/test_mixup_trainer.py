@@ -259,7 +259,7 @@ def test_training_twice_goes_on_from_the_first(tmp_path):
         ({}, {"search": {"rate": 1.0}}, "Setting 'rate' of search is unknown"),
         ({}, {"search": {"num_resplits": 0}}, "num_resplits"),
         ({}, {"search": {"outer_fraction": 2.0}}, "outer_fraction"),
-        ({}, {"train_dataset": None}, "train_dataset cannot be searched on: expected .* got None"),
+        ({}, {"outer_dataset": iter([])}, "outer_dataset cannot be searched on: expected .* no length"),
         ({}, {"outer": agwm.TaskWeightProblem}, "outer is no problem"),
         ({}, {"mixing": agwm.MixingConfig(include=["nothing"])}, "matches nothing"),
     ],
@@ -304,16 +304,15 @@ def test_checkpoints_of_others_are_refused(whole, tmp_path):
         )
 
 
-def test_numbers_are_read_back_from_tensorboard(tmp_path):
+def test_numbers_are_read_back_from_tensorboard(tmp_path, monkeypatch):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TENSORBOARD_LOGGING_DIR", raising=False)
     made = trainer(tmp_path / "out", args={"report_to": ["tensorboard"]})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "events"))
-        for callback in made.callback_handler.callbacks:
-            if hasattr(callback, "logging_dir"):
-                callback.logging_dir = str(tmp_path / "events")
-        made.train()
-    events = accumulator.EventAccumulator(str(tmp_path / "events"))
+    made.train()
+    (folder,) = (tmp_path / "out" / "runs").iterdir()  # where Trainer's callback writes by default
+    assert not (tmp_path / "runs").exists()
+    events = accumulator.EventAccumulator(str(folder))
     events.Reload()
     names = set(events.Tags()["scalars"])
     weight = "bert.pooler.dense.weight"
@@ -326,6 +325,34 @@ def test_numbers_are_read_back_from_tensorboard(tmp_path):
             math.isclose(value, record[f"search/{name}"], rel_tol=1e-6)
             for (_, value), record in zip(curve, told, strict=True)
         )
+
+
+@pytest.mark.parametrize("is_quiet", [True, False])
+def test_a_terminal_gets_no_numbers_by_weight(is_quiet, tmp_path, capsys):
+    made = trainer(tmp_path, args={"disable_tqdm": is_quiet})
+    made.train()
+    told = "".join(capsys.readouterr())
+    assert "search/alpha_mean" in told and "search/alpha_mean/" not in told
+    assert any("search/alpha_mean/bert.pooler.dense.weight" in r for r in made.state.log_history)
+
+
+def test_a_callback_that_is_added_later_begins_before_the_search(tmp_path):
+    order = []
+
+    class Notes(TrainerCallback):
+        def on_train_begin(self, args, state, control, **kwargs):
+            order.append("begin")
+
+        def on_log(self, args, state, control, logs=None, **kwargs):
+            order.append("search" if any("search/" in name for name in logs) else "log")
+
+    made = trainer(tmp_path)
+    made.add_callback(Notes())
+    made.train()
+    assert order[0] == "begin" and order.count("begin") == 1 and order[1] == "search"
+    assert order.index("log") > max(n for n, one in enumerate(order) if one == "search")
+    made.train()
+    assert order.count("begin") == 2
 
 
 def test_arguments_are_left_alone(tmp_path):

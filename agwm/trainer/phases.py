@@ -1,0 +1,42 @@
+"""Callbacks that search after all others have begun, and merge before all others end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from transformers import TrainerCallback
+
+__all__ = ["with_phases"]
+
+
+class _First(TrainerCallback):
+    def __init__(self, act: Callable[[], object]) -> None:
+        self.act = act
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Merge: what the others save or send at the end is the plain model."""
+        self.act()
+
+
+class _Last(TrainerCallback):
+    def __init__(self, act: Callable[[], object]) -> None:
+        self.act = act
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Search: the others have begun, and reports know where to write."""
+        self.act()
+
+
+def with_phases(
+    callbacks: Sequence[TrainerCallback], search: Callable[[], object], merge: Callable[[], object]
+) -> list[TrainerCallback]:
+    """Return callbacks with the two phases around them; those of an earlier training go.
+
+    Args:
+        callbacks: A Trainer's callbacks.
+        search: Called when the others have begun.
+        merge: Called before the others end.
+    """
+    others = [one for one in callbacks if not isinstance(one, _First | _Last)]
+    return [_First(merge), *others, _Last(search)]
