@@ -13,7 +13,6 @@ from datasets import Dataset
 from torch import nn
 from torch.utils.data import IterableDataset
 from transformers import PrinterCallback, ProgressCallback, Trainer
-from transformers.trainer_utils import get_last_checkpoint
 
 from agwm.errors import AgwmWarning, ConfigError
 from agwm.hypergradient.settings import Hypergradient
@@ -40,7 +39,7 @@ from agwm.trainer.search_settings import (
     split_sizes,
     value_of,
 )
-from agwm.trainer.search_state import inject_saved, mixed_state, read_weights, write_state
+from agwm.trainer.search_state import inject_saved, mixed_state, read_weights, stands_in_search, write_state
 
 __all__ = ["MixupTrainer"]
 
@@ -125,9 +124,8 @@ class MixupTrainer(Trainer):
             DivergenceError: If a loss, a gradient or a weight of the search is not finite.
         """
         self._goes_on = bool(resume_from_checkpoint)
-        folder = Path(str(self.args.output_dir))
-        if resume_from_checkpoint is True and any((folder / _SEARCH).rglob("*.safetensors")):
-            resume_from_checkpoint = get_last_checkpoint(str(folder)) or None
+        if resume_from_checkpoint is True and stands_in_search(Path(str(self.args.output_dir)), _SEARCH):
+            resume_from_checkpoint = None
         return super().train(resume_from_checkpoint, *args, **kwargs)
 
     def _inner_training_loop(self, *args: Any, **kwargs: Any) -> Any:
@@ -249,14 +247,14 @@ class MixupTrainer(Trainer):
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save the model with the mixed weights; see ``Trainer.save_model``."""
+        if self.args.should_save and self.attention is not None:  # first: what is there is sent to a hub
+            folder = Path(str(self.args.output_dir if output_dir is None else output_dir))
+            folder.mkdir(parents=True, exist_ok=True)
+            if self._mixup is None or not _internal_call:
+                write_tensors(folder / "alpha.safetensors", self.attention.state_dict())
+            elif self.initial_attention is not None:
+                write_state(folder, self._mixup, self.initial_attention, self.mixing)
         super().save_model(output_dir, _internal_call)
-        if not (self.args.should_save and self.attention is not None):
-            return
-        folder = Path(str(self.args.output_dir if output_dir is None else output_dir))
-        if self._mixup is None or not _internal_call:
-            write_tensors(folder / "alpha.safetensors", self.attention.state_dict())
-        elif self.initial_attention is not None:
-            write_state(folder, self._mixup, self.initial_attention, self.mixing)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         mixup = self._mixup

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers.trainer_utils import get_last_checkpoint
 
 from agwm.errors import ConfigError, shown
 from agwm.files import load_tree, save_tree
@@ -18,7 +19,7 @@ from agwm.mixing.mixup import Mixup
 from agwm.recipe.config import MixingConfig, plain_dict
 from agwm.recipe.run_checkpoints import digest_of_tensors
 
-__all__ = ["inject_saved", "mixed_state", "read_weights", "write_state"]
+__all__ = ["inject_saved", "mixed_state", "read_weights", "stands_in_search", "write_state"]
 
 STATE_FILE = "agwm_search.safetensors"
 _REMEDY = "Build the Trainer as the one that wrote it, on the same pretrained model, or start anew."
@@ -80,6 +81,20 @@ def read_weights(folder: Path, mixup: Mixup) -> None:
     """
     for name, value in load_tree(folder / STATE_FILE)["W"].items():
         mixup.candidates[name].task_weights.copy_(value)
+
+
+def stands_in_search(folder: Path, search: str) -> bool:
+    """Return whether a run of an output folder is before the first checkpoint of its second phase.
+
+    Those that are older than the search's own are of an earlier run.
+
+    Args:
+        folder: The output folder.
+        search: Name of the folder in it with the search's checkpoints.
+    """
+    own = [path.stat().st_mtime_ns for path in (folder / search).rglob("*.safetensors")]
+    last = get_last_checkpoint(str(folder)) if own else None
+    return bool(own) and (last is None or max(own) > Path(last).stat().st_mtime_ns)
 
 
 def _state(attention: Attention) -> dict[str, Tensor]:

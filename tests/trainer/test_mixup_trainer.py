@@ -155,6 +155,20 @@ def test_interrupted_run_goes_on_with_the_same_bits(num_resplits, step, name, tm
     assert steps == list(range(1, 8 * num_resplits + 1))
 
 
+def test_checkpoints_of_an_earlier_run_are_not_gone_on_from(tmp_path):
+    """A second run in the same folder is stopped; the last checkpoint of the first one is there."""
+    trainer(tmp_path / "a", args=SAVING).train()
+    other = {**SAVING, "learning_rate": 4e-3}
+    for step, name in ((5, "search/inner_loss"), (2, "loss")):
+        with pytest.raises(KeyboardInterrupt):
+            trainer(tmp_path / "a", args=other, callbacks=[Stop(step, name)]).train()
+        again = trainer(tmp_path / "a", args=other)
+        again.train(resume_from_checkpoint=True)
+        whole = trainer(tmp_path / "b", args=other)
+        whole.train()
+        assert same(state(again.model), state(whole.model))
+
+
 def test_search_that_fails_leaves_the_model_as_it_was(tmp_path):
     made = trainer(tmp_path, callbacks=[Stop(4, "search/inner_loss")])
     before = state(made.model)
