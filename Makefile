@@ -51,6 +51,7 @@ lint: $(INSTALLED) ## Check style, formatting and types
 	$(RUN) -m mypy
 
 # A warning is an error: a page that no list of contents names, a link that leads nowhere, a wrong docstring.
+# Outputs of tutorials are kept in build/notebooks for as long as agwm and the pinned versions stay as they are.
 docs: $(VENV)/.installed-docs ## Build the documentation site: build/docs/index.html
 	rm -rf build/docs build/doctrees
 	$(RUN) -m sphinx -W --keep-going -b html -c docs -d build/doctrees . build/docs

@@ -18,13 +18,14 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from agwm import __version__  # noqa: E402
+from docs import notebooks  # noqa: E402
 from docs.navigation import INDEX, contents  # noqa: E402
 
 project = "agwm"
 author = "agwm developers"
 release = version = __version__
 extensions = [
-    "myst_parser",
+    "myst_nb",  # the parser of Markdown, which executes the tutorials
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
@@ -40,6 +41,15 @@ exclude_patterns = ["docs/results/*/README.md", "docs/results/*/t*.md", "build",
 
 myst_enable_extensions = ["dollarmath", "amsmath"]
 myst_heading_anchors = 3
+
+notebooks.prepare()
+nb_execution_mode = "cache"
+nb_execution_cache_path = str(notebooks.cache_folder())
+nb_execution_in_temp = True
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300  # seconds a cell
+nb_merge_streams = True
+nb_render_markdown_format = "myst"  # with tables
 
 autodoc_default_options = {"member-order": "bysource"}
 autodoc_typehints_format = "short"
@@ -60,12 +70,14 @@ copybutton_prompt_is_regexp = True
 
 
 def _complete(app: Any, page: str, source: list[str]) -> None:
-    """Give the landing page the contents of the index, the methods their cards, a report its tables."""
+    """Give the landing page and two folders their contents, a tutorial its time, a report its tables."""
     if page == root_doc:
         start = f"```{{toctree}}\n:hidden:\n\nAll pages </{INDEX}>\n```\n"
         source[0] = "\n\n".join([source[0], start, *contents(INDEX)])
-    elif page == "docs/methods/index":
+    elif page in ("docs/methods/index", "docs/tutorials/index"):
         source[0] = "\n\n".join([source[0], *contents(page)])
+    elif page.startswith("docs/tutorials/"):
+        source[0] = notebooks.with_time_and_download(page, source[0])
     elif page.endswith("/report"):
         source[0] = source[0].replace("](tables.md)", "](path:tables.md)")  # a file, no page
 
@@ -75,6 +87,13 @@ def _drop_comments(app: Any, tree: nodes.document) -> None:
     for node in list(tree.findall(nodes.raw)):
         if node.astext().lstrip().startswith("<!--"):
             node.parent.remove(node)
+
+
+def _tell_time(app: Any, tree: nodes.document) -> None:
+    """Write how long a notebook took, which is known once the page is read."""
+    ran = app.env.nb_metadata.get(app.env.docname, {}).get("exec_data")
+    for node in [node for node in tree.findall(nodes.Text) if notebooks.SECONDS in node]:
+        node.parent.replace(node, nodes.Text(node.replace(notebooks.SECONDS, f"{ran['runtime']:.0f}")))
 
 
 def _name_defaults(app: Any, kind: str, name: str, thing: Any, options: Any, call: Any, back: Any) -> Any:
@@ -98,6 +117,7 @@ def setup(app: Any) -> None:
     """Register the hooks."""
     app.connect("source-read", _complete)
     app.connect("doctree-read", _drop_comments)
+    app.connect("doctree-read", _tell_time)
     app.connect("autodoc-process-signature", _name_defaults)
     app.connect("html-page-context", _drop_ways_back)
     app.connect("build-finished", _write_front_door)

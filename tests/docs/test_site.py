@@ -53,10 +53,10 @@ def test_what_a_page_describes_is_there():
 
 def test_every_page_is_in_the_contents():
     navigation = pytest.importorskip("docs.navigation", reason=NEEDED, exc_type=ImportError)
-    cards = "docs/methods/index"
+    folders = ("docs/methods/index", "docs/tutorials/index")
     listed = [
         page
-        for name in (navigation.INDEX, cards)
+        for name in (navigation.INDEX, *folders)
         for part in navigation.entries(name).values()
         for page in part
     ]
@@ -76,7 +76,7 @@ def test_every_page_is_in_the_contents():
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """The site, built anew as ``make docs`` does: a warning is an error."""
-    for name in ("sphinx", "furo", "myst_parser", "sphinx_copybutton", "sphinx-mathjax-offline"):
+    for name in ("sphinx", "furo", "myst_nb", "sphinx_copybutton", "sphinx-mathjax-offline"):
         pytest.importorskip(name, reason=NEEDED)
     out = tmp_path_factory.mktemp("site")
     recipe = re.search(r"^\t\$\(RUN\) (-m sphinx .*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
