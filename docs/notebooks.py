@@ -65,5 +65,5 @@ def execute(page: Path, folder: Path) -> tuple[Any, float]:
 def with_time_and_download(page: str, text: str) -> str:
     """Put a line below the title of a tutorial: how long it took, and its notebook."""
     link = f"{{nb-download}}`{Path(page).name}.ipynb`"
-    line = f"*Took {SECONDS} s when this site was built. With its outputs: {link}*"
+    line = f"*Took {SECONDS} s when this site was built. As a notebook: {link}*"
     return re.sub(r"^# .+$", lambda title: f"{title[0]}\n\n{line}", text, count=1, flags=re.MULTILINE)
