@@ -16,8 +16,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = (  # in the order in which they are read
-    "own_data", "reading_the_report", "trainer", "own_loss", "token_classification", "question_answering", "seq2seq",
-    "images", "betty_program", "continual",
+    "own_data", "reading_the_report", "trainer", "own_loss", "token_classification", "question_answering",
+    "seq2seq", "images", "betty_program", "continual",
 )  # fmt: skip
 TUTORIALS = [ROOT / "docs" / "tutorials" / f"{name}.md" for name in NAMES]
 CELL = re.compile(r"^```\{code-cell\} ipython3\n(.*?)^```$", re.MULTILINE | re.DOTALL)
