@@ -16,7 +16,7 @@ from agwm.cards import label_counts
 from agwm.checkpoints import Checkpoints
 from agwm.checks import check_precision
 from agwm.errors import AgwmWarning, ConfigError
-from agwm.mixing.injection import check_plain, mixup_of
+from agwm.mixing.injection import check_plain
 from agwm.processes import check_joined, check_shards, check_unsharded
 from agwm.processing import fit_padding
 from agwm.recipe.config import FinetuneConfig
@@ -151,15 +151,9 @@ def finetune(
             checkpoints=checkpoints,
         )
         fit_padding(model, processing_class)
-        try:
+        with given.guarding(model):
             result = _finetune(model, search)
             labels = label_counts(train_dataset, model)
-        except BaseException:
-            mixup = mixup_of(model)
-            if mixup is not None:
-                mixup.remove()
-            given.restore()
-            raise
     return dataclasses.replace(result, processing_class=processing_class, labels=labels)
 
 

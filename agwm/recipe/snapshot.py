@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from agwm.mixing.injection import mixup_of
 from agwm.shards import own_part
 
 __all__ = ["Snapshot"]
@@ -47,6 +50,22 @@ class Snapshot:
                 if buffer is not None and kept is not None:
                     buffer.copy_(kept)
                 module._buffers[name] = buffer
+
+    @contextmanager
+    def guarding(self, model: nn.Module) -> Iterator[None]:
+        """Context manager: a body that fails or is interrupted leaves the model as it was given.
+
+        Args:
+            model: The model, which may be injected in the body.
+        """
+        try:
+            yield
+        except BaseException:
+            mixup = mixup_of(model)
+            if mixup is not None:
+                mixup.remove()
+            self.restore()
+            raise
 
     @torch.no_grad()
     def restore(self) -> None:

@@ -1,4 +1,4 @@
-"""What a search tells of itself on its way: losses, rates, norms of the hypergradient's terms, alpha."""
+"""Measure a search on its way: losses, rates, norms of the hypergradient's terms, alpha."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from transformers import PrinterCallback, ProgressCallback, Trainer
 from agwm.errors import AgwmWarning, ConfigError
 from agwm.hypergradient.settings import Hypergradient
 from agwm.mixing.alpha import Attention
-from agwm.mixing.injection import check_plain, mixup_of
+from agwm.mixing.injection import check_plain
 from agwm.mixing.mixup import Mixup
 from agwm.mixing.saving import write_tensors
 from agwm.recipe.config import FinetuneConfig, MixingConfig, SearchConfig, cheap_hypergradient
@@ -39,7 +39,14 @@ from agwm.trainer.search_settings import (
     split_sizes,
     value_of,
 )
-from agwm.trainer.search_state import inject_saved, mixed_state, read_weights, stands_in_search, write_state
+from agwm.trainer.search_state import (
+    inject_saved,
+    mixed_state,
+    put_weights,
+    read_state,
+    stands_in_search,
+    write_state,
+)
 
 __all__ = ["MixupTrainer"]
 
@@ -194,12 +201,8 @@ class MixupTrainer(Trainer):
                 log_step=log_step or 1,
             )
             try:
-                problem, self.initial_attention, _ = search_all(model, search, [])
-            except BaseException:
-                if (mixup := mixup_of(model)) is not None:
-                    mixup.remove()
-                given.restore()
-                raise
+                with given.guarding(model):
+                    problem, self.initial_attention, _ = search_all(model, search, [])
             finally:
                 state.restore()
         self._mixup, self.attention = problem.mixup, problem.mixup.attention
@@ -270,12 +273,13 @@ class MixupTrainer(Trainer):
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         folder, own = Path(resume_from_checkpoint), cast(nn.Module, self.model)
         check_plain(own)
-        self._mixup, self.initial_attention = inject_saved(folder, own, self.mixing)
+        saved = read_state(folder)
+        self._mixup, self.initial_attention = inject_saved(folder, saved, own, self.mixing)
         self.attention = self._mixup.attention
         super()._load_from_checkpoint(resume_from_checkpoint, model)
-        read_weights(folder, self._mixup)
+        put_weights(saved, self._mixup)
 
     def _load_best_model(self) -> None:
         super()._load_best_model()
         if self._mixup is not None:
-            read_weights(Path(str(self.state.best_model_checkpoint)), self._mixup)
+            put_weights(read_state(Path(str(self.state.best_model_checkpoint))), self._mixup)

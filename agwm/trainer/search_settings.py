@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import warnings
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from transformers import TrainingArguments
 from agwm.data.sampling import outer_split_size
 from agwm.errors import AgwmWarning, ConfigError, close_names, shown
 from agwm.recipe.config import SearchConfig
+from agwm.recipe.splits import num_search_steps
 
 __all__ = ["check_arguments", "logging_steps", "saving_steps", "search_of", "split_sizes", "value_of"]
 
@@ -108,25 +110,23 @@ def search_of(
         if schedule not in _SCHEDULES:
             _refuse("lr_scheduler_type", f"one of {', '.join(_SCHEDULES)}", schedule, "schedule")
         values["schedule"] = _SCHEDULES[schedule]
-    if "warmup_ratio" not in own and schedule != "constant":
-        count = {**values, **own}
-        num_steps = max(1, count["epochs"] * math.ceil(num_inner / count["batch_size"]))
-        values["warmup_ratio"] = min(1.0, args.get_warmup_steps(num_steps) / num_steps)
-    elif "warmup_ratio" not in own:
-        values["warmup_ratio"] = 0.0
-    return SearchConfig(**{**values, **own})
+    search = SearchConfig(**{**values, **own})
+    if "warmup_ratio" in own:
+        return search
+    num_steps = num_search_steps(search, num_inner)
+    warmup = 0 if schedule == "constant" else args.get_warmup_steps(num_steps)
+    return dataclasses.replace(search, warmup_ratio=min(1.0, warmup / num_steps))
 
 
 def logging_steps(args: TrainingArguments, search: SearchConfig, num_inner: int) -> int | None:
     """Return the inner steps between two logs, as ``logging_strategy`` asks for; None: no logs."""
-    strategy = value_of(args.logging_strategy)
-    epoch = math.ceil(num_inner / search.batch_size)
+    strategy, total = value_of(args.logging_strategy), num_search_steps(search, num_inner)
     if strategy == "no":
         return None
     if strategy == "epoch":
-        return epoch
+        return total // search.epochs
     steps = args.logging_steps
-    return max(1, math.ceil(epoch * search.epochs * steps) if steps < 1 else int(steps))
+    return max(1, math.ceil(total * steps) if steps < 1 else int(steps))
 
 
 def saving_steps(args: TrainingArguments) -> int | None:

@@ -1,9 +1,10 @@
-"""What a checkpoint of ``MixupTrainer`` holds beside the mixed weights: W, alpha, and what W0 was."""
+"""Write and read what ``MixupTrainer`` keeps beside the model of a checkpoint: W, alpha, a digest of W0."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from agwm.mixing.mixup import Mixup
 from agwm.recipe.config import MixingConfig, plain_dict
 from agwm.recipe.run_checkpoints import digest_of_tensors
 
-__all__ = ["inject_saved", "mixed_state", "read_weights", "stands_in_search", "write_state"]
+__all__ = ["inject_saved", "mixed_state", "put_weights", "read_state", "stands_in_search", "write_state"]
 
 STATE_FILE = "agwm_search.safetensors"
 _REMEDY = "Build the Trainer as the one that wrote it, on the same pretrained model, or start anew."
@@ -40,24 +41,39 @@ def write_state(folder: Path, mixup: Mixup, initial: Attention, mixing: MixingCo
     tree = {
         "mixing": plain_dict(mixing),
         "pretrained": digest_of_tensors(mixup.pretrained.items()),
-        "W": {name: one.task_weights.detach().cpu() for name, one in mixup.candidates.items()},
-        "attention": _state(mixup.attention),
-        "initial": _state(initial),
+        "W": {name: one.task_weights for name, one in mixup.candidates.items()},
+        "attention": mixup.attention.state_dict(),
+        "initial": initial.state_dict(),
     }
     save_tree(folder / STATE_FILE, tree)
 
 
-def inject_saved(folder: Path, model: nn.Module, mixing: MixingConfig) -> tuple[Mixup, Attention]:
+def read_state(folder: Path) -> dict[str, Any]:
+    """Return what :func:`write_state` wrote into the folder of a checkpoint.
+
+    Raises:
+        DataError: If the checkpoint has no such file, or it is damaged.
+    """
+    return load_tree(folder / STATE_FILE)
+
+
+def inject_saved(
+    folder: Path, tree: Mapping[str, Any], model: nn.Module, mixing: MixingConfig
+) -> tuple[Mixup, Attention]:
     """Inject a pretrained model with the alpha of a checkpoint; its W stays at W0.
+
+    Args:
+        folder: The checkpoint, for messages.
+        tree: The result of :func:`read_state`.
+        model: The model as it was pretrained.
+        mixing: The settings, which have to be those of the checkpoint.
 
     Returns:
         The mixup, and the start of its alpha.
 
     Raises:
         ConfigError: If the checkpoint is of other settings, or of other pretrained weights.
-        DataError: If the checkpoint has no such file, or it is damaged.
     """
-    tree = load_tree(folder / STATE_FILE)
     _compare(folder, "settings of the mixing", plain_dict(mixing), tree["mixing"])
     mixup = inject(model, **dataclasses.asdict(mixing), seed=0)
     try:
@@ -73,13 +89,9 @@ def inject_saved(folder: Path, model: nn.Module, mixing: MixingConfig) -> tuple[
 
 
 @torch.no_grad()
-def read_weights(folder: Path, mixup: Mixup) -> None:
-    """Read W of the mixed weights from a checkpoint into the model.
-
-    Raises:
-        DataError: If the checkpoint has no such file, or it is damaged.
-    """
-    for name, value in load_tree(folder / STATE_FILE)["W"].items():
+def put_weights(tree: Mapping[str, Any], mixup: Mixup) -> None:
+    """Put W of the mixed weights, as :func:`read_state` gives them, into the model."""
+    for name, value in tree["W"].items():
         mixup.candidates[name].task_weights.copy_(value)
 
 
@@ -95,10 +107,6 @@ def stands_in_search(folder: Path, search: str) -> bool:
     own = [path.stat().st_mtime_ns for path in (folder / search).rglob("*.safetensors")]
     last = get_last_checkpoint(str(folder)) if own else None
     return bool(own) and (last is None or max(own) > Path(last).stat().st_mtime_ns)
-
-
-def _state(attention: Attention) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu() for name, tensor in attention.state_dict().items()}
 
 
 def _loaded(attention: Attention, state: dict[str, Tensor]) -> Attention:
