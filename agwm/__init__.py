@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from agwm.mixing.loading import load
     from agwm.mixing.mixup import Mixup
     from agwm.prediction.predictor import Predictor, load_predictor
-    from agwm.recipe.config import FinetuneConfig, MixingConfig, SearchConfig
+    from agwm.recipe.config import AlphaConfig, FinetuneConfig, MixingConfig, SearchConfig
     from agwm.recipe.finetune import finetune
+    from agwm.recipe.learned_alpha import learn_alpha
     from agwm.recipe.result import FinetuneResult
     from agwm.search.engine import MixupEngine
     from agwm.search.problems import AttentionProblem, TaskWeightProblem
@@ -39,6 +40,7 @@ __all__ = [
     "AgwmError",
     "AgwmWarning",
     "Alpha",
+    "AlphaConfig",
     "AttentionProblem",
     "FinetuneConfig",
     "FinetuneResult",
@@ -58,6 +60,7 @@ __all__ = [
     "finetune",
     "fit",
     "inject",
+    "learn_alpha",
     "load",
     "load_predictor",
     "mix_weights",
@@ -76,8 +79,9 @@ _LATE: dict[str, tuple[str, ...]] = {
     "agwm.mixing.loading": ("load",),
     "agwm.mixing.mixup": ("Mixup",),
     "agwm.prediction.predictor": ("Predictor", "load_predictor"),
-    "agwm.recipe.config": ("FinetuneConfig", "MixingConfig", "SearchConfig"),
+    "agwm.recipe.config": ("AlphaConfig", "FinetuneConfig", "MixingConfig", "SearchConfig"),
     "agwm.recipe.finetune": ("finetune",),
+    "agwm.recipe.learned_alpha": ("learn_alpha",),
     "agwm.recipe.result": ("FinetuneResult",),
     "agwm.search.engine": ("MixupEngine",),
     "agwm.search.problems": ("AttentionProblem", "TaskWeightProblem"),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from agwm.errors import ModelError
 from agwm.mixing.alpha import Alpha, AlphaForm, alpha_class, check_start
@@ -90,12 +90,14 @@ def inject(
     alpha: AlphaForm | type[Alpha] = "rank1",
     init_std: float = 0.005,
     seed: int | None = None,
+    pretrained: Mapping[str, Tensor] | None = None,
 ) -> Mixup:
     r"""Make every call of a model see mixed weights :math:`\hat W = \alpha W + (1 - \alpha) W_0`.
 
     The model stays the same object of the same class with the same parameters (they are W, optimizers
     built before still work) and the same ``state_dict`` keys. W0 is a copy of the weights as they are
-    now. At W = W0 the model's output is bit for bit what it was (convex formula).
+    now, unless ``pretrained`` gives others. At W = W0 the model's output is bit for bit what it was
+    (convex formula).
 
     Args:
         model: Any Hugging Face ``PreTrainedModel`` or ``nn.Module``. Changed in place.
@@ -108,15 +110,18 @@ def inject(
             ``"frozen"``, or a subclass of :class:`agwm.Alpha`.
         init_std: Standard deviation of the factors' initial values around 1, before projection.
         seed: Seed of the initial values; the global generator is used when None.
+        pretrained: W0 by name of a weight, of the same shape, for a model that is finetuned already.
+            More names than are mixed may be there. They are copied to device and dtype of W.
 
     Returns:
         The :class:`Mixup`.
 
     Raises:
         SelectionError: If a pattern matches nothing, or nothing can be mixed.
-        ModelError: If weights are on the meta device, or the model is injected already.
+        ModelError: If weights are on the meta device, the model is injected already, or ``pretrained``
+            lacks a weight to mix.
         ConfigError: If ``formula``, ``alpha``, ``init_std`` or ``seed`` is wrong.
-        ShapeError: If a user's form of alpha does not fit a weight.
+        ShapeError: If a user's form of alpha, or ``pretrained``, does not fit a weight.
 
     Reference:
         Somayajula et al., NAACL 2024: the weights mixup g(W, alpha, W0) with rank-1 factors.
@@ -140,7 +145,25 @@ def inject(
             c.name: form(c.parameter.shape, c.num_batch_dims, init_std, generator).to(c.parameter.device)
             for c in candidates
         }
-        pretrained = {c.name: c.parameter.detach().clone() for c in candidates}
+        starts = {c.name: _start_of(c, pretrained) for c in candidates}
     mixup = Mixup(model, candidates, formula, alpha if isinstance(alpha, str) else form.__name__)
-    mixup.attach(alphas, pretrained)
+    mixup.attach(alphas, starts)
     return mixup
+
+
+def _start_of(candidate: Candidate, pretrained: Mapping[str, Tensor] | None) -> Tensor:
+    """Return W0 of a weight, a copy: of the weight as it is now, or of what is given under its name.
+
+    Raises:
+        ModelError: If nothing is given for it.
+    """
+    weight = candidate.parameter.detach()
+    if pretrained is None:
+        return weight.clone()
+    given = [pretrained[name] for name in candidate.aliases if name in pretrained]
+    if not given:
+        raise ModelError(
+            f"Pretrained weights lack one to mix: expected {candidate.name!r}, got {len(pretrained)}"
+            " others. Pass those of the same class of model, or leave this weight out by exclude."
+        )
+    return given[0].detach().to(weight.device, weight.dtype, copy=True)

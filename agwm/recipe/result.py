@@ -25,16 +25,20 @@ from agwm.processing import (
     tokenizer_of_base,
     write_processing_class,
 )
-from agwm.recipe.config import FinetuneConfig
+from agwm.recipe.config import AlphaConfig, FinetuneConfig
 from agwm.scores import finite_or_null
 from agwm.shards import gathered_state
 
 __all__ = ["FinetuneResult"]
 
 _ABOUT = """A plain checkpoint: its weights are the mixed weights `alpha * W + (1 - alpha) * W0` of task
-weights `W` and pretrained weights `W0`; loading it needs no agwm. It took {search} inner steps of search in
-all and {final} steps of final finetuning. The learned attention parameters lie beside it in
-`alpha.safetensors`: for each mixed weight the factors whose product is alpha."""
+weights `W` and pretrained weights `W0`; loading it needs no agwm. {steps}
+The learned attention parameters lie beside it in `alpha.safetensors`: for each mixed weight the factors
+whose product is alpha."""
+
+_METHOD = "attention-guided weights mixup"
+_STEPS = "It took {search} inner steps of search in all and {final} steps of final finetuning."
+_STEPS_OF_ALPHA = "`W` was finetuned before; it took {alpha} steps on `alpha` alone, on other examples."
 
 _MORE = """## How it went
 {scores}
@@ -51,17 +55,18 @@ Low-Resource Texts, NAACL 2024.
 
 @dataclass(frozen=True)
 class FinetuneResult:
-    """Outcome of :func:`agwm.finetune`.
+    """Outcome of :func:`agwm.finetune`, and of :func:`agwm.learn_alpha`.
 
     Attributes:
         model: The finetuned model, plain, with the mixed weights, in evaluation mode.
         attention: The learned factors of alpha, averaged over the K searches.
         initial_attention: The start of the factors, averaged likewise, to tell how far alpha moved.
         history: Records of ``phase``, ``step``, losses and what ``evaluate`` returned.
-        seconds: Wall time of the stages ``search`` and ``final``.
-        num_steps: Optimizer steps on W in the stages ``search`` (all K together) and ``final``.
+        seconds: Wall time of the stages ``search`` and ``final``; of ``alpha`` where it alone was learned.
+        num_steps: Optimizer steps on W in the stages ``search`` (all K together) and ``final``; on alpha
+            in the stage ``alpha``.
         config: The settings.
-        num_examples: Size of the training set.
+        num_examples: Size of the training set; of the outer one where alpha alone was learned.
         labels: Class -> number of training examples; empty where labels are no classes.
         processing_class: The tokenizer that was given; None: none was.
     """
@@ -72,7 +77,7 @@ class FinetuneResult:
     history: list[dict[str, Any]]
     seconds: dict[str, float]
     num_steps: dict[str, int]
-    config: FinetuneConfig
+    config: FinetuneConfig | AlphaConfig
     num_examples: int
     labels: Mapping[str, int] = field(default_factory=dict)
     processing_class: Any = None
@@ -165,12 +170,13 @@ class FinetuneResult:
         )
         facts = replace(
             facts,
-            method=facts.method or "attention-guided weights mixup",
+            method=facts.method or _METHOD,
             seed=self.config.seed if facts.seed is None else facts.seed,
             num_examples=facts.num_examples or self.num_examples,
             labels=facts.labels or self.labels,
         )
-        about = _ABOUT.format(search=self.num_steps["search"], final=self.num_steps["final"])
+        steps = _STEPS_OF_ALPHA if "alpha" in self.num_steps else _STEPS
+        about = _ABOUT.format(steps=steps.format(**self.num_steps))
         more = _MORE.format(
             scores=scores or "Nothing was evaluated.",
             settings=yaml.safe_dump(self.config.to_dict(), sort_keys=False),

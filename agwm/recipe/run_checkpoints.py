@@ -21,7 +21,7 @@ from agwm.processes import num_processes, process_number
 from agwm.recipe.config import FinetuneConfig, plain_dict
 from agwm.rng import RngState
 
-__all__ = ["checkpoints_of_run", "digest_of_tensors", "run_facts"]
+__all__ = ["checkpoints_of_run", "digest_of_rows", "digest_of_tensors", "run_facts"]
 
 Facts = dict[str, Any]
 _PART = "process-{number}-of-{size}"  # folder of one of several processes
@@ -97,8 +97,8 @@ def run_facts(
     """
     return {
         **flat_settings(plain_dict(config)),
-        "train_dataset": _digest_of_rows(datasets[0]),
-        "outer_dataset": None if datasets[1] is None else _digest_of_rows(datasets[1]),
+        "train_dataset": digest_of_rows(datasets[0]),
+        "outer_dataset": None if datasets[1] is None else digest_of_rows(datasets[1]),
         "model": digest_of_tensors([*model.named_parameters(), *model.named_buffers()]),
         "device": str(next(model.parameters()).device),
         **{
@@ -117,7 +117,7 @@ def digest_of_tensors(named: Iterable[tuple[str, Tensor]]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _digest_of_rows(rows: Sequence[Any]) -> str:
+def digest_of_rows(rows: Sequence[Any]) -> str:
     """Return a digest of all rows. What they draw while they are read does not count."""
     digest = hashlib.sha256()
     state = RngState.capture()

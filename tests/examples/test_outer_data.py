@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+import agwm
 from agwm.files import read_json
 from tests.fitting.made_rows import made_rows, tiny_model
 
@@ -120,6 +121,39 @@ def test_every_method_learns_from_what_its_name_says(ground_of):
         share = (found[method][name] - start[name]) / drift
         assert share.min() > -1e-2 and share.max() < 1.01, method
     assert (found["decay_to_start"][name] - start[name]).norm() < drift.norm()
+
+
+@pytest.mark.parametrize("form", ["scalar", "rank1"])
+def test_alpha_after_the_fact_is_what_the_package_learns(ground_of, form):
+    """The tables are of the loop in the example; users call ``agwm.learn_alpha``."""
+    from outer_data import afterwards, methods, trainings
+
+    def without_dropout(model):
+        for module in model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        return model
+
+    ground, _ = ground_of("domain_shift", **GROUNDS["domain_shift"])
+    made = ground.make_model
+    ground = dataclasses.replace(ground, make_model=lambda: without_dropout(made()))
+    settings = trainings.Settings(learning_rate=3e-3, attention_learning_rate=0.1, strength=100.0, epochs=2)
+    tuned = methods.METHODS["plain"].run(ground, settings, 1)
+    state = {name: tensor.detach().clone() for name, tensor in tuned.state_dict().items()}
+    expected = afterwards.alpha_after(form)(ground, state, settings, 1)
+    mixing = agwm.MixingConfig(alpha=form)
+    result = agwm.learn_alpha(
+        tuned,
+        ground.make_model(),
+        ground.outer,
+        collate=ground.collate,
+        config=agwm.AlphaConfig(mixing=mixing, learning_rate=0.1, seed=1),
+        progress=False,
+    )
+    assert distance(weights(expected), state) > 0.1
+    assert result.num_steps["alpha"] == afterwards.EPOCHS * -(-len(ground.outer) // afterwards.BATCH)
+    for name, tensor in weights(expected).items():
+        torch.testing.assert_close(result.model.state_dict()[name], tensor, rtol=0, atol=1e-6)
 
 
 def test_labels_are_turned_round_in_the_inner_rows_alone(ground_of):
