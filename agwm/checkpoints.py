@@ -25,7 +25,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from agwm._version import __version__
-from agwm.errors import ConfigError, DataError, border, shown
+from agwm.errors import CheckpointError, ConfigError, DataError, border, shown
 from agwm.files import load_tree, make_folder, read_json, save_tree, write_json
 from agwm.processes import gathered, num_processes, process_number
 from agwm.resumable import Resumable
@@ -33,7 +33,7 @@ from agwm.resumable import Resumable
 __all__ = ["Checkpoints", "Stage"]
 
 _PARTS = {"facts", "name", "state"}  # of a checkpoint
-_FACTS, _LOCK = "run.json", ".lock"
+_FACTS, _LOCK, _STATE = "run.json", ".lock", "the state of this training"
 _KEPT = 2  # of the training that is going on
 _SHARE = 1 / 30  # of the time that writing may take where no number of steps is given
 _FIRST = 10.0  # seconds before the first checkpoint, whose time is not known
@@ -213,7 +213,7 @@ class Stage:
 
         Raises:
             ConfigError: If a checkpoint is of another run.
-            DataError: If it holds another state than this training has.
+            CheckpointError: If it holds another state than this training has.
         """
         done = self._path("done")
         for path in self._in_common([*([done] if done.is_file() else []), *reversed(self._steps())]):
@@ -222,7 +222,7 @@ class Stage:
                 continue
             self.run.check_same(tree["facts"])
             # what does not fit is half loaded then: there is no way back to the checkpoint before it
-            with border(path, "the state of this training", self.run.remedy, problem="Cannot go on from"):
+            with border(path, _STATE, self.run.remedy, problem="Cannot go on from", error=CheckpointError):
                 (state.load_result if path == done else state.load_tree)(tree["state"])
             if path != done and not process_number():
                 self.run.tell(f"Going on from step {state.step} of phase {self.name!r}.")
@@ -285,9 +285,11 @@ class Stage:
 
     def _write(self, what: str, state: Any) -> None:
         start = time.monotonic()
-        save_tree(self._path(what), {"facts": self.run.facts, "name": self.name, "state": state})
-        self._last = time.monotonic()
-        self.run.seconds = self._last - start
+        try:
+            save_tree(self._path(what), {"facts": self.run.facts, "name": self.name, "state": state})
+        except DataError as error:  # of the disk: what trains must not take it for its own
+            raise CheckpointError(str(error)) from None
+        self._last, self.run.seconds = time.monotonic(), time.monotonic() - start
 
     def _steps(self) -> list[Path]:
         found = self.run.folder.glob(f"{self.number:02d}-*.safetensors")

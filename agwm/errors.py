@@ -13,6 +13,7 @@ from contextlib import contextmanager
 __all__ = [
     "AgwmError",
     "AgwmWarning",
+    "CheckpointError",
     "ConfigError",
     "DataError",
     "DivergenceError",
@@ -47,6 +48,10 @@ class ConfigError(AgwmError, ValueError):
 
 class DataError(AgwmError, ValueError):
     """A data set, file or row cannot be used as given."""
+
+
+class CheckpointError(DataError):
+    """A checkpoint cannot be written, or holds another state than the training that goes on from it."""
 
 
 class ModelError(AgwmError, ValueError):

@@ -27,11 +27,12 @@ from agwm.files import make_folder, read_json, write_json
 from agwm.fitting.fit import fit_data
 from agwm.markdown import table
 from agwm.model_selection.candidates import CONSTANT
-from agwm.model_selection.cells import outputs_on
 from agwm.model_selection.options import FitOptions
 from agwm.model_selection.preparation import prepare
 from agwm.model_selection.record import FitRecord
+from agwm.model_selection.store import Store
 from agwm.model_selection.table import agreed_settings
+from agwm.model_selection.training import outputs_on
 from agwm.model_selection.whole_training import train_on_all
 
 ROWS, OTHERS = 300, 1000
@@ -65,7 +66,7 @@ def hindsight(
         if row.name == CONSTANT:
             continue
         own = [fold for fold in record.folds if fold.candidate == row.name]
-        made = train_on_all(material, row, agreed_settings(own, task.metric), print)
+        made = train_on_all(material, row, agreed_settings(own, task.metric), print, Store(None, ""))
         found[row.name] = {}
         for kind, examples in encoded.items():
             other = dataclasses.replace(material, examples=examples)

@@ -1,4 +1,4 @@
-"""The runs that are killed: ``agwm.finetune``, ``agwm compare`` alone, and a grid with two workers."""
+"""The runs that are killed: ``agwm.finetune``, ``agwm fit``, ``agwm compare`` alone and in a grid."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import torch
 import yaml
 
 import agwm
+import agwm.checkpoints
 from agwm.command_line.main import main as agwm_main
 from agwm.experiments.claims import CLAIMS
+from agwm.model_selection.store import FOLDER, TRAININGS
 from agwm.testing import examples, pretrained
 from benchmarks.killing import Run
 
-__all__ = ["command", "finetune", "grid", "has_claims", "save_model"]
+__all__ = ["command", "finetune", "fit", "grid", "has_claims", "has_trainings", "save_model"]
 
 SETTINGS = {"max_length": 32, "test_limit": 20, "save_model": True, "checkpoint_step": 2, "device": "cpu"}
 
@@ -51,6 +53,34 @@ def command(model: str) -> Run:
     for key, value in SETTINGS.items():
         given += ["--set", f"{key}={str(value).lower()}"]
     return lambda folder: agwm_main([*given, "--output-dir", str(folder)])
+
+
+def fit(model: str, rows: Path) -> Run:
+    """Return a run of ``agwm fit`` on made-up rows, in one process.
+
+    Its trainings take less than the ten seconds before a first checkpoint: that is due at once here.
+
+    Args:
+        model: Folder of a model.
+        rows: Where to write the rows.
+    """
+    words = {"bug": "it crashes and breaks", "praise": "it works and shines"}
+    kinds = [*words] * 24
+    texts = [f"{words[kind]} on day {number}" for number, kind in enumerate(kinds)]
+    rows.write_text("text,label\n" + "".join(f"{t},{k}\n" for t, k in zip(texts, kinds, strict=True)))
+    given = ["fit", str(rows), "--text", "text", "--label", "label", "--model", model, "--jobs", "1"]
+    given += ["--methods", "vanilla", "--seeds", "1", "--lr", "5e-3", "--max-length", "16"]
+
+    def run(folder: Path) -> int:
+        agwm.checkpoints._FIRST = 0.0
+        return agwm_main([*given, "--output-dir", str(folder)])
+
+    return run
+
+
+def has_trainings(folder: Path) -> bool:
+    """Return whether a fit has begun to train."""
+    return any(folder.glob(f"{FOLDER}/{TRAININGS}/*"))
 
 
 def has_claims(folder: Path) -> bool:

@@ -23,7 +23,7 @@ from agwm.files import make_folder
 __all__ = ["Row", "Run", "kill_row", "leader", "leader_or_worker"]
 
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-_VOLATILE = {"total_seconds", "seconds", "threads", "created"}  # of a record: times of the run
+_VOLATILE = {"total_seconds", "seconds", "threads", "created", "digest"}  # of a record: times, and of them
 _PATIENCE = 300  # seconds for processes without a leader to end
 Run = Callable[[Path], Any]
 
@@ -210,7 +210,7 @@ def _content(folder: Path) -> dict[str, str]:
             data = path.read_bytes()
             if path.suffix == ".json":
                 data = json.dumps(_steady(json.loads(data)), sort_keys=True).encode()
-            elif path.suffix in (".png", ".md"):
+            elif path.suffix in (".png", ".md", ".html"):
                 data = b""
             found[str(path.relative_to(folder))] = hashlib.sha256(data).hexdigest()
     return found

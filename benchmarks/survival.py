@@ -26,7 +26,7 @@ from agwm.files import make_folder, read_json, write_json, write_text
 from agwm.markdown import table
 from benchmarks.damaged_checkpoints import damage
 from benchmarks.hostile.count import count_kinds
-from benchmarks.killed_runs import command, finetune, grid, has_claims, save_model
+from benchmarks.killed_runs import command, finetune, fit, grid, has_claims, has_trainings, save_model
 from benchmarks.killing import Row, kill_row, leader_or_worker
 
 __all__ = ["NAME", "ROWS", "main", "merged", "render"]
@@ -55,6 +55,12 @@ def _grid(tries: int, work: Path, seed: int) -> Row:
     return kill_row(kind, run, tries, make_folder(work / "runs"), seed, leader_or_worker, has_claims)
 
 
+def _fit(tries: int, work: Path, seed: int) -> Row:
+    run = fit(save_model(make_folder(work / "bert")), work / "rows.csv")
+    kind = "`agwm fit`, killed"
+    return kill_row(kind, run, tries, make_folder(work / "runs"), seed, has_begun=has_trainings)
+
+
 def _damage(tries: int, work: Path, seed: int) -> list[dict[str, Any]]:
     return [asdict(row) for row in damage(tries, work, seed)]
 
@@ -79,6 +85,7 @@ def _input(tries: int, work: Path, seed: int) -> list[dict[str, Any]]:
 ROWS: dict[str, Make] = {
     "finetune": _killed(_finetune),
     "compare": _killed(_compare),
+    "fit": _killed(_fit),
     "grid": _killed(_grid),
     "damage": _damage,
     "input": _input,

@@ -28,7 +28,8 @@ from agwm.model_selection.preparation import Prepared, prepare
 from agwm.model_selection.record import FitRecord, TestRecord
 from agwm.model_selection.refit import Columns, save_chosen
 from agwm.model_selection.reporting.page import write_report
-from agwm.model_selection.selection import Selection, select
+from agwm.model_selection.selection import Selection, select, store_of
+from agwm.model_selection.store import Store
 from agwm.model_selection.table import agreed_settings
 from agwm.model_selection.words import tried_words
 from agwm.recipe.config import plain_dict
@@ -154,9 +155,11 @@ def fit_data(
         make_folder(folder)
         prepared = prepare(data, options, notice)
         ready = time.perf_counter()
-        selection = select(prepared, None if is_temporary else folder, notice, report, progress)
+        store = store_of(prepared, None if is_temporary else folder)
+        selection = select(prepared, store, notice, report, progress)
         seconds = {"reading": ready - start, **selection.seconds}
-        record = _save(prepared, selection, columns, seconds, folder, notice)
+        record = _save(prepared, selection, columns, seconds, folder, notice, store)
+        store.forget_trainings()
     except BaseException:
         if is_temporary:
             shutil.rmtree(folder, ignore_errors=True)
@@ -178,6 +181,7 @@ def _save(
     seconds: dict[str, float],
     folder: Path,
     notice: Say,
+    store: Store,
 ) -> FitRecord:
     """Train the chosen candidate on all rows, and write model, report and record into the folder."""
     chosen = selection.chosen
@@ -192,7 +196,7 @@ def _save(
         prepared.told.append(line)
 
     with whole_folder(folder) as new:
-        test, more = save_chosen(prepared, row, selection.of(chosen), columns, new, say)
+        test, more = save_chosen(prepared, row, selection.of(chosen), columns, new, say, store)
         record = _record(prepared, selection, columns, seconds | more, test)
         _write(record, prepared, new)
     return record

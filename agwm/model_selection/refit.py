@@ -17,6 +17,7 @@ from agwm.evaluation.scores import all_scores, labels_array, score
 from agwm.model_selection.material import Material
 from agwm.model_selection.preparation import Prepared
 from agwm.model_selection.record import CandidateRow, FoldRecord, TestRecord
+from agwm.model_selection.store import Store
 from agwm.model_selection.table import agreed_settings
 from agwm.model_selection.whole_training import train_on_all
 from agwm.models.files import model_name
@@ -38,6 +39,7 @@ def save_chosen(
     columns: Columns,
     folder: Path,
     notice: Callable[[str], None],
+    store: Store,
 ) -> tuple[TestRecord | None, dict[str, float]]:
     """Train the chosen candidate on all rows and write it into a new folder.
 
@@ -51,6 +53,7 @@ def save_chosen(
         columns: Names of the columns.
         folder: The folder, empty.
         notice: Called with a line for each training that did not learn the rows.
+        store: Keeps the checkpoints of that training.
 
     Returns:
         The score of the test rows, if there are any, and the wall time of each stage.
@@ -63,7 +66,7 @@ def save_chosen(
     start = time.perf_counter()
     settings = agreed_settings(folds, task.metric)
     torch.set_num_threads(material.threads * prepared.jobs)  # no other process works now
-    made = train_on_all(material, row, settings, notice)
+    made = train_on_all(material, row, settings, notice, store)
     trained = time.perf_counter()
     with quiet_transformers():
         made.outcome.write(folder, _facts(prepared, row, columns, made.seed))

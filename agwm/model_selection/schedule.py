@@ -13,10 +13,11 @@ from joblib.externals.loky import get_reusable_executor
 from tqdm import tqdm
 
 from agwm.errors import DataError
-from agwm.model_selection.cells import FoldCell, TrialCell, run_cell
+from agwm.model_selection.cells import FoldCell, TrialCell
 from agwm.model_selection.material import Material
 from agwm.model_selection.progress import Progress
 from agwm.model_selection.store import Store
+from agwm.model_selection.work import run_cell
 
 __all__ = ["Schedule", "num_jobs"]
 
@@ -62,6 +63,7 @@ class Schedule:
         missing.sort(key=self.passes_of, reverse=True)
         for cell, record in self._work(missing):
             self.store.write(cell, record)
+            self.store.forget(cell)
             records[cell.name] = record
             self.bar.update(self.passes_of(cell))
             self.done(cell, record)
@@ -69,12 +71,12 @@ class Schedule:
 
     def _work(self, cells: Sequence[Cell]) -> Any:
         if self.jobs == 1:
-            yield from ((cell, run_cell(self.material, cell)) for cell in cells)
+            yield from ((cell, run_cell(self.material, cell, self.store)) for cell in cells)
             return
         parallel = Parallel(
             self.jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="all", max_nbytes=None
         )
-        found = parallel(delayed(_run)(self.material, cell) for cell in cells)
+        found = parallel(delayed(_run)(self.material, cell, self.store) for cell in cells)
         try:
             with warnings.catch_warnings():
                 # loky starts a process anew whose memory grew; the cells are all made
@@ -92,7 +94,7 @@ class Schedule:
             raise
 
 
-def _run(material: Material, cell: Cell) -> tuple[Cell, Any]:
+def _run(material: Material, cell: Cell, store: Store) -> tuple[Cell, Any]:
     """Run a cell in a process of its own, which may be killed: no lock of tqdm's shall outlive it."""
     tqdm.set_lock(threading.RLock())
-    return cell, run_cell(material, cell)
+    return cell, run_cell(material, cell, store)

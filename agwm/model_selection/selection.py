@@ -25,7 +25,7 @@ from agwm.model_selection.table import make_rows
 from agwm.model_selection.timing import seconds_per_pass
 from agwm.recipe.config import plain_dict
 
-__all__ = ["Selection", "select"]
+__all__ = ["Selection", "select", "store_of"]
 
 Say = Callable[[str], None]
 # Options that change no outcome of a cell, or stand in the cell itself.
@@ -56,14 +56,12 @@ class Selection:
         return [record for record in self.folds if record.candidate == name]
 
 
-def select(
-    prepared: Prepared, output_dir: Path | None, notice: Say, report: Say, progress: bool | None
-) -> Selection:
+def select(prepared: Prepared, store: Store, notice: Say, report: Say, progress: bool | None) -> Selection:
     """Run all cells that are not finished yet, and compare the candidates.
 
     Args:
         prepared: Rows, candidates and folds.
-        output_dir: Folder in which finished cells are kept; None: they are not.
+        store: Where finished cells are kept.
         notice: Called with a line on the time that it will take.
         report: Called with a line on each candidate and fold that is done.
         progress: True to show the bar; None: on a terminal; elsewhere a line a minute tells the same.
@@ -72,7 +70,6 @@ def select(
         AgwmError: If something is wrong with the input, or another process works in the folder.
     """
     plan, material = prepared.plan, prepared.material
-    store = Store(output_dir, _key(prepared.data, material.options, material.max_length))
     with store.held():
         trial_cells = plan.trial_cells()
         kept: dict[str, Any] = {cell.name: store.find(cell) for cell in trial_cells}
@@ -102,6 +99,17 @@ def select(
         found.values(), key=lambda one: (plan.candidates.index(one.candidate), one.repeat, one.fold)
     )
     return Selection(make_rows(material, folds, of_candidates), folds, seconds)
+
+
+def store_of(prepared: Prepared, output_dir: Path | None) -> Store:
+    """Return the store of a selection.
+
+    Args:
+        prepared: Rows and options.
+        output_dir: The output folder; None: nothing is kept.
+    """
+    material = prepared.material
+    return Store(output_dir, _key(prepared.data, material.options, material.max_length))
 
 
 def _key(data: TaskData, options: FitOptions, max_length: int) -> str:

@@ -5,21 +5,28 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
+import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from filelock import FileLock, Timeout
+from tqdm import tqdm
 
+from agwm.checkpoints import Checkpoints
 from agwm.errors import ConfigError, DataError, shown
 from agwm.files import make_folder, read_json, write_json
 from agwm.model_selection.cells import FoldCell, TrialCell, TrialsRecord
 from agwm.model_selection.record import FoldRecord, TrialRecord
 
-__all__ = ["FOLDER", "Store", "key_of"]
+__all__ = ["FOLDER", "TRAININGS", "Store", "key_of"]
 
 FOLDER = "selection"
+TRAININGS = "trainings"  # folder in it
 _LOCK = "lock"
 
 
@@ -30,7 +37,7 @@ def key_of(parts: Mapping[str, Any]) -> str:
 
 
 class Store:
-    """Records of cells in the folder ``selection`` of the output folder.
+    """Records of cells, and checkpoints of trainings, in the folder ``selection`` of the output folder.
 
     Args:
         output_dir: The output folder; None: nothing is kept.
@@ -90,6 +97,49 @@ class Store:
             values = dataclasses.asdict(record)
             content = {"key": self._key(cell), "digest": key_of(values), "record": values}
             write_json(self.folder / f"{cell.name}.json", content)
+
+    def forget(self, cell: TrialCell | FoldCell) -> None:
+        """Remove what a cell kept on its way: its record is written."""
+        if self.folder is not None:
+            for path in self.folder.glob(f"{cell.name}-trial-*.json"):
+                path.unlink(missing_ok=True)
+            self._forget_trainings(self.folder, rf"{re.escape(cell.name)}(-trial-\d+)?-[0-9a-f]+")
+
+    def forget_trainings(self) -> None:
+        """Remove all checkpoints: the work is done."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder / TRAININGS, ignore_errors=True)
+
+    def checkpoints(self, cell: TrialCell | FoldCell, threads: int) -> Checkpoints | None:
+        """Return the checkpoints of the training in a cell; see :meth:`checkpoints_of`."""
+        return self.checkpoints_of(cell.name, self._key(cell), threads)
+
+    def checkpoints_of(self, name: str, key: str, threads: int) -> Checkpoints | None:
+        """Return the checkpoints of a training; None where nothing is kept.
+
+        Those of other rows, settings or versions are removed: records of them are made anew too.
+
+        Args:
+            name: Name of the training.
+            key: Digest of what else decides its outcome than the rows and settings of all.
+            threads: Threads of torch, which decide how sums are rounded.
+        """
+        if self.folder is None:
+            return None
+        facts = {"all": self.key, "own": key, "threads": threads, "torch": str(torch.__version__)}
+        own = f"{name}-{key_of(facts)}"
+        self._forget_trainings(self.folder, rf"{re.escape(name)}-[0-9a-f]+", own)
+
+        def tell(line: str) -> None:
+            tqdm.write(f"{name}: {line}", file=sys.stderr)
+
+        return Checkpoints(self.folder / TRAININGS / own, facts, tell=tell)
+
+    @staticmethod
+    def _forget_trainings(folder: Path, pattern: str, but: str = "") -> None:
+        for path in (folder / TRAININGS).glob("*"):
+            if path.name != but and re.fullmatch(pattern, path.name):
+                shutil.rmtree(path, ignore_errors=True)
 
     def _key(self, cell: TrialCell | FoldCell) -> str:
         held_out = cell.held_out if isinstance(cell, TrialCell) else (cell.test,)

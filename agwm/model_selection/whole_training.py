@@ -6,14 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from agwm.errors import ModelError
 from agwm.evaluation.scores import greater_is_better, score
 from agwm.methods.method import Outcome
 from agwm.model_selection.candidates import Settings
-from agwm.model_selection.cells import outputs_on, train_on
 from agwm.model_selection.material import Material
 from agwm.model_selection.record import CandidateRow
+from agwm.model_selection.store import Store, key_of
+from agwm.model_selection.training import outputs_on, train_on
 from agwm.models.pretrained import Pretrained
 
 __all__ = ["ATTEMPTS", "Trained", "train_on_all"]
@@ -39,7 +41,11 @@ class Trained:
 
 
 def train_on_all(
-    material: Material, row: CandidateRow, settings: Settings, notice: Callable[[str], None]
+    material: Material,
+    row: CandidateRow,
+    settings: Settings,
+    notice: Callable[[str], None],
+    store: Store,
 ) -> Trained:
     """Train a candidate on all rows; where it has not learned them, again from the next seed.
 
@@ -52,17 +58,21 @@ def train_on_all(
         row: The candidate's row of the table.
         settings: Its settings.
         notice: Called with a line for each training that did not learn.
+        store: Keeps the checkpoints.
 
     Raises:
         ModelError: If no training learned the rows.
         DivergenceError: If a training diverges.
+        CheckpointError: If a checkpoint cannot be written.
     """
     metric, task = material.task.metric, material.task
     every = np.arange(len(material.examples))
     sign, bound = (1, row.low) if greater_is_better(metric) else (-1, row.high)
     found = []
     for seed in range(material.options.seed, material.options.seed + ATTEMPTS):
-        outcome, loaded = train_on(material, row.name, settings, every, seed)
+        key = key_of({"settings": settings, "seed": seed})
+        points = store.checkpoints_of(f"{row.name}-all-rows", key, torch.get_num_threads())
+        outcome, loaded = train_on(material, row.name, settings, every, seed, checkpoints=points)
         outputs = outputs_on(material, outcome.model, loaded, every)
         own = score(metric, outputs, material.labels, task)
         if bound is None or sign * own >= sign * bound:

@@ -15,7 +15,7 @@ from transformers import pipeline
 import agwm
 from agwm.errors import ConfigError, DataError, MethodError, ModelError
 from agwm.methods import linear_head
-from agwm.model_selection import cells, schedule
+from agwm.model_selection import schedule, work
 from agwm.model_selection.store import FOLDER
 from agwm.prediction import load_predictor
 from tests.fitting.made_rows import CLASSES, made_rows, tiny_model
@@ -120,7 +120,7 @@ def test_the_model_goes_to_another_folder_without_the_selection(fitted, tmp_path
 def test_a_second_call_finds_all_cells_done(fitted, model, monkeypatch):
     result, _ = fitted
     done = []
-    monkeypatch.setattr(schedule, "run_cell", lambda material, cell: done.append(cell))
+    monkeypatch.setattr(schedule, "run_cell", lambda material, cell, store: done.append(cell))
     told = []
     again = agwm.fit(
         made_rows(),
@@ -139,14 +139,14 @@ def test_a_second_call_finds_all_cells_done(fitted, model, monkeypatch):
 def test_a_stopped_fit_goes_on_to_the_very_same_end(model, tmp_path, monkeypatch):
     arguments = dict(text="text", label="label", model=model, methods=["vanilla"], **TRAINED)
     whole = agwm.fit(made_rows(), **arguments)
-    real, count = cells.run_cell, 0
+    real, count = work.run_cell, 0
 
-    def stopping(material, cell):
+    def stopping(material, cell, store):
         nonlocal count
         count += 1
         if count == 4:
             raise KeyboardInterrupt
-        return real(material, cell)
+        return real(material, cell, store)
 
     monkeypatch.setattr(schedule, "run_cell", stopping)
     with pytest.raises(KeyboardInterrupt):
@@ -256,7 +256,7 @@ def test_class_weights_reach_the_training(model):
     ],
 )
 def test_what_cannot_be_right_is_refused_before_the_first_training(model, given, error, match, monkeypatch):
-    monkeypatch.setattr(schedule, "run_cell", lambda material, cell: pytest.fail("trained"))
+    monkeypatch.setattr(schedule, "run_cell", lambda *given: pytest.fail("trained"))
     rows = [{**row, "score": place / 7} for place, row in enumerate(made_rows())]
     with pytest.raises(error, match=match) as caught:
         agwm.fit(rows, **{"text": "text", "label": "label", "model": model, **QUICK, **given})

@@ -11,6 +11,7 @@ from agwm.data import Task
 from agwm.errors import ModelError
 from agwm.model_selection import whole_training
 from agwm.model_selection.record import CandidateRow
+from agwm.model_selection.store import Store
 
 LABELS = np.array([0, 1] * 10)
 LEARNED, COLLAPSED = np.eye(2)[LABELS], np.tile([0.9, 0.1], (20, 1))
@@ -23,7 +24,8 @@ def train(monkeypatch):
     def run(outputs_by_seed, metric="accuracy", **ends):
         seeds, lines = [], []
 
-        def train_on(material, name, settings, rows, seed):
+        def train_on(material, name, settings, rows, seed, checkpoints):
+            assert checkpoints is None
             assert (name, settings, list(rows)) == ("vanilla", {"epochs": 2}, [*range(20)])
             seeds.append(seed)
             return SimpleNamespace(model=outputs_by_seed[len(seeds) - 1]), SimpleNamespace()
@@ -46,7 +48,7 @@ def train(monkeypatch):
             passes=1.0,
         )
         try:
-            made = whole_training.train_on_all(material, row, {"epochs": 2}, lines.append)
+            made = whole_training.train_on_all(material, row, {"epochs": 2}, lines.append, Store(None, ""))
         except ModelError as error:
             return None, seeds, [*lines, str(error)]
         return made, seeds, lines
