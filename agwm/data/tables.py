@@ -64,11 +64,13 @@ def column_index(header: Sequence[str], name: str, place: str) -> int:
     count = header.count(name)
     if count == 1:
         return header.index(name)
-    wrong, close = ("repeats", "") if count else ("lacks", close_names(name, header))
+    wrong, remedy = "repeats", " Rename one in the file."
+    if not count:
+        wrong, remedy = "lacks", f"{close_names(name, header)} Correct the name of the column."
     got = ", ".join(shown(cell, 40) for cell in header[:12])
     got = f"{got[:197]}..." if len(got) > 200 else got
     raise DataError(
-        f"{place} {wrong} column {shown(name, 80)}: expected it once, got {got or 'no columns'}.{close}"
+        f"{place} {wrong} column {shown(name, 80)}: expected it once, got {got or 'no columns'}.{remedy}"
     )
 
 

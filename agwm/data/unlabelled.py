@@ -14,7 +14,7 @@ from agwm.data.decoding import decode
 from agwm.data.file_bytes import file_place
 from agwm.data.table_files import read_tables
 from agwm.data.tables import Table, column_index, counted
-from agwm.errors import DataError, border, shown
+from agwm.errors import DataError, border, shown, with_advice
 
 __all__ = ["STANDARD_INPUT", "Unlabelled", "read_unlabelled"]
 
@@ -107,7 +107,8 @@ def _choose(table: Table, expected: Sequence[str]) -> tuple[list[str], list[str]
             try:
                 column_index(list(table.columns), name, table.file)
             except DataError as error:
-                raise DataError(f"{error} Name the columns of texts by --text.") from None
+                words = {"Correct the name of the column": "Name the columns of texts by --text"}
+                raise DataError(with_advice(str(error), words)) from None
     got = ", ".join(shown(name, 40) for name in list(table.columns)[:12])
     raise DataError(
         f"Nobody says which column of {table.file} holds the texts: expected its name, got the columns"

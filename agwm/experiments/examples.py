@@ -22,6 +22,7 @@ __all__ = ["Examples", "draw", "load_examples", "num_train"]
 
 # Arguments of load_files that no flag has -> what a command line says in their place.
 _SETTINGS = {
+    "the name of the column": "--text-columns or --label-column",
     "label_names": "--set data.label_names=[...]",
     "or pass multi_label=True": "or use the command fit",
     "regression=True": "--set data.regression=true",

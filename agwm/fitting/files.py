@@ -20,6 +20,7 @@ __all__ = ["fit_files"]
 Say = Callable[[str], None]
 # What load_files advises -> what the command line has for it.
 _FLAGS = {
+    "the name of the column": "--text or --label",
     "label_names or regression=True": "--regression for scores",
     "regression=True": "--regression",
     "regression=False": "--classes",

@@ -93,3 +93,15 @@ def test_a_file_that_is_not_there(flag, capsys, tmp_path, monkeypatch):
     assert main(["compare", flag, "nowhere.yaml"]) == 2
     err = capsys.readouterr().err
     assert "Cannot read config 'nowhere.yaml'" in err and err.count("\n") == 1
+
+
+def test_a_missing_column_names_the_flags_of_the_command(tmp_path, capsys):
+    rows = tmp_path / "rows.csv"
+    rows.write_text("text,label\n" + "".join(f"row {i},{i % 2}\n" for i in range(40)))
+    given = ["--output-dir", str(tmp_path / "out")]
+    compare = ["compare", "--task", "own", "--train-file", str(rows), "--test-file", str(rows), *given]
+    assert main(compare) == 2
+    words = "lacks column 'sentence1': expected it once, got 'text', 'label'."
+    assert f"{words} Correct --text-columns or --label-column." in capsys.readouterr().err
+    assert main(["fit", str(rows), "--text", "texts", "--label", "label", *given]) == 2
+    assert "Did you mean 'text'? Correct --text or --label." in capsys.readouterr().err
