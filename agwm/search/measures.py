@@ -8,7 +8,7 @@ import torch
 from agwm.mixing.alpha import Attention
 from agwm.search.problems import AttentionProblem, TaskWeightProblem
 
-__all__ = ["alpha_by_weight", "numbers_of"]
+__all__ = ["alpha_by_weight", "alpha_overall", "numbers_of"]
 
 
 def numbers_of(inner: TaskWeightProblem, outer: AttentionProblem) -> dict[str, float]:
@@ -30,21 +30,32 @@ def numbers_of(inner: TaskWeightProblem, outer: AttentionProblem) -> dict[str, f
         numbers[f"{name}_rate"] = float(problem.optimizer.param_groups[0]["lr"])
     for name, norm in outer.term_norms.items():
         numbers[f"{name}_norm"] = norm
-    counts, means, spreads = np.array([*_by_weight(inner.mixup.attention).values()]).T
+    return {**numbers, **alpha_overall(inner.mixup.attention)}
+
+
+def alpha_overall(attention: Attention) -> dict[str, float]:
+    """Return ``alpha_mean`` and ``alpha_std`` over all numbers of alpha.
+
+    Args:
+        attention: The factors of alpha.
+    """
+    counts, means, spreads = np.array([*_by_weight(attention).values()]).T
     mean = np.average(means, weights=counts)
     variance = np.average(spreads**2 + (means - mean) ** 2, weights=counts)
-    return {**numbers, "alpha_mean": float(mean), "alpha_std": float(np.sqrt(variance))}
+    return {"alpha_mean": float(mean), "alpha_std": float(np.sqrt(variance))}
 
 
 def alpha_by_weight(attention: Attention) -> dict[str, float]:
-    """Return ``alpha_mean/NAME`` and ``alpha_std/NAME`` of every mixed weight.
+    """Return ``alpha_mean_of/NAME`` and ``alpha_std_of/NAME`` of every mixed weight.
+
+    A store that keeps each name in a file of its own cannot have ``alpha_mean`` and ``alpha_mean/NAME``.
 
     Args:
         attention: The factors of alpha.
     """
     found: dict[str, float] = {}
     for name, (_, mean, spread) in _by_weight(attention).items():
-        found[f"alpha_mean/{name}"], found[f"alpha_std/{name}"] = mean, spread
+        found[f"alpha_mean_of/{name}"], found[f"alpha_std_of/{name}"] = mean, spread
     return found
 
 

@@ -45,8 +45,8 @@ def test_numbers_are_those_of_the_last_step():
     largest = last["direct_norm"] + last["indirect_norm"]
     assert abs(last["direct_norm"] - last["indirect_norm"]) - 1e-6 <= gradient <= largest + 1e-6
     for name, alpha in engine.inner.mixup.attention.in_full().items():
-        assert last[f"alpha_mean/{name}"] == pytest.approx(float(alpha.double().mean()), abs=1e-12)
-        assert last[f"alpha_std/{name}"] == pytest.approx(
+        assert last[f"alpha_mean_of/{name}"] == pytest.approx(float(alpha.double().mean()), abs=1e-12)
+        assert last[f"alpha_std_of/{name}"] == pytest.approx(
             float(alpha.double().std(correction=0)), abs=1e-12
         )
 
