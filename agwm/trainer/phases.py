@@ -1,13 +1,14 @@
-"""Callbacks that search after all others have begun, and merge before all others end."""
+"""A Trainer's callbacks: one searches after all others have begun, one merges before all others end."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from transformers import TrainerCallback
+from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 
-__all__ = ["with_phases"]
+__all__ = ["with_phases", "without_terminal"]
 
 
 class _First(TrainerCallback):
@@ -40,3 +41,18 @@ def with_phases(
     """
     others = [one for one in callbacks if not isinstance(one, _First | _Last)]
     return [_First(merge), *others, _Last(search)]
+
+
+@contextmanager
+def without_terminal(handler: Any) -> Iterator[None]:
+    """Leave out the callbacks that write to a terminal.
+
+    Args:
+        handler: A Trainer's handler of callbacks.
+    """
+    every = handler.callbacks
+    handler.callbacks = [one for one in every if not isinstance(one, ProgressCallback | PrinterCallback)]
+    try:
+        yield
+    finally:
+        handler.callbacks = every

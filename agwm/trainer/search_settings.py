@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+from torch.utils.data import IterableDataset
 from transformers import TrainingArguments
 
 from agwm.data.sampling import outer_split_size
@@ -15,7 +16,15 @@ from agwm.errors import AgwmWarning, ConfigError, close_names, shown
 from agwm.recipe.config import SearchConfig
 from agwm.recipe.splits import num_search_steps
 
-__all__ = ["check_arguments", "logging_steps", "saving_steps", "search_of", "split_sizes", "value_of"]
+__all__ = [
+    "check_arguments",
+    "check_countable",
+    "logging_steps",
+    "saving_steps",
+    "search_of",
+    "split_sizes",
+    "value_of",
+]
 
 _SCHEDULES = {
     "linear": "linear",
@@ -63,6 +72,19 @@ def check_arguments(args: TrainingArguments) -> None:
             " default, got others, which serve the second phase alone.",
             AgwmWarning,
             stacklevel=3,
+        )
+
+
+def check_countable(dataset: Any, name: str) -> None:
+    """Raise unless a data set can be split.
+
+    Raises:
+        ConfigError: If its examples cannot be counted.
+    """
+    if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
+        raise ConfigError(
+            f"{name} cannot be searched on: expected examples that can be counted and split, got"
+            f" {type(dataset).__name__}, which has no length. Pass a datasets.Dataset or a list."
         )
 
 

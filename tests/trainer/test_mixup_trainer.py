@@ -146,11 +146,11 @@ def test_interrupted_run_goes_on_with_the_same_bits(num_resplits, step, name, tm
     whole.train()
     with pytest.raises(KeyboardInterrupt):
         trainer(tmp_path / "cut", callbacks=[Stop(step, name)], **options).train()
-    assert list((tmp_path / "cut" / "search").glob("*.safetensors"))
+    assert list((tmp_path / "cut" / "_search").glob("*.safetensors"))
     again = trainer(tmp_path / "cut", **options)
     again.train(resume_from_checkpoint=True)
     assert same(state(again.model), state(whole.model))
-    assert not (tmp_path / "cut" / "search").exists()
+    assert not (tmp_path / "cut" / "_search").exists()
     steps = [r["step"] for r in whole.state.log_history if "search/inner_loss" in r]
     assert steps == list(range(1, 8 * num_resplits + 1))
 
@@ -330,7 +330,7 @@ def test_numbers_are_read_back_from_tensorboard(tmp_path, monkeypatch):
     events.Reload()
     names = set(events.Tags()["scalars"])
     weight = "bert.pooler.dense.weight"
-    assert {"train/loss", "train/search/inner_loss", f"train/search/alpha_std/{weight}"} <= names
+    assert {"train/loss", "train/search/inner_loss", f"train/search/alpha_std_of/{weight}"} <= names
     for name in ("inner_loss", "outer_loss", "direct_norm", "indirect_norm", "alpha_mean", "inner_rate"):
         curve = [(one.step, one.value) for one in events.Scalars(f"train/search/{name}")]
         told = [r for r in made.state.log_history if f"search/{name}" in r]
@@ -346,8 +346,8 @@ def test_a_terminal_gets_no_numbers_by_weight(is_quiet, tmp_path, capsys):
     made = trainer(tmp_path, args={"disable_tqdm": is_quiet})
     made.train()
     told = "".join(capsys.readouterr())
-    assert "search/alpha_mean" in told and "search/alpha_mean/" not in told
-    assert any("search/alpha_mean/bert.pooler.dense.weight" in r for r in made.state.log_history)
+    assert "search/alpha_mean" in told and "search/alpha_mean_of/" not in told
+    assert any("search/alpha_mean_of/bert.pooler.dense.weight" in r for r in made.state.log_history)
 
 
 def test_a_callback_that_is_added_later_begins_before_the_search(tmp_path):
