@@ -31,8 +31,13 @@ class PushesInBetween(TrainerCallback):
         if state.global_step == 3:
             made.push_to_hub("In between")
 
+class Waits(TrainerCallback):  # Trainer sends in the background what lies there by then
+    def on_save(self, args, state, control, **kwargs):
+        if getattr(made, "push_in_progress", None) is not None:
+            made.push_in_progress.wait_until_done()
+
 for name, given in json.loads(sys.argv[1]).items():
-    callbacks = [PushesInBetween()] if name == "every" else None
+    callbacks = [Waits(), PushesInBetween()] if name == "every" else [Waits()]
     made = trainer(name, args=given, callbacks=callbacks, eval_dataset=rows(9, seed=4))
     made.train()
     made.push_to_hub("Done", tags="mine")
