@@ -73,7 +73,8 @@ class Checkpoints:
         self.resume, self.tell, self.remedy = resume, tell, remedy
         self.seconds = 0.0  # that the last checkpoint took to write
         self._count = 0
-        self._asked: int | None = None
+        self._asked: int | None = None  # the signal that came
+        self.signal: int | None = None  # the one that all processes know of
         self._handlers: dict[int, Any] = {}
         self._lock = FileLock(self.folder / _LOCK)
 
@@ -131,10 +132,10 @@ class Checkpoints:
             self.folder.rmdir()
 
     def stop_if_asked(self) -> None:
-        """Do what a signal asked for that came since the last step."""
-        if self._asked is None:
+        """Do what a signal asked for that came before :meth:`share`: all processes do it after one step."""
+        if self.signal is None:
             return
-        number, self._asked = self._asked, None
+        number, self.signal, self._asked = self.signal, None, None
         handlers = dict(self._handlers)
         self._put_handlers_back()
         signal.raise_signal(number)
@@ -142,19 +143,15 @@ class Checkpoints:
             self._handlers[own] = signal.signal(own, self._note)
 
     def share(self, flag: bool) -> bool:
-        """Return True if a flag is set in any process, and take over the signal that another one got."""
+        """Return True if a flag is set in any process, and agree on the signal that one of them got."""
         found = gathered((flag, self._asked))
-        self._asked = self._asked or max(number or 0 for _, number in found) or None
+        self.signal = max(number or 0 for _, number in found) or None
         return any(flag for flag, _ in found)
-
-    @property
-    def is_stopping(self) -> bool:
-        """True if a signal came since the last step."""
-        return self._asked is not None
 
     def _note(self, number: int, frame: Any) -> None:
         is_second, self._asked = self._asked is not None, number
         if is_second:
+            self.signal = number
             self.stop_if_asked()
 
     def _put_handlers_back(self) -> None:
@@ -223,7 +220,8 @@ class Stage:
             self.run.check_same(tree["facts"])
             # what does not fit is half loaded then: there is no way back to the checkpoint before it
             with border(path, _STATE, self.run.remedy, problem="Cannot go on from", error=CheckpointError):
-                (state.load_result if path == done else state.load_tree)(tree["state"])
+                load = state.load_result if path == done else state.load_tree
+                load(tree["state"])
             if path != done and not process_number():
                 self.run.tell(f"Going on from step {state.step} of phase {self.name!r}.")
             self._last, self._last_step = time.monotonic(), state.step
@@ -254,12 +252,13 @@ class Stage:
     def after_step(self, state: Resumable) -> None:
         """Write a checkpoint where one is due or a signal asks for it; then do what the signal asks for."""
         is_due = self.run.share(self._is_due(state.step))
-        if self.run.is_stopping or is_due:
+        if self.run.signal or is_due:
             self._write(f"{state.step:08d}", state.to_tree())
             self._last_step = state.step
             for path in self._steps()[:-_KEPT]:
                 path.unlink(missing_ok=True)
-        if self.run.is_stopping:
+        if self.run.signal:
+            gathered(None)  # all have written it, before one ends and a launcher ends the others at once
             if not process_number():
                 self.run.tell(
                     f"Stopped after step {state.step} of phase {self.name!r}; the checkpoint is written."
@@ -286,7 +285,8 @@ class Stage:
     def _write(self, what: str, state: Any) -> None:
         start = time.monotonic()
         try:
-            save_tree(self._path(what), {"facts": self.run.facts, "name": self.name, "state": state})
+            tree = {"facts": self.run.facts, "name": self.name, "state": state}
+            save_tree(self._path(what), tree)
         except DataError as error:  # of the disk: what trains must not take it for its own
             raise CheckpointError(str(error)) from None
         self._last, self.run.seconds = time.monotonic(), time.monotonic() - start
