@@ -4,8 +4,8 @@ A run makes its trainings in an order that settings, data and seeds decide, so a
 goes the same way: a training that was finished takes back what it ended with, the one that was interrupted
 goes on at its newest good checkpoint, and those behind it begin.
 
-Of several processes each has a folder, for random states of its own. They write after the same steps, and
-go on from the newest checkpoint that all of them can read.
+Of several processes each has a folder, for random states of its own, and for its parts of sharded weights.
+They write after the same steps, and go on from the newest checkpoint that all of them can read.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from agwm.errors import CheckpointError, ConfigError, DataError, border, shown
 from agwm.files import load_tree, make_folder, read_json, save_tree, write_json
 from agwm.processes import gathered, num_processes, process_number
 from agwm.resumable import Resumable
+from agwm.sharded_tree import parts_of, with_shards
 
 __all__ = ["Checkpoints", "Stage"]
 
@@ -221,7 +222,7 @@ class Stage:
             # what does not fit is half loaded then: there is no way back to the checkpoint before it
             with border(path, _STATE, self.run.remedy, problem="Cannot go on from", error=CheckpointError):
                 load = state.load_result if path == done else state.load_tree
-                load(tree["state"])
+                load(with_shards(tree["state"], state.to_tree))
             if path != done and not process_number():
                 self.run.tell(f"Going on from step {state.step} of phase {self.name!r}.")
             self._last, self._last_step = time.monotonic(), state.step
@@ -285,7 +286,7 @@ class Stage:
     def _write(self, what: str, state: Any) -> None:
         start = time.monotonic()
         try:
-            tree = {"facts": self.run.facts, "name": self.name, "state": state}
+            tree = {"facts": self.run.facts, "name": self.name, "state": parts_of(state)}
             save_tree(self._path(what), tree)
         except DataError as error:  # of the disk: what trains must not take it for its own
             raise CheckpointError(str(error)) from None

@@ -6,6 +6,7 @@ them call it, in the same order.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,11 +16,13 @@ __all__ = [
     "any_sharded",
     "gathered_state",
     "is_sharded",
+    "layout",
     "mean_part",
     "num_sharing",
     "own_part",
     "part_like",
     "reshard_",
+    "sharding",
     "sum_of_parts",
     "whole",
 ]
@@ -54,6 +57,25 @@ def reshard_(model: nn.Module) -> None:
 def num_sharing(tensor: Tensor) -> int:
     """Return the number of processes that share a sharded tensor."""
     return tensor.device_mesh.size()  # type: ignore[attr-defined]
+
+
+def layout(tensor: Tensor) -> str:
+    """Return in words how a tensor is spread, and over which processes; of a whole one ``"whole"``."""
+    if not is_sharded(tensor):
+        return "whole"
+    places = ", ".join(map(repr, tensor.placements))  # type: ignore[attr-defined]
+    return f"{places} over {tensor.device_mesh.mesh.tolist()}"  # type: ignore[attr-defined]
+
+
+def sharding(model: nn.Module) -> str:
+    """Return in words how the weights of a model are spread, and which modules gather them together."""
+    counts = Counter(layout(parameter) for parameter in model.parameters())
+    if set(counts) <= {"whole"}:
+        return "whole"
+    named = model.named_modules()
+    names = [name or "the model" for name, m in named if hasattr(m, "set_reshard_after_forward")]
+    weights = ", ".join(f"{count} by {how}" for how, count in sorted(counts.items()))
+    return f"{weights}; gathered by {', '.join(names)}"
 
 
 def own_part(tensor: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.multiprocessing import ProcessExitedException, ProcessRaisedException, start_processes
 
 ROOT = Path(__file__).parents[1]
 
@@ -25,16 +26,22 @@ def run_together(target: str, size: int, *arguments: str, timeout: int = 200) ->
         arguments: What the function is called with.
         timeout: Seconds.
     """
+    run_in_turn([(target, *arguments)], size, timeout=timeout)
+
+
+def run_in_turn(calls: list[tuple[str, ...]], size: int, *, timeout: int = 200) -> None:
+    """Call one function after the other, each in so many new processes.
+
+    Args:
+        calls: ``"module:function"`` and its arguments; ``"!module:function"`` where one process ends early.
+        size: Number of processes.
+        timeout: Seconds for all.
+    """
     if not torch.distributed.is_gloo_available():
         pytest.skip("torch is built without gloo")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     # they part in a process that has imported everything: to import it takes ten times as long
-    module = target.partition(":")[0]
-    code = (
-        f"import {module}; from tests.several_processes import part; part({target!r}, {size}, *{arguments})"
-    )
+    modules = ", ".join(sorted({call[0].lstrip("!").partition(":")[0] for call in calls}))
+    code = f"import {modules}; from tests.several_processes import part; part({calls}, {size})"
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
@@ -42,7 +49,6 @@ def run_together(target: str, size: int, *arguments: str, timeout: int = 200) ->
             **os.environ,
             "PYTHONPATH": str(ROOT),
             "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(port),
             "WORLD_SIZE": str(size),
             "OMP_NUM_THREADS": "1",
             "GLOO_SOCKET_IFNAME": "lo",
@@ -54,9 +60,28 @@ def run_together(target: str, size: int, *arguments: str, timeout: int = 200) ->
     assert done.returncode == 0, done.stderr
 
 
-def part(target: str, size: int, *arguments: str) -> None:
-    """Run all processes, each parted from this one."""
-    torch.multiprocessing.start_processes(_work, (target, arguments), nprocs=size, start_method="fork")
+def part(calls: list[tuple[str, ...]], size: int) -> None:
+    """Run all processes of each call, each parted from this one."""
+    for target, *arguments in calls:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            os.environ["MASTER_PORT"] = str(probe.getsockname()[1])
+        if target.startswith("!"):
+            _run_to_a_loss(target[1:], tuple(arguments), size)
+        else:
+            start_processes(_work, (target, tuple(arguments)), nprocs=size, start_method="fork")
+
+
+def _run_to_a_loss(target: str, arguments: tuple[str, ...], size: int) -> None:
+    try:
+        start_processes(_work, (target, arguments), nprocs=size, start_method="fork")
+    except ProcessExitedException:
+        return
+    except ProcessRaisedException as error:  # another process may tell first that it has lost one
+        if "agwm.errors.ProcessError: " in str(error):
+            return
+        raise
+    raise AssertionError(f"{target} came to its end")
 
 
 def _work(rank: int, target: str, arguments: tuple[str, ...]) -> None:

@@ -99,7 +99,7 @@ GROUND = {
     "_version", "batches", "betty_programs", "betty_release", "cards", "checkpoints", "checks",
     "durations", "errors", "files", "finiteness", "folders", "forward_pass", "late_names", "launch",
     "markdown", "model_loss", "nested", "out_of_memory", "peers", "processes", "processing", "progress",
-    "resumable", "rng", "scores", "shards", "temporary_files", "versions",
+    "resumable", "rng", "scores", "sharded_tree", "shards", "temporary_files", "versions",
 }  # fmt: skip
 
 

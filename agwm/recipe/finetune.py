@@ -17,7 +17,7 @@ from agwm.checkpoints import Checkpoints
 from agwm.checks import check_precision
 from agwm.errors import AgwmWarning, ConfigError
 from agwm.mixing.injection import check_plain
-from agwm.processes import check_joined, check_shards, check_unsharded
+from agwm.processes import check_joined, check_shards
 from agwm.processing import fit_padding
 from agwm.recipe.config import FinetuneConfig
 from agwm.recipe.inner_loss import InnerLoss, MeanLoss, check_problem
@@ -82,7 +82,8 @@ def finetune(
             ``eval_dataset``.
         outer: ``AttentionProblem`` or a subclass of it, for the search.
         checkpoint_dir: Folder of this run alone, for checkpoints: the same call goes on there after it was
-            stopped or killed, and ends with the same bits. They are removed at the end. None: none.
+            stopped or killed, and ends with the same bits. They are removed at the end. None: none. Each
+            of several processes writes into a folder in it, of sharded weights its own parts.
             What a subclass of a problem keeps beside W and alpha is not in them. A caller that makes more
             trainings than this passes its own :class:`agwm.checkpoints.Checkpoints`.
         checkpoint_step: Steps between checkpoints; None: as many as keep the time of writing small.
@@ -94,7 +95,8 @@ def finetune(
 
     Raises:
         ConfigError: If a setting is wrong or without effect, the tokenizer does not fit the model, or the
-            checkpoints are of other settings, examples, weights or versions; names the first that differs.
+            checkpoints are of other settings, examples, weights or versions, of another sharding or number
+            of processes; names the first that differs.
         DataError: If ``processing_class`` cannot pad the examples, or ``outer_dataset`` is empty.
         SelectionError: If no weight can be mixed.
         SplitError: If the training set cannot be split, or the split is not disjoint.
@@ -122,8 +124,6 @@ def finetune(
     config = FinetuneConfig() if config is None else config
     check_joined()
     check_shards(model)
-    if checkpoint_dir is not None:
-        check_unsharded(model.named_parameters(), "checkpoint_dir", "Leave checkpoint_dir out.")
     _check(model, config, inner, outer)
     reshard_(model)
     if outer_dataset is not None:

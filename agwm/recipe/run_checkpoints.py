@@ -17,9 +17,10 @@ from tqdm import tqdm
 from agwm.checkpoints import Checkpoints
 from agwm.errors import ConfigError, DataError, shown
 from agwm.nested import flat_settings
-from agwm.processes import num_processes, process_number
+from agwm.processes import gathered, num_processes, process_number
 from agwm.recipe.config import FinetuneConfig, plain_dict
 from agwm.rng import RngState
+from agwm.shards import is_sharded, layout, own_part, sharding
 
 __all__ = ["checkpoints_of_run", "digest_of_rows", "digest_of_tensors", "run_facts"]
 
@@ -99,6 +100,7 @@ def run_facts(
         **flat_settings(plain_dict(config)),
         "train_dataset": digest_of_rows(datasets[0]),
         "outer_dataset": None if datasets[1] is None else digest_of_rows(datasets[1]),
+        "sharding": sharding(model),
         "model": digest_of_tensors([*model.named_parameters(), *model.named_buffers()]),
         "device": str(next(model.parameters()).device),
         **{
@@ -109,11 +111,20 @@ def run_facts(
 
 
 def digest_of_tensors(named: Iterable[tuple[str, Tensor]]) -> str:
-    """Return a digest of names, kinds, shapes and numbers of some tensors."""
+    """Return a digest of names, kinds, shapes and numbers of some tensors.
+
+    Of sharded ones each process reads its part, and the digest is of those of all: all processes call this.
+    """
     digest = hashlib.sha256()
+    is_whole = True
     for name, tensor in named:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(_bytes(tensor))
+        digest.update(_bytes(own_part(tensor)))
+        if is_sharded(tensor):
+            digest.update(layout(tensor).encode())
+            is_whole = False
+    if not is_whole:
+        digest = hashlib.sha256("\n".join(gathered(digest.hexdigest())).encode())
     return digest.hexdigest()[:16]
 
 

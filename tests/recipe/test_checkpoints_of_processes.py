@@ -12,13 +12,12 @@ import torch
 
 import agwm
 from agwm.checkpoints import Checkpoints
-from agwm.errors import ConfigError, ProcessError
+from agwm.errors import ConfigError
 from agwm.processes import process_number
 from agwm.resumable import Resumable
 from agwm.search.engine import MixupEngine
 from agwm.testing.tiny_models import examples, pretrained
 from agwm.training.loop import TrainingState
-from tests.recipe.test_sharded_weights import sharded_model
 from tests.several_processes import run_together
 
 HERE = "tests.recipe.test_checkpoints_of_processes"
@@ -71,12 +70,10 @@ def stopping(folder: str, name: str, phase: str, step: str, how: str) -> None:
 
 
 def refused(folder: str) -> None:
-    """What was written by two processes, or by one, is no run of another number; shards have none."""
+    """What was written by two processes, or by one, is no run of another number."""
     for place in (f"{folder}/killed", f"{folder}/alone"):
         with pytest.raises(ConfigError, match="are of another run: expected 2 processes, got [13]"):
             finetuned(place)
-    with pytest.raises(ProcessError, match="for checkpoint_dir, got a DTensor"):
-        agwm.finetune(sharded_model(), examples(), checkpoint_dir=f"{folder}/shards")
 
 
 @pytest.fixture(scope="module")
