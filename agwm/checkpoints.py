@@ -18,8 +18,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from filelock import FileLock, Timeout
@@ -57,6 +56,8 @@ class Checkpoints:
         tell: Called with what the user should know, a line each.
         remedy: What to do about checkpoints of another run.
     """
+
+    cost: ClassVar[float] = 0.0  # seconds that the last checkpoint of this process took to write
 
     def __init__(
         self,
@@ -108,12 +109,7 @@ class Checkpoints:
                     self._handlers[number] = signal.signal(number, self._note)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._put_handlers_back()
         self._lock.release()
         if self._asked is not None and kind is None:
@@ -276,12 +272,12 @@ class Stage:
         self.run.stop_if_asked()
 
     def _is_due(self, step: int) -> bool:
-        if self.run.step is not None:
-            return step - self._last_step >= self.run.step
-        return self._has_time()
+        own = self.run.step
+        return self._has_time() if own is None else step - self._last_step >= own
 
     def _has_time(self) -> bool:
-        return time.monotonic() - self._last > (self.run.seconds / _SHARE or _FIRST)
+        first = max(_FIRST, Checkpoints.cost / _SHARE)  # of many short runs each would write one too many
+        return time.monotonic() - self._last > (self.run.seconds / _SHARE or first)
 
     def _write(self, what: str, state: Any) -> None:
         start = time.monotonic()
@@ -290,7 +286,8 @@ class Stage:
             save_tree(self._path(what), tree)
         except DataError as error:  # of the disk: what trains must not take it for its own
             raise CheckpointError(str(error)) from None
-        self._last, self.run.seconds = time.monotonic(), time.monotonic() - start
+        self._last = time.monotonic()
+        Checkpoints.cost = self.run.seconds = self._last - start
 
     def _steps(self) -> list[Path]:
         found = self.run.folder.glob(f"{self.number:02d}-*.safetensors")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 import pytest
 import torch
 
 import agwm
+from agwm import checkpoints
+from agwm.checkpoints import Checkpoints
 from agwm.errors import ConfigError, DataError
 from agwm.files import load_tree, save_tree
 from agwm.testing import examples, pretrained
@@ -103,6 +106,24 @@ def test_without_a_number_of_steps_nothing_is_written_in_a_short_run(tmp_path, w
     again, calls = run(tmp_path / "run")
     same(again, whole[0])
     assert calls == whole[1]
+
+
+def test_a_run_knows_what_a_checkpoint_of_the_run_before_it_cost(tmp_path, monkeypatch):
+    """Many short runs, as of a cross-validation, would each write one too many."""
+    monkeypatch.setattr(Checkpoints, "cost", 0.0)
+    monkeypatch.setattr(checkpoints, "_FIRST", 0.0)
+    real, steps = checkpoints.save_tree, []
+
+    def slow(path, tree):
+        time.sleep(1.0)
+        steps.append(path)
+        real(path, tree)
+
+    monkeypatch.setattr(checkpoints, "save_tree", slow)
+    run(tmp_path / "first")
+    assert len(steps) == 1 and Checkpoints.cost >= 1.0  # the next is due after thirty seconds
+    run(tmp_path / "second")
+    assert len(steps) == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
