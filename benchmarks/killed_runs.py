@@ -58,7 +58,7 @@ def command(model: str) -> Run:
 def fit(model: str, rows: Path) -> Run:
     """Return a run of ``agwm fit`` on made-up rows, in one process.
 
-    Its trainings take less than the ten seconds before a first checkpoint: that is due at once here.
+    Its trainings take less than the ten seconds before a first checkpoint: they are due at once here.
 
     Args:
         model: Folder of a model.
@@ -72,7 +72,7 @@ def fit(model: str, rows: Path) -> Run:
     given += ["--methods", "vanilla", "--seeds", "1", "--lr", "5e-3", "--max-length", "16"]
 
     def run(folder: Path) -> int:
-        agwm.checkpoints._FIRST = 0.0
+        agwm.checkpoints._FIRST, agwm.checkpoints._SHARE = 0.0, 1.0
         return agwm_main([*given, "--output-dir", str(folder)])
 
     return run
