@@ -30,6 +30,7 @@ __all__ = ["OWN", "compared", "draw_panels", "found", "interval"]  # for other p
 PAGE, RESULTS = ROOT / "docs" / "outer_data.md", ROOT / "docs" / "results" / "outer_data"
 NAMES = ("continual", "noisy_labels", "domain_shift")
 DIFFERENCES, NUMBERS = "differences.png", "numbers.png"
+_IN_A_ROW = 3  # panels that can be read on a page
 
 
 def found(folder: Path = RESULTS) -> dict[str, list[dict[str, Any]]]:
@@ -73,11 +74,16 @@ def draw_panels(panels: Mapping[str, Mapping[str, Any]], owns: Sequence[str], pa
         owns: The one or two methods whose differences are drawn.
         path: File to write.
     """
-    figure = new_figure(4.2 * len(panels) + 0.6, 3.6)
-    axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    columns = min(len(panels), _IN_A_ROW)
+    lines = -(-len(panels) // columns)
+    figure = new_figure(4.2 * columns + 0.6, 3.6 * lines)
+    every = figure.subplots(lines, columns, squeeze=False, sharey=True).flatten()
+    axes = every[: len(panels)]
     styles = styles_of(owns)
     # one order for all panels, which share an axis: a panel may lack a control
     controls = [name for name in dict.fromkeys(chain(*panels.values())) if name not in owns]
+    for axis in every[len(panels) :]:
+        axis.remove()
     for axis, (name, by_name) in zip(axes, panels.items(), strict=True):
         for shift, own in zip((-0.12, 0.12), owns, strict=False):
             for place, control in enumerate(controls):
