@@ -1,4 +1,4 @@
-"""What is checked before alpha is learned on a finetuned model."""
+"""Refuse a model, weights or examples that alpha cannot be learned from, before anything changes."""
 
 from __future__ import annotations
 
@@ -14,24 +14,20 @@ from agwm.errors import AgwmWarning, ConfigError, DataError, ModelError
 from agwm.finiteness import check_tensors
 from agwm.mixing.injection import check_plain
 from agwm.mixing.mixup import Mixup
-from agwm.recipe.config import AlphaConfig
-from agwm.recipe.search_doubts import DOUBTFUL
+from agwm.recipe.config import AlphaConfig, check_kind
+from agwm.recipe.search_doubts import DOUBTFUL, one_answer
 
 __all__ = ["check_finetuned", "check_given", "tell_of_single_class", "weights_of"]
 
 
-def check_given(model: nn.Module, outer_dataset: Sequence[Any], config: object) -> None:
+def check_given(model: nn.Module, outer_dataset: Sequence[Any], config: AlphaConfig) -> None:
     """Raise for what can be seen before anything is changed.
 
     Raises:
         ConfigError: If the config is none, a precision cannot be had, or no alpha can be learned.
         DataError: If there is no example.
     """
-    if not isinstance(config, AlphaConfig):
-        raise ConfigError(
-            f"Config is of the wrong type: expected AlphaConfig, got {type(config).__name__}. Build one:"
-            " agwm.AlphaConfig(epochs=20)."
-        )
+    check_kind(config, AlphaConfig, "agwm.AlphaConfig(epochs=20)")
     check_precision(config.precision, next(model.parameters()).device)
     if not config.mixing.learns_alpha:
         raise ConfigError(
@@ -92,9 +88,5 @@ def tell_of_single_class(labels: Mapping[str, int], size: int) -> None:
     """
     present = [name for name, count in labels.items() if count]
     if len(present) == 1:
-        warnings.warn(
-            f"{DOUBTFUL}: outer_dataset has {size} example{'' if size == 1 else 's'}, all of class"
-            f" {present[0]!r}: alpha is learned on one answer.",
-            AgwmWarning,
-            stacklevel=3,
-        )
+        line = one_answer("outer_dataset", size, repr(present[0]))
+        warnings.warn(f"{DOUBTFUL}: {line}", AgwmWarning, stacklevel=3)

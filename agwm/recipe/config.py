@@ -16,6 +16,7 @@ from agwm.checks import (
     Seed,
     check_fields,
 )
+from agwm.errors import ConfigError
 from agwm.hypergradient.settings import Hypergradient
 from agwm.mixing.alpha import Alpha, AlphaForm, alpha_class
 from agwm.mixing.functions import Formula
@@ -27,6 +28,7 @@ __all__ = [
     "MixingConfig",
     "SearchConfig",
     "cheap_hypergradient",
+    "check_kind",
     "plain_dict",
 ]
 
@@ -161,6 +163,24 @@ class AlphaConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return nested plain dicts, for result files and model cards."""
         return plain_dict(self)
+
+
+def check_kind(config: object, kind: type, example: str) -> None:
+    """Raise unless a config is of its class.
+
+    Args:
+        config: What was given.
+        kind: The class.
+        example: Code that builds one, for the message.
+
+    Raises:
+        ConfigError: If it is not.
+    """
+    if not isinstance(config, kind):
+        raise ConfigError(
+            f"Config is of the wrong type: expected {kind.__name__}, got {type(config).__name__}. Build"
+            f" one: {example}."
+        )
 
 
 def plain_dict(settings: Any) -> dict[str, Any]:

@@ -15,11 +15,11 @@ from torch import nn
 from agwm.cards import label_counts
 from agwm.checkpoints import Checkpoints
 from agwm.checks import check_precision
-from agwm.errors import AgwmWarning, ConfigError
+from agwm.errors import AgwmWarning
 from agwm.mixing.injection import check_plain
 from agwm.processes import check_joined, check_shards
 from agwm.processing import fit_padding
-from agwm.recipe.config import FinetuneConfig
+from agwm.recipe.config import FinetuneConfig, check_kind
 from agwm.recipe.inner_loss import InnerLoss, MeanLoss, check_problem
 from agwm.recipe.padding import batching
 from agwm.recipe.result import FinetuneResult
@@ -197,17 +197,13 @@ def _finetune(model: nn.Module, given: Search) -> FinetuneResult:
     )
 
 
-def _check(model: nn.Module, config: object, inner: object, outer: object) -> None:
+def _check(model: nn.Module, config: FinetuneConfig, inner: object, outer: object) -> None:
     """Raise for what can be seen before the search.
 
     Raises:
         ConfigError: If the config is none, a precision cannot be had, or a problem is of a wrong kind.
     """
-    if not isinstance(config, FinetuneConfig):
-        raise ConfigError(
-            f"Config is of the wrong type: expected FinetuneConfig, got {type(config).__name__}. Build one:"
-            " agwm.FinetuneConfig(search=agwm.SearchConfig(...))."
-        )
+    check_kind(config, FinetuneConfig, "agwm.FinetuneConfig(search=agwm.SearchConfig(...))")
     for stage in (config.search, config.final):
         check_precision(stage.precision, next(model.parameters()).device)
     check_problem("inner", inner, TaskWeightProblem)

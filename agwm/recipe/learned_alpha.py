@@ -26,7 +26,13 @@ from agwm.recipe.alpha_checks import check_finetuned, check_given, tell_of_singl
 from agwm.recipe.config import AlphaConfig, plain_dict
 from agwm.recipe.padding import batching
 from agwm.recipe.result import FinetuneResult
-from agwm.recipe.run_checkpoints import Facts, checkpoints_of_run, digest_of_rows, digest_of_tensors
+from agwm.recipe.run_checkpoints import (
+    Facts,
+    checkpoints_of_run,
+    digest_of_rows,
+    digest_of_tensors,
+    model_facts,
+)
 from agwm.recipe.snapshot import Snapshot
 from agwm.training.config import TrainingConfig
 from agwm.training.hooks import TrainingHooks
@@ -119,7 +125,6 @@ def learn_alpha(
     facts = partial(_facts, model, starts, outer_dataset, loss, config)
     with checkpoints_of_run(checkpoint_dir, facts, checkpoint_step, resume) as checkpoints:
         given = Snapshot(model)
-        flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
         fit_padding(model, processing_class)
         with given.guarding(model):
             labels = label_counts(outer_dataset, model)
@@ -145,8 +150,7 @@ def learn_alpha(
             seconds = time.perf_counter() - began
             hooks.tell_of_unreached()
             mixup.merge()
-    for parameter, is_trained in flags:
-        parameter.requires_grad_(is_trained)
+    given.restore_flags()
     mixup.attention.requires_grad_(False)
     return FinetuneResult(
         model=model,
@@ -182,10 +186,10 @@ class _AlphaHooks(TrainingHooks):
         """
         loss = self._loss(model, batch)
         if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.requires_grad:
-            got = (
-                f"{type(loss).__name__} of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else loss
-            )
-            got = f"a {got} without a graph" if isinstance(loss, Tensor) and loss.numel() == 1 else got
+            got: Any = loss
+            if isinstance(loss, Tensor):
+                got = f"{type(loss).__name__} of shape {tuple(loss.shape)}"
+                got = f"a {got} without a graph" if loss.numel() == 1 else got
             raise ConfigError(
                 "Loss gives alpha no gradient: expected a tensor of one number that depends on the mixed"
                 f" weights, got {got}. Return it with its graph."
@@ -243,8 +247,7 @@ def _facts(
     return {
         **flat_settings(plain_dict(config)),
         "outer_dataset": digest_of_rows(rows),
-        "model": digest_of_tensors([*model.named_parameters(), *model.named_buffers()]),
+        **model_facts(model),
         "pretrained": digest_of_tensors(starts.items()),
-        "device": str(next(model.parameters()).device),
         "loss": None if loss is None else getattr(loss, "__qualname__", type(loss).__qualname__),
     }

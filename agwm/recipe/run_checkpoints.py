@@ -22,7 +22,7 @@ from agwm.recipe.config import FinetuneConfig, plain_dict
 from agwm.rng import RngState
 from agwm.shards import is_sharded, layout, own_part, sharding
 
-__all__ = ["checkpoints_of_run", "digest_of_rows", "digest_of_tensors", "run_facts"]
+__all__ = ["checkpoints_of_run", "digest_of_rows", "digest_of_tensors", "model_facts", "run_facts"]
 
 Facts = dict[str, Any]
 _PART = "process-{number}-of-{size}"  # folder of one of several processes
@@ -100,13 +100,23 @@ def run_facts(
         **flat_settings(plain_dict(config)),
         "train_dataset": digest_of_rows(datasets[0]),
         "outer_dataset": None if datasets[1] is None else digest_of_rows(datasets[1]),
-        "sharding": sharding(model),
-        "model": digest_of_tensors([*model.named_parameters(), *model.named_buffers()]),
-        "device": str(next(model.parameters()).device),
+        **model_facts(model),
         **{
             name: f"{kind.__module__}.{kind.__qualname__}"
             for name, kind in zip(("inner", "outer"), problems, strict=True)
         },
+    }
+
+
+def model_facts(model: nn.Module) -> Facts:
+    """Return what a model decides of a run: how its weights are spread, all its numbers, its device.
+
+    All processes that share it call this.
+    """
+    return {
+        "sharding": sharding(model),
+        "model": digest_of_tensors([*model.named_parameters(), *model.named_buffers()]),
+        "device": str(next(model.parameters()).device),
     }
 
 

@@ -11,7 +11,7 @@ from agwm.recipe.config import FinetuneConfig
 from agwm.recipe.splits import draw_parts, num_search_steps, plain_value
 from agwm.search.wiring import DOUBTFUL, never_learned
 
-__all__ = ["DOUBTFUL", "search_doubts"]
+__all__ = ["DOUBTFUL", "one_answer", "search_doubts"]
 
 
 def search_doubts(
@@ -73,10 +73,21 @@ def search_doubts(
     if single:
         k, size, label = single[0]
         name = repr(class_names[label]) if class_names is not None and label is not None else label
-        count = f"{size} example{'' if size == 1 else 's'}"
         which = f"the outer split of search {k}" if is_split else "outer_dataset"
-        lines.append(f"{which} has {count}, all of class {name}: alpha is learned on one answer.")
+        lines.append(one_answer(which, size, name))
     return lines
+
+
+def one_answer(which: str, size: int, name: object) -> str:
+    """Return the line on outer examples that are all of one class.
+
+    Args:
+        which: What they are called.
+        size: Their number.
+        name: The class, as it is written.
+    """
+    count = f"{size} example{'' if size == 1 else 's'}"
+    return f"{which} has {count}, all of class {name}: alpha is learned on one answer."
 
 
 def _row_facts(row: Any) -> tuple[Hashable | None, int | None]:

@@ -67,14 +67,18 @@ class Snapshot:
             self.restore()
             raise
 
+    def restore_flags(self) -> None:
+        """Put ``requires_grad`` of every parameter back."""
+        for parameter, is_trained, _ in self._flags:
+            parameter.requires_grad_(is_trained)
+
     @torch.no_grad()
     def restore(self) -> None:
         """Put everything back: tensors, ``.grad``, ``requires_grad``, the modes and the padding token."""
         self.restore_tensors()
         if hasattr(self._config, "pad_token_id"):
             self._config.pad_token_id = self._padding
-        for parameter, is_trained, _ in self._flags:
-            parameter.requires_grad_(is_trained)
+        self.restore_flags()
         for parameter, gradient, value in self._gradients:
             if gradient is not None and value is not None:
                 own_part(gradient).copy_(value)

@@ -28,8 +28,7 @@ from agwm.recipe.run_checkpoints import checkpoints_of_run
 from agwm.shards import whole
 from agwm.testing.jobs import job_of
 from agwm.testing.tiny_models import VOCAB_SIZE, examples, pretrained
-from agwm.training.loop import train
-from tests.methods.cells import small_method
+from tests.recipe.test_sharded_weights import train_vanilla
 from tests.several_processes import run_in_turn
 
 HERE = "tests.recipe.test_checkpoints_of_shards"
@@ -226,16 +225,7 @@ def vanilla_end(place: str) -> dict[str, Tensor]:
     job, model = job_of(pretrained("bert"), epochs=2), sharded(odd_model())
     with checkpoints_of_run(place, dict, 1, True) as checkpoints:
         assert checkpoints is not None
-        train(
-            model,
-            job.examples,
-            collate=collate,
-            config=job.training,
-            seed=1,
-            hooks=small_method("vanilla"),
-            progress=False,
-            stage=checkpoints.stage("vanilla"),
-        )
+        train_vanilla(model, job, checkpoints.stage("vanilla"))
     return {name: whole(tensor) for name, tensor in model.named_parameters()}
 
 

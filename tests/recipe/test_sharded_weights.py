@@ -12,6 +12,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
 import agwm
+from agwm.checkpoints import Stage
 from agwm.errors import ProcessError
 from agwm.hypergradient import search_step
 from agwm.processes import num_processes, process_number
@@ -110,10 +111,8 @@ def work(folder: str) -> None:
         result = finetuned(sharded_model(), **search)
         torch.save(outcome_of(result), f"{folder}/{name}.{process_number()}.pt")
     result.save_pretrained(f"{folder}/model")
-    vanilla = small_method("vanilla")
-    job = job_of(loaded_model(), epochs=1)
     model = sharded_model()
-    train(model, job.examples, collate=collate, config=job.training, seed=1, hooks=vanilla, progress=False)
+    train_vanilla(model, job_of(loaded_model(), epochs=1))
     torch.save(state_of(model), f"{folder}/vanilla.{process_number()}.pt")
     check_refusals()
 
@@ -145,15 +144,8 @@ def check_refusals() -> None:
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def close(found: Any, expected: Any, least: float) -> bool:
-    return all(torch.allclose(found[key], expected[key], rtol=0, atol=least) for key in expected)
-
-
-@pytest.fixture(scope="module")
-def expected() -> dict[str, Any]:
-    """What one process makes."""
-    found = {name: outcome_of(finetuned(model_of(), **search)) for name, search in SETTINGS.items()}
-    job, model = job_of(loaded_model(), epochs=1), model_of()
+def train_vanilla(model: torch.nn.Module, job: Any, stage: Stage | None = None) -> None:
+    """Train a model by the method vanilla, on the examples and by the settings of a job."""
     train(
         model,
         job.examples,
@@ -162,7 +154,20 @@ def expected() -> dict[str, Any]:
         seed=1,
         hooks=small_method("vanilla"),
         progress=False,
+        stage=stage,
     )
+
+
+def close(found: Any, expected: Any, least: float) -> bool:
+    return all(torch.allclose(found[key], expected[key], rtol=0, atol=least) for key in expected)
+
+
+@pytest.fixture(scope="module")
+def expected() -> dict[str, Any]:
+    """What one process makes."""
+    found = {name: outcome_of(finetuned(model_of(), **search)) for name, search in SETTINGS.items()}
+    model = model_of()
+    train_vanilla(model, job_of(loaded_model(), epochs=1))
     return {**found, "vanilla": state_of(model)}
 
 
