@@ -14,7 +14,7 @@ def out_of_memory(error: BaseException) -> str | None:
 
     Example:
         >>> out_of_memory(MemoryError())
-        'Out of memory: expected room for a batch on this device, got none. Lower batch_size in ...'
+        'Out of memory: expected room for a batch on this device, got none. Raise gradient_accumulation ...'
         >>> out_of_memory(ValueError("no")) is None
         True
     """
@@ -27,6 +27,7 @@ def out_of_memory(error: BaseException) -> str | None:
     if not is_it:
         return None
     return (
-        "Out of memory: expected room for a batch on this device, got none. Lower batch_size in the"
-        " sections vanilla, search and final of a config, or --max-length, or take a smaller --model."
+        "Out of memory: expected room for a batch on this device, got none. Raise gradient_accumulation"
+        " (--gradient-accumulation of agwm fit; in a config, in the sections vanilla, search and final),"
+        " set precision to 'bf16' there, lower --max-length or --jobs, or take a smaller --model."
     )

@@ -96,10 +96,10 @@ FLOORS = {
 DOORS = {"agwm", "__main__"}
 # Modules of the package's ground. A new one is a decision, so it is written down.
 GROUND = {
-    "_version", "batches", "betty_programs", "betty_release", "cards", "checkpoints", "checks",
-    "durations", "errors", "files", "finiteness", "folders", "forward_pass", "late_names", "launch",
-    "markdown", "model_loss", "nested", "out_of_memory", "peers", "processes", "processing", "progress",
-    "resumable", "rng", "scores", "sharded_tree", "shards", "temporary_files", "versions",
+    "_version", "batch_rows", "batches", "betty_programs", "betty_release", "cards", "checkpoints",
+    "checks", "durations", "errors", "files", "finiteness", "folders", "forward_pass", "late_names",
+    "launch", "markdown", "model_loss", "nested", "out_of_memory", "peers", "processes", "processing",
+    "progress", "resumable", "rng", "scores", "sharded_tree", "shards", "temporary_files", "versions",
 }  # fmt: skip
 
 

@@ -24,7 +24,7 @@ __all__ = ["add_flags", "options_of", "run"]
 
 # Field of FitOptions -> its flag, where the two differ.
 _FLAGS = {"learning_rate": "--lr"}
-_WHOLE = ("epochs", "max_length", "seeds", "seed", "jobs")
+_WHOLE = ("epochs", "max_length", "gradient_accumulation", "seeds", "seed", "jobs")
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -44,6 +44,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--lr", dest="learning_rate", metavar="X", help="learning rate, instead of a choice by method")
     add("--epochs", metavar="N", help="passes over the rows, instead of a choice by method")
     add("--max-length", metavar="N", help="tokens of a row; longer ones are cut (default: 128)")
+    add(
+        "--gradient-accumulation",
+        metavar="N",
+        help="parts of a batch; memory holds one (default: 1)",
+    )
     add("--seeds", metavar="N", help="repetitions of the cross-validation, instead of the budget's")
     add("--seed", metavar="N", help="seed of folds and training (default: 1017)")
     add("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 ... (default: auto)")

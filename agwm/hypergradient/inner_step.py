@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +14,7 @@ from agwm.hypergradient.optimizers import InnerStep, optimizer_kind
 from agwm.hypergradient.pass_state import PassState
 from agwm.shards import own_part
 
-__all__ = ["StepTrace", "dense", "filled", "first_rows", "inner_step", "num_examples", "owned"]
+__all__ = ["StepTrace", "dense", "filled", "inner_step", "owned"]
 
 
 @dataclass
@@ -46,71 +45,6 @@ class StepTrace:
     is_flat: bool = False
     slopes: dict[Tensor, Tensor] = field(default_factory=dict)
     carried: dict[Tensor, Tensor] = field(default_factory=dict)
-
-
-def _leaves(batch: Any) -> Iterator[Any]:
-    if isinstance(batch, Mapping):
-        batch = list(batch.values())
-    if isinstance(batch, list | tuple):
-        for value in batch:
-            yield from _leaves(value)
-    elif batch is not None:
-        yield batch
-
-
-def _mapped(batch: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    if isinstance(batch, Tensor):
-        return change(batch)
-    if isinstance(batch, Mapping):
-        return {key: _mapped(value, change) for key, value in batch.items()}
-    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
-        return type(batch)(*(_mapped(value, change) for value in batch))
-    if isinstance(batch, list | tuple):
-        return type(batch)(_mapped(value, change) for value in batch)
-    return batch
-
-
-def num_examples(batch: Any) -> int:
-    """Return the number of examples in a batch: the length of its first tensor, 1 where there is none.
-
-    Example:
-        >>> num_examples({"input_ids": torch.zeros(3, 7)})
-        3
-    """
-    lengths = (len(leaf) if leaf.dim() else 1 for leaf in _leaves(batch) if isinstance(leaf, Tensor))
-    return next(lengths, 1)
-
-
-def first_rows(batch: Any, fraction: float) -> Any:
-    """Return the first ``ceil(fraction * rows)`` examples of a batch, as views of its tensors.
-
-    Args:
-        batch: A tensor, or mappings and sequences of tensors (or None) to any depth; the first
-            dimension of each tensor counts the examples.
-        fraction: In (0, 1]; at 1 the batch itself is returned, of any kind.
-
-    Returns:
-        The part, in the batch's own structure.
-
-    Raises:
-        HypergradientError: If the batch holds something else, or tensors of different length.
-    """
-    if fraction >= 1.0:
-        return batch
-    found = [
-        f"a tensor of shape {tuple(leaf.shape)}" if isinstance(leaf, Tensor) else type(leaf).__name__
-        for leaf in _leaves(batch)
-        if not isinstance(leaf, Tensor) or leaf.dim() == 0
-    ]
-    rows = sorted({len(leaf) for leaf in _leaves(batch)}) if not found else []
-    if len(rows) != 1:
-        got = found[0] if found else f"first dimensions {', '.join(map(str, rows)) or 'of nothing'}"
-        raise HypergradientError(
-            "Cannot take a part of a batch: expected a mapping or sequence of tensors with one first"
-            f" dimension, that of the examples, got {got}. Set hypergradient.batch_fraction to 1."
-        )
-    count = math.ceil(fraction * rows[0] - 1e-9)  # 0.07 * 100 is a little above 7
-    return _mapped(batch, lambda tensor: tensor[:count])
 
 
 def filled(gradients: Sequence[Tensor | None], like: Sequence[Tensor]) -> list[Tensor]:

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from agwm.batch_rows import num_examples
 from agwm.batches import BatchSource, to_device
 from agwm.errors import ConfigError
 from agwm.hypergradient._betty import ImplicitProblem
-from agwm.hypergradient.inner_step import num_examples
 from agwm.processes import num_processes, share_of
 from agwm.rng import RngState
 

@@ -14,13 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from agwm.batch_rows import first_rows
 from agwm.errors import HypergradientError
 from agwm.forward_pass import ForwardPass
 from agwm.hypergradient._betty import register
 from agwm.hypergradient.explicit import explicit_term
 from agwm.hypergradient.finite_difference import global_norm
 from agwm.hypergradient.indirect import check_finite, indirect_term
-from agwm.hypergradient.inner_step import dense, filled, first_rows, owned
+from agwm.hypergradient.inner_step import dense, filled, owned
 from agwm.hypergradient.recorded_step import RecordedStep, learning
 from agwm.hypergradient.recording import refuse_unrecorded
 from agwm.hypergradient.settings import HYPERGRADIENT_TYPE

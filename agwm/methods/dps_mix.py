@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -131,8 +131,8 @@ class DpsMix(Dps):
             weight.target = target
         self.mixed.load_tree(tree["generator"])
 
-    def loss(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
-        """Return the loss. First switch stages if a window begins, and set the masks of this step."""
+    def begin_step(self) -> None:
+        """Switch stages if a window begins, and set the masks of this step."""
         # a skipped step did not count, so this one begins it anew
         stage, is_first = window(self.step + 1, self.length)
         if stage == 1:
@@ -144,7 +144,6 @@ class DpsMix(Dps):
                 self._begin_second()
             for weight, (_, mask) in zip(self.mixed.weights, self.masks.pairs, strict=True):
                 weight.mask = mask
-        return super().loss(model, batch)
 
     def _begin_first(self) -> None:
         self.masks = Masks()

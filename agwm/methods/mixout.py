@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from torch import Tensor, nn
+from torch import nn
 
 from agwm.checks import Interval
 from agwm.methods.backbone_dropout import BackboneDropout, BackboneDropoutMode
@@ -80,10 +80,9 @@ class Mixout(OneLevelMethod):
         self.dropout = BackboneDropout(loaded.model) if self.settings.dropout == "off" else None
         return loaded.model
 
-    def loss(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
-        """Return the loss with new masks, which stay until the step's backward pass is over."""
+    def begin_step(self) -> None:
+        """Draw new masks, which stay until the step's backward passes are over."""
         self.weights.draw()
-        return super().loss(model, batch)
 
     def to_tree(self) -> Any:
         """Return the state of the generator of masks."""

@@ -64,6 +64,11 @@ class RDrop(OneLevelMethod):
     settings_class = RDropSettings
     passes_per_step = 2
 
+    @property
+    def is_mean(self) -> bool:
+        """True unless the divergence is summed over the batch."""
+        return bool(self.settings.reduction == "mean")
+
     def check(self, loaded: Pretrained, recipe: FinetuneConfig) -> None:
         """Raise if the model has no dropout, because both passes would be the same."""
         if not has_dropout(loaded.model):

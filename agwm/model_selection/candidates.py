@@ -90,7 +90,9 @@ def base_epochs(name: str, num_examples: int) -> int:
     return -int(-epochs * _OF_FEW_WEIGHTS.get(name, (1.0, 1.0))[1] // 1)
 
 
-def made_with(name: str, settings: Settings, seed: int) -> tuple[Method, TrainingConfig, FinetuneConfig]:
+def made_with(
+    name: str, settings: Settings, seed: int, gradient_accumulation: int = 1
+) -> tuple[Method, TrainingConfig, FinetuneConfig]:
     """Return a method and the settings of its run.
 
     Args:
@@ -98,8 +100,9 @@ def made_with(name: str, settings: Settings, seed: int) -> tuple[Method, Trainin
         settings: ``learning_rate`` and ``epochs``; or empty. Methods on two levels have the rate in both
             stages, and the epochs in the final one.
         seed: Seed of the run.
+        gradient_accumulation: Micro-batches of a batch, in every stage.
     """
-    training = TrainingConfig(**settings)
+    training = TrainingConfig(**settings, gradient_accumulation=gradient_accumulation)
     kind = METHODS[name].settings_class
     own = None if kind is None else kind()
     fields = {field.name for field in dataclasses.fields(own)} if dataclasses.is_dataclass(own) else set()
@@ -110,6 +113,7 @@ def made_with(name: str, settings: Settings, seed: int) -> tuple[Method, Trainin
         # One outer step to two inner ones, and a difference of one pass: half of the usual time.
         search=SearchConfig(
             **{**settings, "epochs": _SEARCH_EPOCHS},
+            gradient_accumulation=gradient_accumulation,
             unroll_steps=2,
             attention_learning_rate=1e-2,
             evaluations=0,

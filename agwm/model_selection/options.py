@@ -24,6 +24,8 @@ class FitOptions:
         learning_rate: Peak rate of every trained method; None: chosen inside of each training part.
         epochs: Passes over the training set; None: chosen likewise.
         max_length: Tokens of an example; longer ones are cut.
+        gradient_accumulation: Micro-batches that a batch is cut into, one in memory at a time; see
+            :class:`agwm.TrainingConfig`.
         seeds: Number of repetitions of the cross-validation; None: that of the budget.
         seed: Seed of the folds and of all training.
         device: ``"auto"``, or a name that PyTorch knows.
@@ -39,6 +41,7 @@ class FitOptions:
     learning_rate: NonNegative | None = None
     epochs: Count | None = None
     max_length: Annotated[int, Interval(8)] = 128
+    gradient_accumulation: Count = 1
     seeds: Count | None = None
     seed: Seed = 1017
     device: str = "auto"

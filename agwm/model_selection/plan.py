@@ -150,5 +150,6 @@ class Plan:
         """Return the passes of one training; of the constant answer none."""
         if name == CONSTANT:
             return 0.0
-        method, training, recipe = made_with(name, settings, self.options.seed)
+        own = self.options
+        method, training, recipe = made_with(name, settings, own.seed, own.gradient_accumulation)
         return method.passes(training, recipe, num_examples, self.is_regression)

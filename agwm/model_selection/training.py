@@ -53,7 +53,7 @@ def train_on(
         CheckpointError: If a checkpoint cannot be written.
     """
     loaded = fresh_model(material, seed)
-    method, training, recipe = made_with(name, settings, seed)
+    method, training, recipe = made_with(name, settings, seed, material.options.gradient_accumulation)
     examples = GroupedByLength(material.examples[index] for index in rows)
     labels, weights = material.labels[np.asarray(rows)], None
     if material.options.class_weight is None:

@@ -75,7 +75,8 @@ class SearchConfig(TrainingConfig):
     """The search of W and alpha on the two splits of the training set.
 
     ``epochs`` counts passes over the inner split, at least one; the other settings of
-    :class:`TrainingConfig` are the inner optimizer's.
+    :class:`TrainingConfig` are the inner optimizer's. With ``gradient_accumulation`` above 1 the outer
+    batches are cut too, and each micro-batch but the last of a batch takes its forward pass twice.
 
     Attributes:
         num_resplits: K, the number of random splits over which W and alpha are averaged.
@@ -143,6 +144,7 @@ class AlphaConfig:
         weight_decay: On alpha: pulls towards the pretrained weights.
         schedule: As in :class:`agwm.TrainingConfig`.
         warmup_ratio: Part of the steps during which the learning rate rises from 0.
+        gradient_accumulation: As in :class:`agwm.TrainingConfig`.
         precision: ``"fp32"``, or autocast in ``"bf16"`` or ``"fp16"``.
         seed: Decides alpha, data order and dropout; on a CPU a run repeats bit for bit.
     """
@@ -154,6 +156,7 @@ class AlphaConfig:
     weight_decay: NonNegative = 0.0
     schedule: Schedule = "cosine"
     warmup_ratio: Fraction = 0.0
+    gradient_accumulation: Count = 1
     precision: Precision = "fp32"
     seed: Seed = 1017
 

@@ -1,7 +1,7 @@
 """Count forward and backward passes: the cost of a run on any machine.
 
-One pass is a forward and a backward of one batch, a part of a batch counts as that part; evaluation is
-not counted.
+One pass is a forward and a backward of one batch, a part of a batch counts as that part, a forward that
+backward makes again as a third; evaluation is not counted.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ COUNTED: frozenset[str] = frozenset(
         "hypergradient.batch_fraction",
         "search.epochs",
         "search.batch_size",
+        "search.gradient_accumulation",
         "search.num_resplits",
         "search.outer_fraction",
         "search.unroll_steps",
@@ -74,11 +75,13 @@ def search_passes(config: FinetuneConfig, num_steps: int) -> int:
         num_steps: Inner steps; one that is rolled back and taken again counts as one.
     """
     search = config.search
-    inner = num_steps * (2 if search.roll_back else 1)
+    cut = min(search.gradient_accumulation, search.batch_size)
+    again = 1 + (cut - 1) / cut / 3  # of each batch's micro-batches, all but the last
     if not config.mixing.learns_alpha:
-        return num_steps
+        return math.ceil(num_steps * again - 1e-6)
+    inner = num_steps * (2 if search.roll_back else 1)
     outer = num_steps // search.unroll_steps * outer_step_passes(config.hypergradient)
-    return inner + math.ceil(outer - 1e-6)
+    return math.ceil((inner + outer) * again - 1e-6)
 
 
 def finetune_passes(config: FinetuneConfig, num_examples: int, *, has_outer_dataset: bool = False) -> int:

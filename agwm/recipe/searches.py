@@ -30,7 +30,7 @@ from agwm.search.engine import Log, MixupEngine
 from agwm.search.problems import AttentionProblem, TaskWeightProblem
 from agwm.search.wiring import build_engine
 from agwm.training.hooks import make_optimizer
-from agwm.training.loop import Collate, Evaluate, make_loader, make_scheduler
+from agwm.training.loop import Collate, Evaluate, check_whole_steps, make_loader, make_scheduler
 
 __all__ = ["Search", "search_all"]
 
@@ -63,6 +63,8 @@ def search_all(
         The inner problem of the last search, the average start of alpha, and the number of inner steps.
     """
     config = search.config
+    check_whole_steps(model, config.search)
+    check_whole_steps(model, config.final)
     weights, factors, starts = Mean(), Mean(), Mean()
     num_steps = 0
     problem: TaskWeightProblem | None = None
@@ -87,6 +89,7 @@ def search_all(
         weights.add(averaged(model))
         factors.add(mixup.attention.parameters())
     problem = cast(TaskWeightProblem, problem)  # there is at least one search
+    problem.num_micro_batches = 1  # one level needs no pass twice
     attention = problem.mixup.attention
     weights.write(averaged(model))
     factors.write(attention.parameters())
@@ -115,7 +118,7 @@ def _build(mixup: Mixup, given: Search, k: int) -> MixupEngine:
         lr=search.attention_learning_rate,
         weight_decay=search.attention_weight_decay,
     )
-    return build_engine(
+    engine = build_engine(
         mixup,
         inner_loader,
         outer_loader,
@@ -140,6 +143,9 @@ def _build(mixup: Mixup, given: Search, k: int) -> MixupEngine:
         log=log,
         log_step=given.log_step,
     )
+    for problem in (engine._inner, engine._outer):
+        problem.num_micro_batches = search.gradient_accumulation
+    return engine
 
 
 def _validation(evaluate: Evaluate) -> Any:

@@ -19,16 +19,16 @@ from agwm.errors import ConfigError, DataError, HypergradientError, OuterDiverge
 from agwm.finiteness import StepCheck, largest_gradient
 from agwm.hypergradient._betty import Config, HypergradientConfig
 from agwm.hypergradient.hooks import warn_of_misspelt_hooks
-from agwm.hypergradient.search_step import SearchStep
 from agwm.mixing.mixup import Mixup
 from agwm.model_loss import model_loss
 from agwm.search.explicit_part import ExplicitPart
+from agwm.search.micro_passes import MicroPasses
 from agwm.search.own_stream import OwnStream
 
 __all__ = ["AttentionProblem", "TaskWeightProblem"]
 
 
-class _MixupProblem(SearchStep):
+class _MixupProblem(MicroPasses):
     """Base of the two problems: the mixup, the model and the loss."""
 
     _remedy = (

@@ -94,7 +94,8 @@ def search_of(
     """Return the settings of a search that is trained as the second phase, but for what is given.
 
     Args:
-        args: The arguments: rate, batches, epochs, decay, schedule, warm-up, clipping, precision.
+        args: The arguments: rate, batches and their micro-batches, epochs, decay, schedule, warm-up,
+            clipping, precision.
         num_inner: Size of the inner split.
         given: Single settings of :class:`agwm.SearchConfig` that take the place of those; or all of them.
 
@@ -116,6 +117,7 @@ def search_of(
         "learning_rate": args.learning_rate,
         "weight_decay": args.weight_decay,
         "clipping": args.max_grad_norm or 0.0,
+        "gradient_accumulation": args.gradient_accumulation_steps,
         "precision": "bf16" if args.bf16 else "fp16" if args.fp16 else "fp32",
     }
     if "epochs" not in own:
@@ -123,10 +125,8 @@ def search_of(
             _refuse("num_train_epochs", "a whole number of at least 1", args.num_train_epochs, "epochs")
         values["epochs"] = int(args.num_train_epochs)
     if "batch_size" not in own:
-        if args.gradient_accumulation_steps != 1:
-            got = args.gradient_accumulation_steps
-            _refuse("gradient_accumulation_steps", "1", got, "batch_size")
-        values["batch_size"] = args.per_device_train_batch_size * args.world_size
+        passes = args.gradient_accumulation_steps * args.world_size
+        values["batch_size"] = args.per_device_train_batch_size * passes
     schedule = value_of(args.lr_scheduler_type)
     if "schedule" not in own:
         if schedule not in _SCHEDULES:

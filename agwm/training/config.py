@@ -22,6 +22,10 @@ class TrainingConfig:
         schedule: ``"linear"`` or ``"cosine"`` decay to 0, or ``"constant"``, after the warm-up.
         warmup_ratio: Part of the steps during which the learning rate rises from 0.
         clipping: Largest allowed norm of the gradient; 0: no clipping.
+        gradient_accumulation: Micro-batches that each batch is cut into. They go through the model one
+            after another: memory holds the activations of one. The gradient is that of the whole batch
+            where the loss is a mean over examples, up to dropout masks; a mean over something else, such
+            as tokens or class weights, is weighted by examples.
         precision: ``"fp32"``, or autocast in ``"bf16"`` or ``"fp16"``.
 
     Raises:
@@ -35,6 +39,7 @@ class TrainingConfig:
     schedule: Schedule = "linear"
     warmup_ratio: Fraction = 0.1
     clipping: NonNegative = 1.0
+    gradient_accumulation: Count = 1
     precision: Precision = "fp32"
 
     def __post_init__(self) -> None:

@@ -81,6 +81,11 @@ class TrainingHooks:
 
     takes_shards: ClassVar[bool] = False
 
+    @property
+    def is_mean(self) -> bool:
+        """True if the loss is a mean over examples: that of a batch is made of those of its parts."""
+        return True
+
     def make_optimizer(self, model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
         """Return the optimizer of the parameters that take gradient.
 
@@ -101,8 +106,11 @@ class TrainingHooks:
             num_steps: Number of optimizer steps that follow.
         """
 
+    def begin_step(self) -> None:
+        """Draw or set what all micro-batches of a step share. The loop calls this before their passes."""
+
     def loss(self, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
-        """Return the loss of a batch, a tensor of one number.
+        """Return the loss of a batch, or of a micro-batch, a tensor of one number.
 
         Args:
             model: The model in training mode.

@@ -11,9 +11,11 @@ import transformers
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from agwm.batch_rows import micro_batches
 from agwm.batches import BatchSource, to_device
 from agwm.checkpoints import Stage
 from agwm.checks import Schedule, check_precision
+from agwm.errors import ConfigError
 from agwm.finiteness import StepCheck, check_weights, largest_gradient
 from agwm.peers import naming_lost
 from agwm.processes import (
@@ -38,7 +40,7 @@ from agwm.training.lengths import length_batches
 from agwm.training.parts import parted
 from agwm.training.state import TrainingState
 
-__all__ = ["Collate", "Evaluate", "make_loader", "make_scheduler", "measure", "train"]
+__all__ = ["Collate", "Evaluate", "check_whole_steps", "make_loader", "make_scheduler", "measure", "train"]
 
 Collate = Callable[[list[Any]], Mapping[str, Tensor]]
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
@@ -77,6 +79,18 @@ def make_loader(
     if batches is not None:
         return DataLoader(dataset, batch_sampler=batches, collate_fn=collate, generator=order)
     return DataLoader(dataset, batch_size, shuffle=True, collate_fn=collate, generator=order)
+
+
+def check_whole_steps(model: nn.Module, config: TrainingConfig) -> None:
+    """Raise if micro-batches are asked for of weights that are sharded.
+
+    Processes could have different numbers of them, and would wait for each other's weights for ever.
+
+    Raises:
+        ProcessError: If they are.
+    """
+    if config.gradient_accumulation > 1:
+        check_unsharded(model.named_parameters(), "gradient_accumulation above 1", "Lower batch_size.")
 
 
 @torch.no_grad()
@@ -143,9 +157,16 @@ def train(
     check_joined()
     reshard_(model)
     check_shards(model)
+    kind = getattr(hooks, "name", type(hooks).__name__)
     if not (type(hooks) is TrainingHooks or hooks.takes_shards):
-        kind = getattr(hooks, "name", type(hooks).__name__)
         check_unsharded(model.named_parameters(), f"method {kind!r}", "Leave fully_shard out.")
+    check_whole_steps(model, config)
+    if not hooks.is_mean and (config.gradient_accumulation > 1 or num_processes() > 1):
+        raise ConfigError(
+            f"Loss of method {kind!r} is no mean over examples: expected whole batches in one process, got"
+            f" {config.gradient_accumulation} micro-batches in {num_processes()}. Set"
+            f" {section}.gradient_accumulation to 1 and start one process, or choose a mean."
+        )
     broadcast_([*model.parameters(), *model.buffers()])
     seed_everything(seed)
     loader = make_loader(train_dataset, config.batch_size, collate, seed)
@@ -173,10 +194,15 @@ def train(
         for epoch in epochs:
             for batch in state.batches():
                 state.step += 1
-                with autocast:
-                    loss = hooks.loss(model, to_device(batch, device))
-                share = 1.0 if source.share is None else source.share
-                scaler.scale(loss if share == 1.0 else loss * share).backward()
+                hooks.begin_step()
+                share, losses = 1.0 if source.share is None else source.share, []
+                for part, own in micro_batches(to_device(batch, device), config.gradient_accumulation):
+                    with autocast:
+                        loss = hooks.loss(model, part)
+                    weight = share * own
+                    scaler.scale(loss if weight == 1.0 else loss * weight).backward()
+                    losses.append(loss.detach() if own == 1.0 else loss.detach() * own)
+                loss = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
                 average_gradients_([*parameters, *others])
                 scaler.unscale_(optimizer)
                 with in_common(seed, state.step, 1, device):
@@ -188,7 +214,7 @@ def train(
                 if others:
                     norm = norm + largest_gradient(others).to(norm.device)
                 if check.look(state.step, [loss], norm, [source.place], scaler.is_enabled()):
-                    state.losses.append(loss.detach() * share)
+                    state.losses.append(loss * share)
                 with in_common(seed, state.step, 2, device):
                     hooks.before_step(optimizer)
                     scaler.step(optimizer)
@@ -196,7 +222,7 @@ def train(
                     hooks.after_step(model)
                 optimizer.zero_grad()
                 scheduler.step()
-                bar.step(loss=loss.detach())
+                bar.step(loss=loss)
                 if stage is not None:
                     stage.after_step(state)
             record = {

@@ -100,7 +100,7 @@ def test_details_go_where_there_is_room(line, tmp_path, monkeypatch):
 )
 def test_no_memory_says_what_to_lower(error, line, tmp_path):
     code, text = line(fails(error), lambda: str(tmp_path))
-    assert code == 1 and text.startswith("error: Out of memory: ") and "Lower batch_size" in text
+    assert code == 1 and text.startswith("error: Out of memory: ") and "Raise gradient_accumulation" in text
 
 
 def test_real_lack_of_memory_is_known():

@@ -7,8 +7,8 @@ from collections import namedtuple
 import pytest
 import torch
 
+from agwm.batch_rows import first_rows
 from agwm.errors import ConfigError, HypergradientError
-from agwm.hypergradient.inner_step import first_rows
 from agwm.hypergradient.settings import Hypergradient
 from agwm.recipe.config import FinetuneConfig
 from agwm.recipe.passes import finetune_passes, outer_step_passes, search_passes

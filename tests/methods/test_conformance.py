@@ -25,6 +25,7 @@ from tests.methods.cells import CELLS, WORKING, refusal_of, small_method
 HOOKS = {
     "initialize": "initialization",
     "reparametrize": "reparametrization",
+    "begin_step": "loss",
     "loss": "loss",
     "edit_gradients": "gradient",
     "make_optimizer": "optimizer",
@@ -35,11 +36,11 @@ HOOKS = {
 ELSEWHERE = {
     "prior_decay": {"reparametrize"},  # copies the pretrained weights
     "recadam": {"reparametrize"},  # the same
-    "mixout": {"loss", "edit_gradients"},  # draw masks and drop them; "official" scales the gradient
+    "mixout": {"begin_step", "edit_gradients"},  # draw masks and drop them; "official" scales the gradient
     "r_drop": {"initialize"},  # refuses a model without dropout
     "child_f": {"initialize", "before_step", "after_step"},  # seeds masks; holds weights if told to
     "dps_dense": {"initialize"},  # finds the weights
-    "dps_mix": {"loss"},  # draws masks
+    "dps_mix": {"begin_step"},  # draws masks
     "prompt_tuning": {"edit_gradients", "after_step"},  # keep one row of the prompt as it is
 }
 WITHOUT_STEPS = ("probe",)

@@ -129,6 +129,7 @@ def test_dense_masks_every_matrix_and_no_bias_norm_or_embedding(family):
 def steps_of(method, model, losses):
     """Take steps as the trainer does, losses times factors in place of fp16's overflow."""
     for factor in losses:
+        method.begin_step()
         (method.loss(model, batch()) * factor).backward()
         method.edit_gradients(model)
         model.zero_grad()
@@ -226,6 +227,7 @@ def test_mix_holds_the_rest_and_leaves_the_head_alone():
     loaded.model.train()
     for _ in range(2):
         before = weights(loaded.model)
+        method.begin_step()
         method.loss(loaded.model, batch()).backward()
         method.edit_gradients(loaded.model)
         method.before_step(optimizer)

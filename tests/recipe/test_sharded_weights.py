@@ -131,6 +131,11 @@ def check_refusals() -> None:
     back = agwm.FinetuneConfig(search=agwm.SearchConfig(roll_back=True))
     with pytest.raises(ProcessError, match="for roll_back, got a DTensor"):
         agwm.finetune(model, examples(), collate=collate, config=back)
+    for stage in ("search", "final"):
+        section = {"search": agwm.SearchConfig, "final": agwm.TrainingConfig}[stage]
+        cut = agwm.FinetuneConfig(**{stage: section(gradient_accumulation=2)})
+        with pytest.raises(ProcessError, match="for gradient_accumulation above 1, got a DTensor"):
+            agwm.finetune(model, examples(), collate=collate, config=cut)
     mixup = agwm.inject(model)
     with pytest.raises(ProcessError, match="Save by the result of agwm.finetune, in all processes."):
         mixup.save_pretrained("never")

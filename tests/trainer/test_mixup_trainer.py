@@ -264,11 +264,6 @@ def test_training_twice_goes_on_from_the_first(tmp_path):
     [
         ({"auto_find_batch_size": True}, {}, "TrainingArguments.auto_find_batch_size"),
         ({"num_train_epochs": 0.5}, {}, "num_train_epochs means nothing to the search: expected a whole"),
-        (
-            {"gradient_accumulation_steps": 2},
-            {},
-            r"gradient_accumulation_steps .* Pass search=\{'batch_size'",
-        ),
         ({"lr_scheduler_type": "polynomial"}, {}, "expected one of linear, cosine"),
         ({}, {"search": {"rate": 1.0}}, "Setting 'rate' of search is unknown"),
         ({}, {"search": {"num_resplits": 0}}, "num_resplits"),
@@ -292,6 +287,23 @@ def test_own_settings_take_the_place_of_arguments_that_mean_nothing(tmp_path):
     )
     made.train()
     assert sum("search/inner_loss" in record for record in made.state.log_history) == 2
+
+
+def test_search_accumulates_as_the_arguments_say(tmp_path):
+    """Half of the batch in memory at a time: the same search, but for dropout, and the same steps."""
+    runs = []
+    for size, steps in ((8, 1), (4, 2)):
+        args = {"per_device_train_batch_size": size, "gradient_accumulation_steps": steps}
+        made = trainer(tmp_path / str(steps), args=args)
+        for module in made.model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        made.train()
+        runs.append([r for r in made.state.log_history if "search/inner_loss" in r])
+    assert [r["step"] for r in runs[0]] == [r["step"] for r in runs[1]] and len(runs[0]) > 1
+    for one, other in zip(*runs, strict=True):
+        assert one["search/inner_loss"] == pytest.approx(other["search/inner_loss"], rel=1e-3)
+        assert one["search/direct_norm"] == pytest.approx(other["search/direct_norm"], rel=1e-2)
 
 
 def test_search_warns_of_another_optimizer(tmp_path):

@@ -142,7 +142,7 @@ def test_too_little_memory_is_no_failure_on_record(grid_file, monkeypatch):
     monkeypatch.setattr(worker, "run_one", full)
     result = run_grid(Work(cells, jobs=0), progress=False)
     ((path, line),) = result.lost.items()
-    assert not path.exists() and "Lower batch_size" in line
+    assert not path.exists() and "Raise gradient_accumulation" in line
     monkeypatch.undo()
     assert len(run_grid(Work(cells, jobs=0), progress=False).records) == 1
 
