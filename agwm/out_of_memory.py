@@ -28,6 +28,7 @@ def out_of_memory(error: BaseException) -> str | None:
         return None
     return (
         "Out of memory: expected room for a batch on this device, got none. Raise gradient_accumulation"
-        " (--gradient-accumulation of agwm fit; in a config, in the sections vanilla, search and final),"
-        " set precision to 'bf16' there, lower --max-length or --jobs, or take a smaller --model."
+        " or lower batch_size (in a config, in the sections vanilla, search and final; agwm fit:"
+        " --gradient-accumulation), set precision to 'bf16' there, lower --max-length or --jobs, or take a"
+        " smaller --model."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from agwm.mixing.injection import mixup_of
+from agwm.out_of_memory import out_of_memory
 from agwm.shards import own_part
 
 __all__ = ["Snapshot"]
@@ -55,12 +57,17 @@ class Snapshot:
     def guarding(self, model: nn.Module) -> Iterator[None]:
         """Context manager: a body that fails or is interrupted leaves the model as it was given.
 
+        A note on the error says what to lower where memory was short.
+
         Args:
             model: The model, which may be injected in the body.
         """
         try:
             yield
-        except BaseException:
+        except BaseException as error:
+            line = out_of_memory(error)
+            if line is not None and sys.version_info >= (3, 11):
+                error.add_note(line)
             mixup = mixup_of(model)
             if mixup is not None:
                 mixup.remove()

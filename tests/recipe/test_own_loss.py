@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import sys
 
 import pytest
 import torch
@@ -193,6 +194,18 @@ def test_a_failed_run_leaves_the_model_as_it_was_given(place, num_resplits, erro
     for kind in ("objects", "flags", "modes", "classes"):
         assert after[kind] == before[kind], kind
     assert agwm.mixup_of(model) is None
+
+
+class Huge(Task):
+    def loss(self, batch):
+        return super().loss(batch) + torch.empty(2**60).sum()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="errors take no notes")
+def test_lack_of_memory_says_what_to_lower():
+    with pytest.raises(RuntimeError, match="allocate") as caught:
+        finetune(net(), settings(1, epochs=1), inner=Huge)
+    assert any("Raise gradient_accumulation or lower batch_size" in note for note in caught.value.__notes__)
 
 
 def test_a_model_that_is_mixed_already_keeps_its_mixup():
