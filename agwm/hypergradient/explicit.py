@@ -17,7 +17,8 @@ Part = Callable[[Mapping[Tensor, Tensor], Mapping[Tensor, Tensor]], Iterable[tup
 
 
 def explicit_term(
-    vector: list[Tensor],  # shapes: those of weights
+    vector: list[Tensor],  # shapes: those of asked
+    asked: Sequence[nn.Parameter],
     weights: Sequence[nn.Parameter],
     uppers: Sequence[nn.Parameter],
     trace: StepTrace,
@@ -37,8 +38,9 @@ def explicit_term(
     steps after them; see :func:`agwm.hypergradient.carried.carry_`.
 
     Args:
-        vector: v, the gradient of the outer loss by W; overwritten.
-        weights: W.
+        vector: v, the gradient of the outer loss by weights; overwritten.
+        asked: The weights that it is by: those with an explicit part, or all.
+        weights: W, in the order of the inner step.
         uppers: The parameters that take the hypergradient.
         trace: The inner step. Its large tensors are dropped when ``is_last``.
         best_response: What makes u of v; see :func:`agwm.hypergradient.best_response.response_vector`.
@@ -52,11 +54,13 @@ def explicit_term(
     norm = 0.0
     terms: list[tuple[nn.Parameter, Tensor]] = []
     if trace.carried:
-        terms += part(dict(zip(weights, vector, strict=True)), trace.carried)
+        terms += part(dict(zip(asked, vector, strict=True)), trace.carried)
     if trace.step is not None and not trace.is_skipped:
-        direction = response_vector(best_response, vector, trace.step)
+        places = {weight: place for place, weight in enumerate(weights)}
+        step = trace.step.only([places[weight] for weight in asked])
+        direction = response_vector(best_response, vector, step)
         norm = float(global_norm(direction))
-        terms += part(dict(zip(weights, direction, strict=True)), trace.slopes)
+        terms += part(dict(zip(asked, direction, strict=True)), trace.slopes)
     for upper, term in terms:
         if id(upper) in total:
             total[id(upper)] += term

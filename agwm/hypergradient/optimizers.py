@@ -48,6 +48,16 @@ class InnerStep:
             return 1.0
         return min(1.0, self.max_norm / (self.total_norm + 1e-6))
 
+    def only(self, places: Sequence[int]) -> InnerStep:
+        """Return the step of the weights at these places."""
+        return replace(
+            self,
+            gradients=[self.gradients[place] for place in places],
+            groups=[self.groups[place] for place in places],
+            states=[self.states[place] for place in places],
+            weights=[self.weights[place] for place in places] if self.weights else [],
+        )
+
     def own_part(self) -> InnerStep:
         """Return the step of this process's part of sharded weights."""
         return replace(

@@ -102,7 +102,7 @@ class SearchStep(RecordedStep):
 
     def _set_hypergradient(self, loss: Tensor, params: list[torch.nn.Parameter], inner: SearchStep) -> None:
         """Direct term and v from one backward; then the indirect term."""
-        weights = [p for p in inner.meta_trainable_parameters() if p.requires_grad]
+        weights = inner._asked()
         is_first = inner.hypergradient.order == "first"
         wanted = params if is_first else [*params, *weights]
         found = self._recording.forward.gradients(loss, wanted, inner._reached())
@@ -114,14 +114,29 @@ class SearchStep(RecordedStep):
         self.set_grads(params, direct)
         if not is_first:
             vector = average_(filled(gradients[len(params) :], weights))
-            self.set_grads(params, inner.indirect_term(vector, self))
+            self.set_grads(params, inner.indirect_term(vector, self, weights))
 
-    def indirect_term(self, vector: list[Tensor], outer: SearchStep) -> list[Tensor]:
+    def _asked(self) -> list[torch.nn.Parameter]:
+        """Return the weights of this problem by which the indirect term needs v.
+
+        Of the explicit part these are the mixed ones, unless clipping has tied all together.
+        """
+        weights = [p for p in self.meta_trainable_parameters() if p.requires_grad]
+        trace, settings = self._recording.trace, self.hypergradient
+        is_clipped = trace.step is not None and trace.step.clip_factor < 1.0
+        if settings.scheme != "explicit" or (is_clipped and settings.best_response == "optimizer"):
+            return weights
+        return [weight for weight in weights if weight in trace.slopes or weight in trace.carried]
+
+    def indirect_term(
+        self, vector: list[Tensor], outer: SearchStep, asked: list[torch.nn.Parameter] | None = None
+    ) -> list[Tensor]:
         """Return the indirect term of an outer problem's hypergradient, from the recorded inner step.
 
         Args:
-            vector: v, the gradient of the outer loss by the weights of this problem; overwritten.
+            vector: v, the gradient of the outer loss by weights of this problem; overwritten.
             outer: The problem whose parameters take the hypergradient.
+            asked: The weights that it is by; None: all that Betty takes.
 
         Returns:
             One tensor for each of its parameters; see :func:`agwm.hypergradient.indirect.indirect_term`.
@@ -139,11 +154,11 @@ class SearchStep(RecordedStep):
         if id(self) in terms:
             return [term.clone() for term in terms[id(self)]]
         self._check_record(outer)
-        vector += [torch.zeros_like(weight) for weight in weights[len(vector) :]]
         is_last = outer is self._parents[-1]
         if self.hypergradient.scheme == "explicit":
             indirect, norm = explicit_term(
                 vector,
+                weights[: len(vector)] if asked is None else asked,
                 weights,
                 uppers,
                 trace,
@@ -152,6 +167,7 @@ class SearchStep(RecordedStep):
                 is_last,
             )
         else:
+            vector += [torch.zeros_like(weight) for weight in weights[len(vector) :]]
             indirect, norm = self._difference(vector, weights, uppers, is_last)
         indirect = average_(indirect)
         if outer.scaler is None:

@@ -84,7 +84,7 @@ def check_parts(engine: MixupEngine, vectors: list[Any]) -> None:
     moments = [inner.optimizer.state[p][key] for p in large for key in ("exp_avg", "exp_avg_sq")]
     pretrained = list(inner.mixup.pretrained.values())
     slopes = [*inner._recording.slopes.values()]
-    assert len(large) > 20 and len(pretrained) > 15 and len(vectors) > 20
+    assert len(large) > 20 and len(pretrained) > 15 and len(vectors) > 15
     for tensor in (*large, *moments, *pretrained, *vectors, *slopes):
         check_part(tensor)
     for tensor in (*large, *moments, *pretrained):  # nor is it a view of a whole one
@@ -96,11 +96,11 @@ def work(folder: str) -> None:
     seen: list[Any] = []
     own, run = search_step.explicit_term, MixupEngine.run
 
-    def noting(vector: list[Any], weights: Any, uppers: Any, trace: Any, *rest: Any) -> Any:
+    def noting(vector: list[Any], asked: Any, weights: Any, uppers: Any, trace: Any, *rest: Any) -> Any:
         seen[:] = [v for v in vector if v.shape[0] > num_processes() and v.dim() > 1]
         for tensor in (*seen, *trace.slopes.values(), *filter(is_sharded, trace.step.gradients)):
             assert is_sharded(tensor)
-        return own(vector, weights, uppers, trace, *rest)
+        return own(vector, asked, weights, uppers, trace, *rest)
 
     def checked(engine: MixupEngine) -> None:
         run(engine)
