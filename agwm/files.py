@@ -8,7 +8,8 @@ import math
 import os
 import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,6 +24,7 @@ from agwm.temporary_files import sweep, temporary_file
 __all__ = [
     "check_regular",
     "load_tree",
+    "made_folders",
     "make_folder",
     "read_json",
     "read_text",
@@ -58,6 +60,30 @@ def make_folder(directory: str | Path) -> Path:
             f" ({reason(error)}). Choose another one."
         ) from None
     return folder
+
+
+@contextmanager
+def made_folders(*directories: str | Path) -> Iterator[None]:
+    """Make folders; a body that raises leaves none of them that is new and empty.
+
+    Raises:
+        DataError: If one cannot be made or written.
+    """
+    new = [
+        one
+        for path in map(Path, directories)
+        for one in (path, *path.parents)
+        if not os.path.lexists(one)  # False where a parent is no folder: then nothing is made either
+    ]
+    try:
+        for directory in directories:
+            make_folder(directory)
+        yield
+    except BaseException:
+        for one in sorted(set(new), key=lambda path: len(path.parts), reverse=True):
+            with suppress(OSError):
+                one.rmdir()
+        raise
 
 
 def write_whole(path: str | Path, write: Callable[[str], object]) -> None:

@@ -18,7 +18,7 @@ from agwm.experiments.record import Record
 from agwm.experiments.records import FOLDER, find_finished, record_path, run_settings
 from agwm.experiments.run import check_run, run_one
 from agwm.experiments.unfinished_runs import check_unfinished, forget, forget_leftovers
-from agwm.files import make_folder, write_json
+from agwm.files import made_folders, write_json
 
 __all__ = ["describe", "run_experiment"]
 
@@ -51,10 +51,18 @@ def run_experiment(
     Raises:
         AgwmError: If something is wrong with the input; records of earlier runs stay.
     """
-    say = report or (lambda line: None)
     folder = Path(config.output_dir)
-    for name in ("", FOLDER, CLAIMS):
-        make_folder(folder / name)
+    with made_folders(folder, folder / FOLDER, folder / CLAIMS):
+        return _run(config, override, report or (lambda line: None), progress, notice)
+
+
+def _run(
+    config: RunConfig,
+    override: bool,
+    say: Report,
+    progress: bool | None,
+    notice: Report | None,
+) -> list[Record]:
     examples = load_examples(config)
     runs = [(seed, method) for seed in config.seed_list for method in config.methods]
     paths = {run: record_path(config.output_dir, config, run[1], run[0]) for run in runs}
@@ -102,7 +110,7 @@ def run_experiment(
         if run not in records:
             say(describe_owner(path))
     with suppress(OSError):
-        (folder / CLAIMS).rmdir()  # unless another command works here
+        (Path(config.output_dir) / CLAIMS).rmdir()  # unless another command works here
     return [records[run] for run in runs if run in records]
 
 

@@ -29,7 +29,9 @@ from agwm.models.head_start import start_head
 from agwm.models.positions import max_tokens
 from agwm.models.pretrained import Pretrained, load_pretrained, pick_device
 from agwm.scores import finite_or_null
+from agwm.training.hooks import TrainingHooks
 from agwm.training.lengths import GroupedByLength
+from agwm.training.loop import check_mean
 
 __all__ = ["check_device", "check_method", "check_run", "run_one"]
 
@@ -79,6 +81,8 @@ def check_method(
         MethodError: If the method makes examples longer than the model reads.
     """
     made = make_method(method, config.rivals)
+    if isinstance(made, TrainingHooks):
+        check_mean(made, config.vanilla, "vanilla")
     made.check(loaded, config.finetune_config(config.seed_list[0]))
     try:
         made.check_length(loaded.model, config.max_length)

@@ -18,7 +18,7 @@ from agwm.data.assembly import as_names
 from agwm.data.rows import Rows, load_rows
 from agwm.data.summary import texts_of
 from agwm.evaluation.scores import greater_is_better
-from agwm.files import make_folder, write_json
+from agwm.files import made_folders, make_folder, write_json
 from agwm.fitting.result import RECORD_FILE, FitResult
 from agwm.folders import check_replaceable, whole_folder
 from agwm.model_selection.candidates import CONSTANT
@@ -152,8 +152,8 @@ def fit_data(
     try:
         start = time.perf_counter()
         check_replaceable(folder)  # it is replaced at the end, and nobody wants to hear of that only then
-        make_folder(folder)
-        prepared = prepare(data, options, notice)
+        with made_folders(folder):  # of what cannot begin no folder is left
+            prepared = prepare(data, options, notice)
         ready = time.perf_counter()
         store = store_of(prepared, None if is_temporary else folder)
         selection = select(prepared, store, notice, report, progress)

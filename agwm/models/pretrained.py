@@ -150,7 +150,7 @@ def pick_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError):  # NotImplementedError is a RuntimeError
         raise ConfigError(
             f"Device is not usable: expected auto, cpu or one that PyTorch finds here, got {name!r}."
-            " Set device=auto."
+            " Set device (--device) to auto."
         ) from None
     return device
 

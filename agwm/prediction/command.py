@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from agwm.data.assembly import as_names
@@ -12,7 +13,7 @@ from agwm.data.unlabelled import Unlabelled, read_unlabelled
 from agwm.errors import shown
 from agwm.prediction.columns import prediction_frame
 from agwm.prediction.predictor import load_predictor
-from agwm.prediction.tables import check_target, write_table
+from agwm.prediction.tables import ready_to_write, write_table
 
 __all__ = ["predict_files"]
 
@@ -51,29 +52,28 @@ def predict_files(
         ConfigError: If PyTorch cannot use the device.
         MissingExtraError: If the file is of Excel, and openpyxl is not installed.
     """
-    if out is not None:
-        check_target(out, file)
-    predictor = load_predictor(folder, device, trust_remote_code)
-    for note in predictor.notes:
-        _say(f"model: {note}")
-    names = list(predictor.task.text_columns) if predictor.task is not None else []
-    stdin = None if file is not None else sys.stdin.buffer
-    if stdin is not None and stdin.isatty():
-        _say("Reading standard input, one text a line; Ctrl-D ends it.")
-    wanted = None if text is None else as_names(text)
-    read = read_unlabelled(file, wanted, encoding, separator, sheet, stdin, expected=names)
-    _say(f"{read.file}: {_what_was_read(read)}")
-    for note in read.notes:
-        _say(f"{read.file}: {note}")
-    found = predictor.predict(read.texts)
-    for note in found.notes:
-        _say(f"{read.file}: {note}")
-    frame, notes = prediction_frame(_given(read, names), found)
-    for note in notes:
-        _say(f"{read.file}: {note}")
-    write_table(frame, out)
-    if out is not None:
-        _say(f"Wrote {counted(len(frame), 'row')} to {out}.")
+    with nullcontext() if out is None else ready_to_write(out, file):
+        predictor = load_predictor(folder, device, trust_remote_code)
+        for note in predictor.notes:
+            _say(f"model: {note}")
+        names = list(predictor.task.text_columns) if predictor.task is not None else []
+        stdin = None if file is not None else sys.stdin.buffer
+        if stdin is not None and stdin.isatty():
+            _say("Reading standard input, one text a line; Ctrl-D ends it.")
+        wanted = None if text is None else as_names(text)
+        read = read_unlabelled(file, wanted, encoding, separator, sheet, stdin, expected=names)
+        _say(f"{read.file}: {_what_was_read(read)}")
+        for note in read.notes:
+            _say(f"{read.file}: {note}")
+        found = predictor.predict(read.texts)
+        for note in found.notes:
+            _say(f"{read.file}: {note}")
+        frame, notes = prediction_frame(_given(read, names), found)
+        for note in notes:
+            _say(f"{read.file}: {note}")
+        write_table(frame, out)
+        if out is not None:
+            _say(f"Wrote {counted(len(frame), 'row')} to {out}.")
 
 
 def _what_was_read(read: Unlabelled) -> str:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 
 from agwm.errors import DataError, border, close_names, shown
-from agwm.files import make_folder, write_whole
+from agwm.files import made_folders, write_whole
 
-__all__ = ["check_target", "write_table"]
+__all__ = ["ready_to_write", "write_table"]
 
 _SHARED = {"index": False, "compression": None, "encoding": "utf-8", "lineterminator": "\n"}
 
@@ -45,11 +46,12 @@ _WRITERS: dict[str, Callable[[pd.DataFrame, str], object]] = {
 }
 
 
-def check_target(out: str | Path, source: str | Path | None) -> None:
-    """Raise unless a table can be written to a file: before the work, not after it.
+@contextmanager
+def ready_to_write(out: str | Path, source: str | Path | None) -> Iterator[None]:
+    """Raise unless a table can be written to a file: before the work, which is the body, not after it.
 
     Args:
-        out: The file to write; its folder is made.
+        out: The file to write; its folder is made, and stays if the body ends.
         source: The file that is read; None: standard input.
 
     Raises:
@@ -70,7 +72,8 @@ def check_target(out: str | Path, source: str | Path | None) -> None:
         raise DataError(
             f"{shown(path)} is the file that is read: expected another one to write, got it. Correct -o."
         )
-    make_folder(path.parent)
+    with made_folders(path.parent):
+        yield
 
 
 def write_table(frame: pd.DataFrame, out: str | Path | None) -> None:

@@ -40,7 +40,16 @@ from agwm.training.lengths import length_batches
 from agwm.training.parts import parted
 from agwm.training.state import TrainingState
 
-__all__ = ["Collate", "Evaluate", "check_whole_steps", "make_loader", "make_scheduler", "measure", "train"]
+__all__ = [
+    "Collate",
+    "Evaluate",
+    "check_mean",
+    "check_whole_steps",
+    "make_loader",
+    "make_scheduler",
+    "measure",
+    "train",
+]
 
 Collate = Callable[[list[Any]], Mapping[str, Tensor]]
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
@@ -91,6 +100,21 @@ def check_whole_steps(model: nn.Module, config: TrainingConfig) -> None:
     """
     if config.gradient_accumulation > 1:
         check_unsharded(model.named_parameters(), "gradient_accumulation above 1", "Lower batch_size.")
+
+
+def check_mean(hooks: TrainingHooks, config: TrainingConfig, section: str) -> None:
+    """Raise if a loss that is no mean over examples would be taken of parts of a batch.
+
+    Raises:
+        ConfigError: If it would.
+    """
+    if not hooks.is_mean and (config.gradient_accumulation > 1 or num_processes() > 1):
+        raise ConfigError(
+            f"Loss of {getattr(hooks, 'name', type(hooks).__name__)!r} is no mean over examples: expected"
+            f" whole batches in one process, got {config.gradient_accumulation} micro-batches in"
+            f" {num_processes()}. Set {section}.gradient_accumulation to 1 and start one process, or choose"
+            " a mean."
+        )
 
 
 @torch.no_grad()
@@ -157,16 +181,11 @@ def train(
     check_joined()
     reshard_(model)
     check_shards(model)
-    kind = getattr(hooks, "name", type(hooks).__name__)
     if not (type(hooks) is TrainingHooks or hooks.takes_shards):
+        kind = getattr(hooks, "name", type(hooks).__name__)
         check_unsharded(model.named_parameters(), f"method {kind!r}", "Leave fully_shard out.")
     check_whole_steps(model, config)
-    if not hooks.is_mean and (config.gradient_accumulation > 1 or num_processes() > 1):
-        raise ConfigError(
-            f"Loss of method {kind!r} is no mean over examples: expected whole batches in one process, got"
-            f" {config.gradient_accumulation} micro-batches in {num_processes()}. Set"
-            f" {section}.gradient_accumulation to 1 and start one process, or choose a mean."
-        )
+    check_mean(hooks, config, section)
     broadcast_([*model.parameters(), *model.buffers()])
     seed_everything(seed)
     loader = make_loader(train_dataset, config.batch_size, collate, seed)

@@ -118,3 +118,13 @@ def test_a_wrong_flag_is_one_line_and_leaves_nothing(place, monkeypatch, capsys,
     assert main(command(place, "--output-dir", "wrong", *flags)[3:]) == 2
     assert text in last_line(capsys)
     assert not list((place / "wrong").rglob("*.json")) and not (place / "wrong" / "config.json").exists()
+
+
+@pytest.mark.parametrize("flags", [["--device", "cuda:99"], ["--methods", "setfit", "--regression"]])
+def test_what_cannot_begin_leaves_no_folder(flags, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rows = "".join(f"word {number},{number % 2}\n" for number in range(40))
+    Path("rows.csv").write_text(f"text,label\n{rows}", encoding="utf-8")
+    command = ["fit", "rows.csv", "--text", "text", "--label", "label", "--output-dir", "new/out", *flags]
+    assert main(command) == 2, capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]

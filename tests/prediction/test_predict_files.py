@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from agwm.command_line.main import main
 from agwm.errors import DataError, ModelError
 from agwm.prediction import load_predictor
 from agwm.prediction.command import predict_files
@@ -163,3 +164,11 @@ def test_errors_of_model_and_columns_are_one_line(model, file, tmp_path) -> None
         predict_files(model, file, text="txt")
     with pytest.raises(DataError, match="The model was trained on single texts"):
         predict_files(model, file, text=["text", "kind"])
+
+
+def test_what_cannot_begin_leaves_no_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows.csv").write_text("text\na\n", encoding="utf-8")
+    assert main(["predict", "nothing", "rows.csv", "--text", "text", "-o", "new/deep/out.csv"]) == 2
+    assert "No model in 'nothing'" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]

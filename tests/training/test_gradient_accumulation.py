@@ -112,7 +112,7 @@ def refuse_sum(count: int) -> None:
     job = job_of(exact(0.1))
     job.loaded.model.config.hidden_dropout_prob = 0.1
     training = dataclasses.replace(job.training, gradient_accumulation=count)
-    with pytest.raises(ConfigError, match="'r_drop' is no mean over examples: expected whole batches"):
+    with pytest.raises(ConfigError, match="Loss of 'r_drop' is no mean over examples: expected whole"):
         RDrop(RDropSettings(reduction="sum")).run(dataclasses.replace(job, training=training))
 
 

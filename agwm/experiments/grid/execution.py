@@ -17,7 +17,7 @@ from agwm.experiments.record import Record
 from agwm.experiments.records import FOLDER
 from agwm.experiments.refusals import Refusal, store_refusals
 from agwm.experiments.unfinished_runs import forget_leftovers
-from agwm.files import make_folder
+from agwm.files import made_folders
 
 __all__ = ["GridResult", "run_grid"]
 
@@ -79,10 +79,9 @@ def run_grid(
         AgwmError: If something is wrong with the input, or another process made a record with other
             settings meanwhile; records stay.
     """
-    for name in (FOLDER, CLAIMS):
-        make_folder(work.folder / name)
-    every = make_tickets(work)
-    by_path = refusals_by_place(every, work.stores, notice)
+    with made_folders(work.folder / FOLDER, work.folder / CLAIMS):
+        every = make_tickets(work)
+        by_path = refusals_by_place(every, work.stores, notice)
     tickets = [ticket for ticket in every if ticket.path not in by_path]
     refused = list(dict.fromkeys(by_path.values()))
     store_refusals(work.folder, refused, {ticket.place for ticket in tickets})
