@@ -41,14 +41,16 @@ def replaced_hypergradient(
     functions = betty.hypergradient.jvp_fn_mapping
     own = functions[kind]
     functions[kind] = wrap(own)
-    term = SearchStep.indirect_term
+    term, weights = SearchStep.indirect_term, None
 
     def as_betty_has_it(vector: Any, curr: Any, prev: Any, sync: bool) -> list[Tensor]:
-        return term(curr, vector, prev)
+        return term(curr, vector, prev, weights)
 
     wrapped = wrap(as_betty_has_it)
 
-    def indirect_term(curr: Any, vector: Any, prev: Any) -> list[Tensor]:
+    def indirect_term(curr: Any, vector: Any, prev: Any, asked: Any = None) -> list[Tensor]:
+        nonlocal weights
+        weights = asked  # those that v is by
         found = wrapped(vector, curr, prev, False)
         # what returns nothing has added to the gradient itself
         return [torch.zeros_like(p) for p in prev.trainable_parameters()] if found is None else found
