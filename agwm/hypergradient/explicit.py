@@ -55,7 +55,7 @@ def explicit_term(
     terms: list[tuple[nn.Parameter, Tensor]] = []
     if trace.carried:
         terms += part(dict(zip(asked, vector, strict=True)), trace.carried)
-    if trace.step is not None and not trace.is_skipped:
+    if asked and trace.step is not None and not trace.is_skipped:
         places = {weight: place for place, weight in enumerate(weights)}
         step = trace.step.only([places[weight] for weight in asked])
         direction = response_vector(best_response, vector, step)

@@ -74,3 +74,28 @@ def test_clipping_needs_v_by_all_weights(monkeypatch):
     monkeypatch.setattr(SearchStep, "_asked", mixed_alone)
     found, _ = run("clipped")
     assert oracles.relative_error(found[-1], expected[-1]) > 1e-6
+
+
+class Apart(agwm.TaskWeightProblem):
+    """An inner loss that depends on no mixed weight."""
+
+    def loss(self, batch):
+        return self.model.classifier.bias.square().sum() + self.model.classifier.bias.sum()
+
+
+@pytest.mark.parametrize("best_response", ["optimizer", "sgd", "identity"])
+@pytest.mark.parametrize("clipping", [0.0, 0.05])
+def test_where_no_mixed_weight_is_reached_there_is_no_explicit_part(best_response, clipping):
+    search = Search(
+        hypergradient={"scheme": "explicit", "best_response": best_response},
+        gradient_clipping=clipping,
+        inner_problem=Apart,
+        train_iters=2,
+    )
+    with torch.no_grad():  # at W0 alpha has no effect, and these weights stay where they are
+        for candidate in search.mixup.candidates.values():
+            candidate.task_weights.mul_(1.1)
+    for moment in search.run():
+        assert search.engine.outer.term_norms["indirect"] == 0.0
+        direct = oracles.direct(search.loss, moment)
+        assert oracles.relative_error(moment.gradient, direct) < 1e-10
