@@ -29,6 +29,6 @@ def out_of_memory(error: BaseException) -> str | None:
     return (
         "Out of memory: expected room for a batch on this device, got none. Raise gradient_accumulation"
         " or lower batch_size (in a config, in the sections vanilla, search and final; agwm fit:"
-        " --gradient-accumulation), set precision to 'bf16' there, lower --max-length or --jobs, or take a"
+        " --gradient-accumulation), set precision to bf16 there, lower --max-length or --jobs, or take a"
         " smaller --model."
     )
