@@ -11,7 +11,7 @@ from torch import Tensor
 
 from agwm.errors import DataError, HypergradientError
 
-__all__ = ["first_rows", "micro_batches", "num_examples"]
+__all__ = ["first_rows", "mapped", "micro_batches", "num_examples"]
 
 
 def _leaves(batch: Any) -> Iterator[Any]:
@@ -24,15 +24,23 @@ def _leaves(batch: Any) -> Iterator[Any]:
         yield batch
 
 
-def _mapped(batch: Any, change: Callable[[Tensor], Tensor]) -> Any:
+def mapped(batch: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Return a batch with its tensors changed; the given one is left as it is.
+
+    A mapping comes back as a plain ``dict``, Hugging Face's ``BatchEncoding`` included.
+
+    Args:
+        batch: Mappings and sequences of tensors and anything else, to any depth.
+        change: Makes the new tensor of an old one.
+    """
     if isinstance(batch, Tensor):
         return change(batch)
     if isinstance(batch, Mapping):
-        return {key: _mapped(value, change) for key, value in batch.items()}
+        return {key: mapped(value, change) for key, value in batch.items()}
     if isinstance(batch, tuple) and hasattr(batch, "_fields"):
-        return type(batch)(*(_mapped(value, change) for value in batch))
+        return type(batch)(*(mapped(value, change) for value in batch))
     if isinstance(batch, list | tuple):
-        return type(batch)(_mapped(value, change) for value in batch)
+        return type(batch)(mapped(value, change) for value in batch)
     return batch
 
 
@@ -84,7 +92,7 @@ def first_rows(batch: Any, fraction: float) -> Any:
             f" dimension, that of the examples, got {got}. Set hypergradient.batch_fraction to 1."
         )
     count = math.ceil(fraction * rows - 1e-9)  # 0.07 * 100 is a little above 7
-    return _mapped(batch, lambda tensor: tensor[:count])
+    return mapped(batch, lambda tensor: tensor[:count])
 
 
 def micro_batches(batch: Any, count: int) -> list[tuple[Any, float]]:
@@ -118,6 +126,6 @@ def micro_batches(batch: Any, count: int) -> list[tuple[Any, float]]:
     count = min(count, rows)
     bounds = [number * rows // count for number in range(count + 1)]
     return [
-        (_mapped(batch, lambda tensor, a=a, b=b: tensor[a:b]), (b - a) / rows)  # type: ignore[misc]
+        (mapped(batch, lambda tensor, a=a, b=b: tensor[a:b]), (b - a) / rows)  # type: ignore[misc]
         for a, b in pairwise(bounds)
     ]

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, Subset
 
+from agwm.batch_rows import mapped
 from agwm.errors import DataError, reason
 from agwm.rng import GENERATORS, RngState, generator_state, set_generator_state
 
@@ -25,15 +26,7 @@ def to_device(batch: Any, device: torch.device | str | None) -> Any:
 
     A mapping comes back as a plain ``dict``, Hugging Face's ``BatchEncoding`` included.
     """
-    if isinstance(batch, torch.Tensor):
-        return batch.to(device)
-    if isinstance(batch, Mapping):
-        return {key: to_device(value, device) for key, value in batch.items()}
-    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
-        return type(batch)(*(to_device(value, device) for value in batch))
-    if isinstance(batch, list | tuple):
-        return type(batch)(to_device(value, device) for value in batch)
-    return batch
+    return mapped(batch, lambda tensor: tensor.to(device))
 
 
 class Split(Subset):

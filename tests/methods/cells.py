@@ -21,7 +21,7 @@ def small_method(name: str, epochs: int = EPOCHS) -> Method:
     """Make a method that a tiny run can show: those with epochs of their own, peft's, learn slowly."""
     settings = getattr(RivalsConfig(), name, None)
     if getattr(settings, "epochs", None) is not None:
-        settings = replace(settings, epochs=4 * epochs, learning_rate=1e-2)
+        settings = replace(settings, epochs=8 * epochs, learning_rate=5e-3)
     return make_method(name, RivalsConfig(**({} if settings is None else {name: settings})))
 
 

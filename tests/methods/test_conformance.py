@@ -44,7 +44,6 @@ ELSEWHERE = {
     "prompt_tuning": {"edit_gradients", "after_step"},  # keep one row of the prompt as it is
 }
 WITHOUT_STEPS = ("probe",)
-FEW_WEIGHTS = ("prompt_tuning", "prefix_tuning")
 EPOCHS = 3  # so many are enough to see a loss fall
 PAGE = Path(__file__).parents[2] / "docs" / "methods" / "index.md"
 
@@ -86,9 +85,7 @@ def test_learns_and_trains_the_head(name, family, num_labels):
     outcome = check_learning(partial(small_method, name, EPOCHS), family, num_labels, EPOCHS)
     losses = [record["loss"] for record in outcome.history if "loss" in record]
     # a probe has no steps
-    # few new weights on a model of random ones: its loss goes up and down on the way
-    lowest = min(losses[1:], default=0.0) if name in FEW_WEIGHTS else (losses or [0.0])[-1]
-    assert num_labels == 1 or not losses or lowest < losses[0]
+    assert num_labels == 1 or not losses or losses[-1] < losses[0]
     assert losses or name in WITHOUT_STEPS
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -84,7 +85,7 @@ class Normed(TinyClassifier):
         noise = 0.1 * torch.rand(x.shape, generator=self.generator, dtype=x.dtype)
         hidden = self.dropout(torch.tanh(self.norm(self.first(x + noise))) + self.frozen)
         loss = nn.functional.cross_entropy(self.last(hidden), labels)
-        return type("Output", (), {"loss": loss})()
+        return SimpleNamespace(loss=loss)
 
 
 @pytest.mark.parametrize("name", ["explicit", "forward", "first"])
@@ -156,7 +157,7 @@ class Wide(nn.Module):
 
     def forward(self, x, labels):
         loss = nn.functional.cross_entropy(self.last(torch.tanh(self.first(x))), labels)
-        return type("Output", (), {"loss": loss})()
+        return SimpleNamespace(loss=loss)
 
 
 @pytest.mark.parametrize("name", ["explicit", "central"])

@@ -16,9 +16,10 @@ from agwm.methods import METHODS
 from agwm.methods.r_drop import RDrop, RDropSettings
 from agwm.processes import process_number
 from agwm.testing.jobs import job_of
-from agwm.testing.tiny_models import examples, pretrained
+from agwm.testing.tiny_models import examples
 from agwm.training.loop import train
 from tests.methods.cells import small_method
+from tests.recipe.test_several_processes import loaded_model
 from tests.several_processes import run_together
 
 HERE = "tests.training.test_gradient_accumulation"
@@ -31,17 +32,8 @@ LOOSE = {"prompt_tuning": 1e-5, "prefix_tuning": 1e-5}
 WITHOUT_STEPS = ("probe",)
 
 
-def exact(dropout: float = 0.0) -> Any:
-    loaded = pretrained("bert")
-    for module in loaded.model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = dropout
-    loaded.model.double()
-    return loaded
-
-
 def trained(name: str, count: int) -> dict[str, torch.Tensor]:
-    job = job_of(exact(), epochs=2)
+    job = job_of(loaded_model(), epochs=2)
     cut = 1 if name.startswith("vanilla") else count  # it would decide how long vanilla_long is
     recipe = dataclasses.replace(
         job.recipe,
@@ -62,7 +54,7 @@ def check_same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name not in DRAWS])
 def test_every_method_makes_the_steps_of_whole_batches(name):
-    start = exact().model.state_dict()
+    start = loaded_model().model.state_dict()
     whole = trained(name, 1)
     moved = any(key in whole and not torch.equal(whole[key], value) for key, value in start.items())
     assert moved or name in ("prompt_tuning", "prefix_tuning", *WITHOUT_STEPS)
@@ -75,7 +67,7 @@ def test_every_method_makes_the_steps_of_whole_batches(name):
 def test_methods_that_draw_in_a_pass_learn(name):
     losses = {}
     for count in (1, 3):
-        job = job_of(exact(0.1), epochs=4)
+        job = job_of(loaded_model(0.1), epochs=4)
         job.loaded.model.config.hidden_dropout_prob = 0.1
         training = dataclasses.replace(job.training, gradient_accumulation=count)
         outcome = small_method(name, 4).run(dataclasses.replace(job, training=training))
@@ -86,12 +78,12 @@ def test_methods_that_draw_in_a_pass_learn(name):
 
 def test_micro_batches_count_by_their_examples(monkeypatch):
     """The case that must fail: micro-batches that weigh alike."""
-    monkeypatch.setattr(
-        "agwm.training.loop.micro_batches",
-        lambda batch, count: [
-            (part, 1 / len(pairs)) for pairs in [micro_batches(batch, count)] for part, _ in pairs
-        ],
-    )
+
+    def alike(batch, count):
+        parts = micro_batches(batch, count)
+        return [(part, 1 / len(parts)) for part, _ in parts]
+
+    monkeypatch.setattr("agwm.training.loop.micro_batches", alike)
     with pytest.raises(AssertionError):
         check_same(trained("vanilla", 3), trained("vanilla", 1), 1e-3)
 
@@ -109,7 +101,7 @@ def refuse_in_processes() -> None:
 
 
 def refuse_sum(count: int) -> None:
-    job = job_of(exact(0.1))
+    job = job_of(loaded_model(0.1))
     job.loaded.model.config.hidden_dropout_prob = 0.1
     training = dataclasses.replace(job.training, gradient_accumulation=count)
     with pytest.raises(ConfigError, match="Loss of 'r_drop' is no mean over examples: expected whole"):
@@ -124,7 +116,9 @@ def finetuned(count: int, **options: Any) -> agwm.FinetuneResult:
     )
     rows = examples()[:NUM_EXAMPLES]
     collate = torch.utils.data.default_collate
-    return agwm.finetune(exact().model, rows, collate=collate, config=config, progress=False, **options)
+    return agwm.finetune(
+        loaded_model().model, rows, collate=collate, config=config, progress=False, **options
+    )
 
 
 def work(folder: str) -> None:
@@ -144,7 +138,7 @@ def test_alpha_after_the_fact():
     rows = examples()
     found = []
     for count in (1, 3):
-        start, model = exact().model, finetuned(1).model
+        start, model = loaded_model().model, finetuned(1).model
         config = agwm.AlphaConfig(epochs=3, batch_size=8, gradient_accumulation=count)
         collate = torch.utils.data.default_collate
         learned = agwm.learn_alpha(model, start, rows, collate=collate, config=config, progress=False)
@@ -159,7 +153,7 @@ def test_loss_of_the_record_is_that_of_whole_batches():
             epochs=2, batch_size=8, learning_rate=5e-3, gradient_accumulation=count
         )
         history = train(
-            exact().model,
+            loaded_model().model,
             examples()[:NUM_EXAMPLES],
             collate=torch.utils.data.default_collate,
             config=config,
@@ -176,4 +170,4 @@ def test_batch_that_cannot_be_cut_is_one_line():
 
     config = agwm.TrainingConfig(batch_size=8, gradient_accumulation=2)
     with pytest.raises(DataError, match=r"got bool\. Set gradient_accumulation to 1\."):
-        train(exact().model, examples(), collate=collate, config=config, seed=1, progress=False)
+        train(loaded_model().model, examples(), collate=collate, config=config, seed=1, progress=False)
